@@ -1,0 +1,1 @@
+"""Readers: files on disk become samples. One file per dataset, named as the dataset."""

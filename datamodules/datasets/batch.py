@@ -1,0 +1,140 @@
+"""The contract between readers, tasks and callbacks: samples, batches, step outputs, and how samples are collated.
+
+Images are RGB order, channels first. A *sample* may hold 8-bit planes (`uint8`, 0..255), as decoded, so that workers pass
+a quarter of the bytes; a *batch*, as a task sees it, is always float32 in [0, 1]: `batch_to_float` makes the difference.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NotRequired, TypedDict, cast
+
+import torch
+from torch import Tensor
+
+IMAGE_KEYS: Final = (
+    "infrared",
+    "visible",
+    "mask",
+    "saliency",
+    "previous",
+    "clip_view_infrared",
+    "clip_view_visible",
+)
+"""Every key that holds an image-like plane (uint8 in a sample at most, float32 in [0, 1] in a batch)."""
+
+SPATIAL_KEYS: Final = ("infrared", "visible", "mask", "saliency", "previous")
+"""The planes that share the pair's pixel grid, so that joint geometric transforms move them together."""
+
+
+class Targets(TypedDict):
+    """Objects of one image: `boxes` (N, 4) float32 xyxy in pixels, `labels` (N,) int64. No objects: shapes (0, 4), (0,)."""
+
+    boxes: Tensor
+    labels: Tensor
+
+
+class Sample(TypedDict):
+    """One registered pair, without the batch dimension.
+
+    `infrared` (1, H, W), `visible` (3, H, W), `mask` (1, H, W), `saliency` (2, H, W), `previous` (1, H, W): uint8 0..255
+    or float32 in [0, 1]. `name` is unique within `dataset`. `content_id` is a hash of both files' bytes (of seed and index
+    for generated pairs). `clip_view_*` are the whole frame squashed to CLIP's input size, never augmented.
+    """
+
+    infrared: Tensor
+    visible: Tensor
+    name: str
+    dataset: str
+    content_id: str
+    targets: NotRequired[Targets]
+    prompt: NotRequired[str]
+    mask: NotRequired[Tensor]
+    saliency: NotRequired[Tensor]
+    previous: NotRequired[Tensor]
+    clip_view_infrared: NotRequired[Tensor]
+    clip_view_visible: NotRequired[Tensor]
+
+
+class Batch(TypedDict):
+    """Collated samples: images (B, C, H, W), float32 in [0, 1] once on the model's side; the rest are lists of length B."""
+
+    infrared: Tensor
+    visible: Tensor
+    name: list[str]
+    dataset: list[str]
+    content_id: list[str]
+    targets: NotRequired[list[Targets]]
+    prompt: NotRequired[list[str]]
+    mask: NotRequired[Tensor]
+    saliency: NotRequired[Tensor]
+    previous: NotRequired[Tensor]
+    clip_view_infrared: NotRequired[Tensor]
+    clip_view_visible: NotRequired[Tensor]
+
+
+class Detections(TypedDict):
+    """What a detector found in one image: `boxes` (N, 4) xyxy pixels, `scores` (N,) in [0, 1], `labels` (N,) int64."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class StepOutput(TypedDict):
+    """What validation, test and predict steps return: `fused` (B, 3, H, W) and `fused_luma` (B, 1, H, W), in [0, 1]."""
+
+    fused: Tensor
+    fused_luma: Tensor
+    detections: NotRequired[list[Detections]]
+
+
+def empty_targets() -> Targets:
+    """The targets of an image without objects."""
+    return {"boxes": torch.zeros((0, 4), dtype=torch.float32), "labels": torch.zeros((0,), dtype=torch.int64)}
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stacks the planes and lists everything else.
+
+    Raises:
+        ValueError: If samples differ in their keys or in the size or type of a plane; names the samples and the remedy.
+    """
+    first = samples[0]
+    batch: dict[str, Any] = {}
+    for key in first:
+        values = [cast("dict[str, Any]", sample).get(key) for sample in samples]
+        if any(value is None for value in values):
+            lacking = [f"{s['dataset']}/{s['name']}" for s, value in zip(samples, values, strict=True) if value is None]
+            raise ValueError(
+                f"Some samples of one batch have '{key}' and others lack it ({', '.join(lacking[:4])}). Give every "
+                f"dataset of a mixture the same options (labels, prompts, clip_size), or use batch_size 1."
+            )
+        batch[key] = _stack(samples, key, cast("list[Tensor]", values)) if key in IMAGE_KEYS else values
+    return cast("Batch", batch)
+
+
+def _stack(samples: Sequence[Sample], key: str, planes: list[Tensor]) -> Tensor:
+    if len({plane.dtype for plane in planes}) > 1:
+        planes = [plane_to_float(plane) for plane in planes]
+    if len({plane.shape for plane in planes}) > 1:
+        sizes = ", ".join(
+            f"{s['dataset']}/{s['name']} {tuple(plane.shape[-2:])}" for s, plane in zip(samples, planes, strict=True)
+        )
+        raise ValueError(
+            f"'{key}' differs in size within one batch ({sizes}). Set crop or resize in the datamodule's transforms, or use "
+            f"batch_size 1."
+        )
+    return torch.stack(planes)
+
+
+def plane_to_float(plane: Tensor) -> Tensor:
+    """An 8-bit plane (0..255) as float32 in [0, 1]; float planes pass through as float32."""
+    return plane.to(torch.float32).div_(255.0) if plane.dtype == torch.uint8 else plane.to(torch.float32)
+
+
+def batch_to_float(batch: Batch) -> Batch:
+    """A batch whose planes are all float32 in [0, 1], on whatever device they are; a new dictionary, shared entries."""
+    converted: dict[str, Any] = dict(batch)
+    for key in IMAGE_KEYS:
+        if key in converted:
+            converted[key] = plane_to_float(converted[key])
+    return cast("Batch", converted)

@@ -1,0 +1,47 @@
+"""Errors a user of the datasets can meet: each says what is wrong, where, and what to do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class DatasetError(Exception):
+    """Base of all dataset errors: a user's data is missing, damaged or does not fit; the message carries the remedy."""
+
+
+class DatasetNotFoundError(DatasetError):
+    """The dataset's folders are not where they were looked for."""
+
+    def __init__(self, dataset: str, root: Path, looked_for: Sequence[str], url: str) -> None:
+        """Builds the message.
+
+        Args:
+            dataset: Name of the dataset.
+            root: The folder that the user gave.
+            looked_for: The layouts tried, relative to `root`.
+            url: Where the dataset is released.
+        """
+        tried = "\n".join(f"  - {entry}" for entry in looked_for)
+        super().__init__(
+            f"No {dataset} pairs under '{root}'. Looked for:\n{tried}\nDownload the dataset from {url}, unpack it, and point "
+            f"--data.init_args.root at the folder that holds these (DATASETS.md shows the expected layout)."
+        )
+
+
+class UnreadableFileError(DatasetError):
+    """A file exists but cannot be read as what it should be (truncated, wrong format, empty)."""
+
+    def __init__(self, path: Path, reason: str, remedy: str = "Replace the file, or remove its pair from the dataset.") -> None:
+        """Builds the message from the file's path, what is wrong with it, and what to do."""
+        super().__init__(f"Cannot read '{path}': {reason}. {remedy}")
+
+
+class PairingError(DatasetError):
+    """Infrared and visible files do not pair up."""
+
+
+class LabelError(DatasetError):
+    """A label file holds something that cannot be used: an unknown class, a malformed line, a box without extent."""
+
+
+class SplitError(DatasetError):
+    """A split or manifest is unknown, or asks for pairs that are not on disk."""

@@ -1,0 +1,1 @@
+"""Tasks: each method of the suite as a LightningModule, batch in, losses and `StepOutput` out."""

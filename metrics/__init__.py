@@ -1,0 +1,1 @@
+"""Fusion metrics: pure per-image functions in `functional`, thin torchmetrics classes, named conventions."""

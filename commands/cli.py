@@ -1,0 +1,57 @@
+"""`main.py`: LightningCLI for fit, validate, test and predict; plain functions for data and report."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+from commands.errors import report_error, user_errors
+
+PLAIN_COMMANDS = ("data", "report")
+"""Commands that need no trainer."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code; a user's mistake is one message, never a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if arguments and arguments[0] in PLAIN_COMMANDS:
+            return _run_plain(arguments[0], arguments[1:])
+        return run_lightning(arguments)
+    except KeyboardInterrupt:
+        print("stopped by the keyboard", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if isinstance(error, user_errors()) or "Original Traceback" in str(error):
+            return report_error(error)
+        raise
+
+
+def _run_plain(command: str, arguments: list[str]) -> int:
+    if command == "data":
+        from commands.data import main as data_main
+
+        return data_main(arguments)
+    from commands.report import main as report_main
+
+    return report_main(arguments)
+
+
+def run_lightning(arguments: Sequence[str]) -> int:
+    """Parses, builds and runs one of Lightning's subcommands.
+
+    Raises:
+        UsageError: If the command line or a configuration is wrong.
+    """
+    from commands.arguments import rewrite
+    from commands.lightning_cli import SuiteCLI
+    from commands.run_folder import release_run_folder
+
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    line = rewrite(arguments)
+    cli = SuiteCLI.from_arguments(line)
+    try:
+        cli.run()
+    finally:
+        release_run_folder(cli.run_folder)
+    return 0
+

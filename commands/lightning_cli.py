@@ -1,0 +1,239 @@
+"""LightningCLI with the suite's run folders, defaults and refusals."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
+from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from callbacks.evaluator import Evaluator
+from callbacks.image_logger import ImageLogger
+from callbacks.memory_guard import MemoryGuard
+from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
+from callbacks.run_checkpoint import RunCheckpoint
+from callbacks.run_record import RunRecord
+from callbacks.throughput import Throughput
+from commands.arguments import CONFIGS, CommandLine
+from commands.errors import UsageError
+from commands.parser import SuiteParser, add_suite_arguments
+from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
+from datamodules.base import FusionDataModule, with_clip_size
+from datamodules.configuration import LoadingConfig, TransformConfig
+from lightning_modules.base import FusionTask
+
+DEFAULTS = CONFIGS / "default.yaml"
+"""Read before every configuration."""
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Saves the complete configuration as `RUN_FOLDER/config.yaml`, whatever the logger."""
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Writes it, over an older one of the same run."""
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, folder / self.config_filename, skip_none=False, overwrite=True, multifile=False)
+
+
+class SuiteCLI(LightningCLI):
+    """Builds task, datamodule and trainer from YAML; `run` then carries out the subcommand.
+
+    Departures from LightningCLI: `--ckpt_path` never changes the configuration, checkpoints load with `weights_only`,
+    `loading` and `transforms` are given beside the dataset (a method chooses them, not a dataset), and every run has a
+    folder of its own.
+    """
+
+    line: CommandLine
+    run_folder: Path
+
+    @classmethod
+    def from_arguments(cls, line: CommandLine) -> Self:
+        """Parses and builds, but does not run.
+
+        Raises:
+            UsageError: If the command line or a configuration is wrong.
+        """
+        cls.line = line
+        defaults = {"default_config_files": [str(DEFAULTS)]}
+        return cls(
+            FusionTask,
+            FusionDataModule,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            parser_class=SuiteParser,
+            parser_kwargs={subcommand: dict(defaults) for subcommand in cls.subcommands()},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            args=line.arguments,
+        )
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Parses our own list, without LightningCLI's warning that `sys.argv` is not empty."""
+        self.config = parser.parse_args(args)
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """Adds ours, and the callbacks that every run has."""
+        add_suite_arguments(parser)
+        parser.add_argument("--loading", type=LoadingConfig, default=LoadingConfig())
+        parser.add_argument("--transforms", type=TransformConfig, default=TransformConfig())
+        parser.link_arguments("loading", "data.init_args.loading")
+        parser.link_arguments("transforms", "data.init_args.transforms")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Evaluator, "evaluator")
+        parser.add_lightning_class_args(ImageLogger, "images")
+        parser.add_lightning_class_args(MemoryGuard, "memory_guard")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let the checkpoint's hyperparameters replace the configuration, silently (Lightning #21455)."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Lightning runs inside the constructor; we run in `run`, when the folder is locked and checks are done."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuses what cannot work before anything is built, and chooses the run folder."""
+        self._refuse_linked_arguments()
+        self._refuse_missing_weights()
+        if self.line.resume is not None:
+            self.run_folder = self.line.resume
+        else:
+            self.run_folder = choose_run_folder(Path(self._option("runs_dir")), self._run_name())
+
+    def instantiate_classes(self) -> None:
+        """Builds task, data and trainer; a constructor that refuses its values is a user's mistake.
+
+        Raises:
+            UsageError: With the constructor's own message.
+        """
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            raise UsageError(str(error)) from error
+        self._give_clip_views()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with the run folder, its loggers and the callbacks of this subcommand."""
+        logger = self._get(self.config_init, "trainer")["logger"]
+        if logger is True or logger is None:
+            kwargs["logger"] = self._loggers()
+        kwargs["default_root_dir"] = str(self.run_folder)
+        return super().instantiate_trainer(**kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+        extra = [RunRecord(), Throughput(), TQDMProgressBar(refresh_rate=20)]
+        if self.subcommand == "fit" and config.get("logger"):
+            extra.append(LearningRateMonitor("step"))
+        if self.subcommand == "predict":
+            output = self._option("output_dir")
+            extra.append(PredictionWriter(Path(output) if output else None, self._option("grey")))
+        return super()._instantiate_trainer(config, [*callbacks, *extra])
+
+    def run(self) -> None:
+        """Carries out the subcommand in its locked folder, and says where the results are."""
+        if self.trainer.is_global_zero:
+            lock_run_folder(self.run_folder)
+            if self.subcommand == "fit":
+                mark_latest(self.run_folder)
+        if self.subcommand == "predict":
+            self._skip_finished()
+        kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))
+        run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
+        run(**kwargs)
+        if self.trainer.is_global_zero:
+            self._say_where()
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        kwargs["weights_only"] = True
+        if subcommand == "predict":
+            kwargs["return_predictions"] = False  # the writer has them; a list of all would fill the memory
+        return kwargs
+
+    def _option(self, name: str) -> Any:
+        return self._get(self.config, name)
+
+    def _run_name(self) -> str:
+        if self._option("run_name"):
+            return str(self._option("run_name"))
+        model, data = (str(self._get(self.config, key)["class_path"]).rpartition(".")[2] for key in ("model", "data"))
+        return f"{model.removesuffix('Task').lower()}-{data.removesuffix('DataModule').lower()}"
+
+    def _refuse_linked_arguments(self) -> None:
+        for argument in self.line.arguments:
+            for name in ("loading", "transforms"):
+                if argument.startswith(f"--data.init_args.{name}"):
+                    raise UsageError(f"{argument}: set it as --{name}... (it is given beside the dataset, not inside it).")
+
+    def _refuse_missing_weights(self) -> None:
+        checkpoint = self._option("ckpt_path")
+        if checkpoint and checkpoint not in ("best", "last", "hpc") and not Path(checkpoint).is_file():
+            raise UsageError(f"--ckpt_path {checkpoint}: there is no such file. Give RUN_FOLDER/checkpoints/last.ckpt.")
+        if self.subcommand not in ("test", "predict") or checkpoint or self._option("allow_random_weights"):
+            return
+        if str(self._get(self.config, "model")["class_path"]).endswith("ClassicFusionTask"):
+            return
+        raise UsageError(
+            f"{self.subcommand} needs trained weights: give --ckpt_path RUN_FOLDER/checkpoints/last.ckpt, or "
+            f"--allow_random_weights to run the untrained network all the same."
+        )
+
+    def _give_clip_views(self) -> None:
+        """A task that looks at whole frames through CLIP gets them from the datamodule."""
+        encoder = getattr(self.model, "encoder", None)
+        if encoder is not None and getattr(self.model, "clip_view", "crop") == "full":
+            self.datamodule.transforms = with_clip_size(self.datamodule.transforms, encoder.image_size)
+
+    def _loggers(self) -> list[Logger]:
+        loggers: list[Logger] = [CSVLogger(self.run_folder, name="", version="", flush_logs_every_n_steps=1)]
+        if self.line.resume is not None:
+            _keep_earlier_log(self.run_folder)
+        mode = self._option("wandb")
+        if mode != "disabled":
+            folder = self.run_folder / "wandb"
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"{self.run_folder.parent.name}/{self.run_folder.name}"
+            loggers.append(
+                WandbLogger(name, folder, offline=mode == "offline", project=self._option("wandb_project"))
+            )
+        return loggers
+
+    def _skip_finished(self) -> None:
+        output = self._option("output_dir")
+        if not output:
+            return
+        checkpoint = self._option("ckpt_path")
+        made_by = {
+            "task": type(self.model).__name__,
+            "weights": str(Path(checkpoint).resolve()) if checkpoint else "none",
+            "colour": "grey" if self._option("grey") else "rgb",
+        }
+        check_record(Path(output), made_by)
+        skipped = self.datamodule.skip_predictions(
+            lambda dataset, name, several: picture_path(Path(output), dataset, name, several).is_file()
+        )
+        if skipped:
+            print(f"{skipped} fused images are already in '{output}' and are skipped.")
+
+    def _say_where(self) -> None:
+        if self.subcommand == "predict":
+            writer = next(c for c in self.trainer.callbacks if isinstance(c, PredictionWriter))  # type: ignore[attr-defined]
+            print(f"Fused images: {writer.written} written to {writer.folder(self.trainer)}")
+            return
+        print(f"Run folder: {self.run_folder}")
+        if self.subcommand == "fit":
+            print(f"Checkpoint: {self.run_folder / 'checkpoints' / 'last.ckpt'}")
+
+
+def _keep_earlier_log(folder: Path) -> None:
+    """Lightning's CSV logger starts an empty file: what was logged before a resume stays, under a numbered name."""
+    log = folder / "metrics.csv"
+    if log.is_file():
+        number = len(list(folder.glob("metrics-before-resume-*.csv"))) + 1
+        log.rename(folder / f"metrics-before-resume-{number}.csv")
+
+
+__all__ = ["DEFAULTS", "RUN_FOLDER_VARIABLE", "SaveRunConfig", "SuiteCLI"]

@@ -1,0 +1,41 @@
+"""The argument parser: LightningCLI's, with errors as one readable message instead of usage text."""
+
+import re
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from commands.errors import UsageError
+
+
+class SuiteParser(LightningArgumentParser):
+    """Raises `UsageError` where argparse would print its usage and exit."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+        """Every mistake on a command line or in a YAML file ends here.
+
+        Raises:
+            UsageError: With the part of the message that names the key, the value and what was expected.
+        """
+        raise UsageError(f"{_clean(message)}\n(see: python main.py SUBCOMMAND --help, and --print_config)") from ex
+
+
+def _clean(message: str) -> str:
+    lines = [line.rstrip() for line in str(message).splitlines() if line.strip()]
+    kept = [line for line in lines if not re.match(r"\s*(usage:|tip:)", line)]
+    return "\n".join(kept)
+
+
+def add_suite_arguments(parser: Any) -> None:
+    """Arguments of ours beside trainer, model and data, for every subcommand."""
+    parser.add_argument("--run_name", type=str | None, default=None, help="Folder under runs/; default: method-dataset.")
+    parser.add_argument("--runs_dir", type=str, default="runs", help="Where run folders go.")
+    parser.add_argument(
+        "--wandb", type=str, default="disabled", choices=["disabled", "offline", "online"], help="W&B beside the CSV log."
+    )
+    parser.add_argument("--wandb_project", type=str, default="ivif-lightning", help="Project of the W&B dashboard.")
+    parser.add_argument(
+        "--allow_random_weights", action="store_true", help="Let test and predict run an untrained network."
+    )
+    parser.add_argument("--output_dir", type=str | None, default=None, help="predict: where the fused PNGs go.")
+    parser.add_argument("--grey", action="store_true", help="predict: save luma instead of colour.")

@@ -1,0 +1,53 @@
+"""`make quickstart`: the main job from beginning to end on generated scenes, through the commands that users type."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+LATEST: Final = Path("runs/quickstart/latest")
+
+
+def main() -> int:
+    """Trains, tests and predicts; says what came out and what to do next. Returns the exit code."""
+    started = time.monotonic()
+    checkpoint = str(LATEST / "checkpoints" / "last.ckpt")
+    fused = str(LATEST / "fused")
+    for arguments in (
+        ["fit", "--config", "configs/quickstart.yaml"],
+        ["test", "--config", "configs/quickstart.yaml", "--run_name", "quickstart-test", "--ckpt_path", checkpoint],
+        ["predict", "--config", "configs/quickstart.yaml", "--ckpt_path", checkpoint, "--output_dir", fused],
+    ):
+        print(f"\n$ python main.py {' '.join(arguments)}", flush=True)
+        code = subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, check=False).returncode
+        if code:
+            print(f"quickstart stopped: `main.py {arguments[0]}` ended with exit code {code}", file=sys.stderr)
+            return code
+    _report(time.monotonic() - started)
+    return 0
+
+
+def _report(seconds: float) -> None:
+    log = pd.read_csv(ROOT / LATEST / "metrics.csv")
+    loss = log["train/loss"].dropna()
+    print(
+        f"\nDone in {seconds:.0f} s. The loss fell from {loss.iloc[:3].mean():.4f} to {loss.iloc[-3:].mean():.4f}.\n\n"
+        f"Look at\n"
+        f"  {LATEST}/panels/      infrared | visible | fused, from the first validation to the last\n"
+        f"  {LATEST}/fused/       the fused test scenes as PNG\n"
+        f"  {LATEST}/metrics.csv  every logged value\n"
+        f"  runs/quickstart-test/  newest folder: tables/test.md, with the classic rows\n\n"
+        f"Next, with your own pairs (folders ir/ and vi/) or one of the public datasets (DATASETS.md):\n"
+        f"  python main.py data check --data configs/data/folder.yaml --data.init_args.root FOLDER\n"
+        f"  python main.py fit --config configs/mgfusion.yaml --config configs/cpu.yaml --data configs/data/folder.yaml "
+        f"--data.init_args.root FOLDER --model.init_args.clip random-tiny\n"
+        f"(`random-tiny` is an untrained stand-in for CLIP; MODELS.md says where to get the real one.)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

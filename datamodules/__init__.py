@@ -1,1 +1,1 @@
-"""Stages: readers become loaders. One LightningDataModule per dataset, `unified` for mixtures, `folder`, `synthetic`."""
+"""Stages: readers become loaders. A LightningDataModule per dataset; `unified` for mixtures, `folder`, `synthetic`."""

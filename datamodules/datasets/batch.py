@@ -1,7 +1,7 @@
 """The contract between readers, tasks and callbacks: samples, batches, step outputs, and how samples are collated.
 
-Images are RGB order, channels first. A *sample* may hold 8-bit planes (`uint8`, 0..255), as decoded, so that workers pass
-a quarter of the bytes; a *batch*, as a task sees it, is always float32 in [0, 1]: `batch_to_float` makes the difference.
+Images are RGB order, channels first. A *sample* may hold 8-bit planes (`uint8`, 0..255), as decoded, so that workers
+pass a quarter of the bytes; a *batch*, as a task sees it, is always float32 in [0, 1]: `batch_to_float` converts.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ SPATIAL_KEYS: Final = ("infrared", "visible", "mask", "saliency", "previous")
 
 
 class Targets(TypedDict):
-    """Objects of one image: `boxes` (N, 4) float32 xyxy in pixels, `labels` (N,) int64. No objects: shapes (0, 4), (0,)."""
+    """Objects of one image: `boxes` (N, 4) float32 xyxy pixels, `labels` (N,) int64; without objects (0, 4), (0,)."""
 
     boxes: Tensor
     labels: Tensor
@@ -35,9 +35,9 @@ class Targets(TypedDict):
 class Sample(TypedDict):
     """One registered pair, without the batch dimension.
 
-    `infrared` (1, H, W), `visible` (3, H, W), `mask` (1, H, W), `saliency` (2, H, W), `previous` (1, H, W): uint8 0..255
-    or float32 in [0, 1]. `name` is unique within `dataset`. `content_id` is a hash of both files' bytes (of seed and index
-    for generated pairs). `clip_view_*` are the whole frame squashed to CLIP's input size, never augmented.
+    `infrared` (1, H, W), `visible` (3, H, W), `mask` (1, H, W), `saliency` (2, H, W), `previous` (1, H, W): uint8
+    0..255 or float32 in [0, 1]. `name` is unique within `dataset`. `content_id` is a hash of both files' bytes (of seed
+    and index for generated pairs). `clip_view_*` are the whole frame squashed to CLIP's input size, never augmented.
     """
 
     infrared: Tensor
@@ -55,7 +55,7 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """Collated samples: images (B, C, H, W), float32 in [0, 1] once on the model's side; the rest are lists of length B."""
+    """Collated samples: images (B, C, H, W), float32 in [0, 1] once on the model's side; the rest are lists."""
 
     infrared: Tensor
     visible: Tensor
@@ -120,8 +120,8 @@ def _stack(samples: Sequence[Sample], key: str, planes: list[Tensor]) -> Tensor:
             f"{s['dataset']}/{s['name']} {tuple(plane.shape[-2:])}" for s, plane in zip(samples, planes, strict=True)
         )
         raise ValueError(
-            f"'{key}' differs in size within one batch ({sizes}). Set crop or resize in the datamodule's transforms, or use "
-            f"batch_size 1."
+            f"'{key}' differs in size within one batch ({sizes}). Set transforms.crop or transforms.resize, or use "
+            f"loading.batch_size 1."
         )
     return torch.stack(planes)
 

@@ -22,15 +22,17 @@ class DatasetNotFoundError(DatasetError):
         """
         tried = "\n".join(f"  - {entry}" for entry in looked_for)
         super().__init__(
-            f"No {dataset} pairs under '{root}'. Looked for:\n{tried}\nDownload the dataset from {url}, unpack it, and point "
-            f"--data.init_args.root at the folder that holds these (DATASETS.md shows the expected layout)."
+            f"No {dataset} pairs under '{root}'. Looked for:\n{tried}\nDownload the dataset from {url}, unpack it, and "
+            f"point --data.init_args.root at the folder that holds these (DATASETS.md shows the expected layout)."
         )
 
 
 class UnreadableFileError(DatasetError):
     """A file exists but cannot be read as what it should be (truncated, wrong format, empty)."""
 
-    def __init__(self, path: Path, reason: str, remedy: str = "Replace the file, or remove its pair from the dataset.") -> None:
+    def __init__(
+        self, path: Path, reason: str, remedy: str = "Replace the file, or remove its pair from the dataset."
+    ) -> None:
         """Builds the message from the file's path, what is wrong with it, and what to do."""
         super().__init__(f"Cannot read '{path}': {reason}. {remedy}")
 

@@ -1,0 +1,128 @@
+"""Scores fused images: the only place that logs `val/<metric>` and `test/<metric>`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from callbacks.tables import ResultTable
+from datamodules.datasets.batch import Batch, StepOutput
+from image_ops.color import luma
+from metrics.fusion import FusionMetrics
+from models.classic import CLASSIC_FUSIONS
+
+DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "SSIM", "Qabf", "VIF")
+"""What training runs watch."""
+
+
+class Evaluator(Callback):
+    """Scores every fused image of validation and test, per dataset and overall.
+
+    Scored is the luma of the 8-bit fused RGB, which is the PNG that would be saved. Names count once, so the repeats
+    that DDP's samplers add do not change a figure. A metric that is undefined on an image leaves it out and says how
+    many. Testing adds the classic rows on the same pairs and writes `tables/test.csv`, `.md` and `test_per_image.csv`.
+
+    Args:
+        metrics: Names of the metrics; see `metrics.conventions`.
+        convention: Which definition each name stands for.
+        classic_rows: Whether test tables show average, maximum and Laplacian pyramid beside the method.
+        chunk: Images scored at a time; `None` chooses by device.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+        convention: str = "standard",
+        classic_rows: bool = True,
+        chunk: int | None = None,
+    ) -> None:
+        self.metrics = tuple(metrics)
+        self.convention = convention
+        self.classic_rows = classic_rows
+        self.chunk = chunk
+        self._scores: dict[str, FusionMetrics] = {}
+        self._method = ""
+        self._build("fused", ())  # unknown names and conventions end the run here, not after training
+
+    def _build(self, method: str, classic: Sequence[str]) -> None:
+        self._method = method
+        names = [method, *(name for name in classic if name != method)]
+        self._scores = {name: FusionMetrics(self.metrics, self.convention, chunk=self.chunk) for name in names}
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts from no image."""
+        self._build(method_name(pl_module), ())
+        self._move(trainer)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts from no image, with the classic rows."""
+        self._build(method_name(pl_module), tuple(CLASSIC_FUSIONS) if self.classic_rows else ())
+        self._move(trainer)
+
+    def _move(self, trainer: Trainer) -> None:
+        for scores in self._scores.values():
+            scores.to(trainer.strategy.root_device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Scores one batch."""
+        self._update(outputs, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Scores one batch, and the classic rules on the same pairs."""
+        self._update(outputs, batch)
+
+    def _update(self, outputs: StepOutput, batch: Batch) -> None:
+        for name, scores in self._scores.items():
+            # A classic rule is scored on the luma alone: it has no colour of its own, and recolouring could only clamp.
+            fused = (
+                outputs["fused"]
+                if name == self._method
+                else CLASSIC_FUSIONS[name](batch["infrared"], luma(batch["visible"]))
+            )
+            scores.update(fused.float(), batch["infrared"], batch["visible"], batch["dataset"], batch["name"])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs `val/<metric>` and `val/<dataset>/<metric>`."""
+        if not trainer.sanity_checking:
+            self._log("val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs `test/...`, prints the table, and writes it."""
+        self._log("test")
+        table = ResultTable(self.convention, self._scores)
+        if trainer.is_global_zero:
+            table.show()
+            table.write(Path(trainer.default_root_dir) / "tables", "test")
+
+    def _log(self, stage: str) -> None:
+        scores = self._scores[self._method]
+        overall = {f"{stage}/{metric}": value for metric, value in scores.compute().items()}
+        per_dataset = {
+            f"{stage}/{dataset}/{metric}": value
+            for dataset, values in scores.per_dataset().items()
+            for metric, value in values.items()
+        }
+        # The same on every rank already: the metric gathers itself.
+        self.log_dict(overall | per_dataset, add_dataloader_idx=False)
+
+
+def method_name(module: LightningModule) -> str:
+    """How tables call a task: the rule of a classic task, else its class name without `Task`."""
+    return str(getattr(module, "method", type(module).__name__.removesuffix("Task")))

@@ -1,0 +1,53 @@
+"""Tensors to pictures on disk: 8-bit conversion, atomic PNG writing, captioned panels."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """A tensor (1 or 3, H, W) in [0, 1] as an 8-bit grey or RGB picture, rounded as the metrics round."""
+    array = (image.detach().float().clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)))
+
+
+def save_atomically(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG that is either complete or not there: a temporary file beside it, then a rename.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            picture.save(stream, format="PNG", compress_level=3)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def panel(images: dict[str, Tensor], height: int = 256) -> Image.Image:
+    """Pictures of one scene side by side, each under its caption.
+
+    Args:
+        images: Caption -> tensor (1 or 3, H, W) in [0, 1], all of one size.
+        height: Height of each picture in the panel, in pixels.
+    """
+    pictures = [to_picture(image).convert("RGB") for image in images.values()]
+    width = max(1, round(pictures[0].width * height / pictures[0].height))
+    caption, gap = 22, 4
+    canvas = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + caption), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=14)
+    for column, (name, picture) in enumerate(zip(images, pictures, strict=True)):
+        left = column * (width + gap)
+        draw.text((left + 4, 2), name, fill="black", font=font)
+        canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, caption))
+    return canvas

@@ -1,0 +1,72 @@
+"""Result tables: methods as rows, metrics as columns, one block per dataset and one overall."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from metrics.fusion import FusionMetrics
+
+OVERALL = "all"
+"""Name of the block that averages over every image of every dataset."""
+
+
+class ResultTable:
+    """Gathers the scores of several methods on the same images.
+
+    Args:
+        convention: Convention that the scores follow; every table prints it.
+        scores: Method -> its scores; with DDP, building the table gathers them from all ranks.
+    """
+
+    def __init__(self, convention: str, scores: Mapping[str, FusionMetrics]) -> None:
+        self.convention = convention
+        rows = [{"method": method, **row} for method, metric in scores.items() for row in metric.per_image()]
+        self.per_image = pd.DataFrame(rows)
+        self.metrics = [name for name in self.per_image.columns if name not in ("method", "dataset", "name")]
+        self.summary = self._summarise()
+
+    def _summarise(self) -> pd.DataFrame:
+        blocks = [(dataset, rows) for dataset, rows in self.per_image.groupby("dataset", sort=False)]
+        if len(blocks) > 1:
+            blocks.append((OVERALL, self.per_image))
+        records = []
+        for dataset, rows in blocks:
+            for method, own in rows.groupby("method", sort=False):
+                record: dict[str, object] = {"dataset": dataset, "method": method, "n": len(own)}
+                record |= {metric: own[metric].mean() for metric in self.metrics}
+                record["undefined"] = int(own[self.metrics].isna().sum().sum())
+                records.append(record)
+        return pd.DataFrame(records)
+
+    def show(self, console: Console | None = None) -> None:
+        """Prints one table per dataset; no best figure is marked, for no single metric is a verdict."""
+        console = console or Console()
+        for dataset, rows in self.summary.groupby("dataset", sort=False):
+            table = Table(title=f"{dataset}: means over {rows['n'].max()} images, convention '{self.convention}'")
+            for column in ("method", *self.metrics, "n", "undefined"):
+                table.add_column(column, justify="left" if column == "method" else "right")
+            for record in rows.to_dict("records"):
+                values = [f"{record[metric]:.4f}" for metric in self.metrics]
+                table.add_row(str(record["method"]), *values, str(record["n"]), str(record["undefined"]))
+            console.print(table)
+
+    def write(self, folder: Path, stem: str) -> None:
+        """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.csv`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.summary.assign(convention=self.convention).to_csv(folder / f"{stem}.csv", index=False)
+        self.per_image.to_csv(folder / f"{stem}_per_image.csv", index=False)
+        (folder / f"{stem}.md").write_text(self.markdown(), encoding="utf-8")
+
+    def markdown(self) -> str:
+        """The summary as a Markdown table."""
+        columns = ["dataset", "method", *self.metrics, "n", "undefined"]
+        lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(" --- " for _ in columns) + "|"]
+        for record in self.summary.to_dict("records"):
+            cells = [f"{record[name]:.4f}" if name in self.metrics else str(record[name]) for name in columns]
+            lines.append("| " + " | ".join(cells) + " |")
+        return (
+            f"Convention `{self.convention}`; undefined values are left out of the means.\n\n" + "\n".join(lines) + "\n"
+        )

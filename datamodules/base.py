@@ -1,0 +1,280 @@
+"""Readers become loaders: the base of every datamodule of the suite."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lightning import LightningDataModule
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
+from datamodules.datasets.base import PairedDataset, ReadingConfig
+from datamodules.datasets.batch import Batch, Sample, batch_to_float, collate
+from datamodules.datasets.errors import SplitError
+from datamodules.datasets.prompts import PromptConfig, PromptedDataset
+from datamodules.datasets.transforms import (
+    AddClipViews,
+    Compose,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomRotate90,
+    RandomVerticalFlip,
+    Resize,
+    VisibleJitter,
+)
+from datamodules.manifests import Manifest, Selection
+from datamodules.sampling import EpochSampler, EvaluationView, TrainingView
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One dataset of a datamodule: its name and how to open one of its official splits.
+
+    Args:
+        dataset: Name of the dataset, as in manifests and tables.
+        open: Split name -> reader of that split.
+    """
+
+    dataset: str
+    open: Callable[[str], PairedDataset]
+
+
+class FusionDataModule(LightningDataModule):
+    """Stages, loaders and transforms around one or several readers.
+
+    Training draws are stateless (`datamodules.sampling`): with the same seed they are the same for any number of
+    workers, and a resumed run continues with the next pair. Evaluation keeps native sizes with batch size 1, or batches
+    when `transforms.resize` is set; under DDP its sampler repeats pairs to even out ranks, and metrics count names
+    once.
+
+    Args:
+        manifest: Name or path of the split manifest (see `datamodules/splits/`).
+        strict: Refuse to run when pairs that the manifest asks for are missing on disk.
+        predict_stage: Which pairs `predict` fuses; `all` takes every pair on disk, whatever the manifest says.
+        loading: Batch size, workers, seed.
+        transforms: Crops, augmentation, resizing, CLIP views.
+        prompts: Where `prompt` comes from, if anywhere.
+    """
+
+    def __init__(
+        self,
+        manifest: str = "default",
+        strict: bool = False,
+        predict_stage: PredictStage = "test",
+        loading: LoadingConfig = LoadingConfig(),
+        transforms: TransformConfig = TransformConfig(),
+        prompts: PromptConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.manifest = Manifest.load(manifest)
+        self.strict = strict
+        self.predict_stage = predict_stage
+        self.loading = loading
+        self.transforms = transforms
+        self.prompts = prompts
+        self.selections: dict[str, list[Selection]] = {}
+        self._readers: dict[str, list[Dataset[Sample]]] = {}
+        self._sampler: EpochSampler | None = None
+
+    @abstractmethod
+    def sources(self) -> list[Source]:
+        """The datasets of this datamodule, in the order of its loaders."""
+
+    def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
+        """The readers of a stage ("train", "val", "test", "all"), one per source that has pairs there; cached."""
+        if stage not in self._readers:
+            self._readers[stage] = [reader for source in self.sources() if (reader := self._open(source, stage))]
+        return self._readers[stage]
+
+    def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
+        pool = "all" if stage == "all" else self.manifest.pool(source.dataset, stage)
+        if pool is None:
+            return None
+        reader = source.open(pool)
+        if stage != "all":
+            selection = self.manifest.select(source.dataset, stage, reader.names, strict=self.strict)
+            self.selections.setdefault(stage, []).append(selection)
+            if selection.missing:
+                logger.warning("%s", selection.report)
+            reader = reader.select(selection.names)
+        return self._prompted(reader)
+
+    def _prompted(self, reader: PairedDataset) -> Dataset[Sample] | None:
+        if not len(reader):
+            return None
+        return reader if self.prompts is None else PromptedDataset(reader, self.prompts)
+
+    @property
+    def stage_names(self) -> dict[str, list[str]]:
+        """Names of the datasets behind the val and test loaders, by stage, in the order of the loaders."""
+        return {stage: [_dataset_name(reader) for reader in readers] for stage, readers in self._readers.items()}
+
+    def setup(self, stage: str) -> None:
+        """Opens what a stage ("fit", "validate", "test", "predict") needs, so that a user's mistake ends the run early.
+
+        Raises:
+            DatasetError: If folders are missing or a stage that is needed holds no pair.
+        """
+        needed = {"fit": "train", "validate": "val", "test": "test", "predict": self.predict_stage}[stage]
+        if not self.stage_readers(needed):
+            names = ", ".join(source.dataset for source in self.sources())
+            raise SplitError(
+                f"The manifest '{self.manifest.name}' gives no '{needed}' pairs for {names}. Choose another manifest "
+                f"with --data.init_args.manifest, or another dataset (TNO, for one, is never trained on by 'mgfusion')."
+            )
+        if stage == "fit":
+            self.stage_readers("val")
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """One loader over all sources; continues mid-epoch when the trainer is resuming."""
+        pairs = ConcatDataset(self.stage_readers("train"))
+        trainer = self.trainer
+        self._sampler = EpochSampler(
+            len(pairs),
+            self.loading.batch_size,
+            self.loading.seed,
+            rank=self._rank(),
+            world_size=self._world_size(),
+        )
+        if trainer is not None:
+            self._resume(self._sampler)
+        view = TrainingView(pairs, self._training_transform(), self.loading.seed)
+        return self._loader(view, self.loading.batch_size, sampler=self._sampler)
+
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _resume(self, sampler: EpochSampler) -> None:
+        # `current.ready`, not `completed` (one less inside on_train_batch_end), and the epoch here, not in set_epoch:
+        # workers prefetch before Lightning calls that. Semi-internal names: lightning is pinned below 2.7, and tested.
+        loop = self.trainer.fit_loop  # type: ignore[union-attr]
+        done = loop.epoch_loop.batch_progress.current.ready
+        resuming = loop.is_resuming and 0 < done < sampler.batches
+        sampler.resume(loop.epoch_progress.current.processed, done if resuming else 0)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader per source with validation pairs; empty when the manifest has none."""
+        return [self._evaluation_loader(reader) for reader in self.stage_readers("val")]
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader per source with test pairs."""
+        return [self._evaluation_loader(reader) for reader in self.stage_readers("test")]
+
+    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader per source of `predict_stage`."""
+        return [self._evaluation_loader(reader) for reader in self.stage_readers(self.predict_stage)]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """8-bit planes become float32 in [0, 1] here, after they crossed to the device as bytes."""
+        return batch_to_float(batch)
+
+    def skip_predictions(self, finished: Callable[[str, str, bool], bool]) -> int:
+        """Leaves out of `predict` the pairs whose result exists, and returns how many.
+
+        Args:
+            finished: (dataset, name, whether several datasets are predicted) -> whether the result is there.
+        """
+        readers = self.stage_readers(self.predict_stage)
+        kept: list[Dataset[Sample]] = []
+        for reader in readers:
+            names: list[str] = list(reader.names)  # type: ignore[attr-defined]
+            left = [name for name in names if not finished(_dataset_name(reader), name, len(readers) > 1)]
+            kept.append(reader if len(left) == len(names) else reader.select(left))  # type: ignore[attr-defined]
+        skipped = sum(map(len, readers)) - sum(map(len, kept))  # type: ignore[arg-type]
+        self._readers[self.predict_stage] = kept
+        return skipped
+
+    def write_selections(self, folder: Path) -> None:
+        """Writes the names that each stage used, one text file per dataset and stage."""
+        for stage, selections in self.selections.items():
+            for selection in selections:
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / f"{selection.dataset}_{stage}.txt"
+                path.write_text("".join(f"{name}\n" for name in selection.names), encoding="utf-8")
+
+    def training_size(self) -> tuple[int, int, int] | None:
+        """(batch size, height, width) of training batches, or None when whole frames of any size are trained on."""
+        if self.transforms.crop is not None:
+            return self.loading.batch_size, self.transforms.crop, self.transforms.crop
+        if self.transforms.resize is not None:
+            return self.loading.batch_size, *self.transforms.resize
+        return None
+
+    def _training_transform(self) -> Compose:
+        config = self.transforms
+        steps: list[Any] = [AddClipViews(config.clip_size)] if config.clip_size else []
+        steps += [Resize(config.resize)] if config.resize else []
+        steps += [RandomCrop(config.crop)] if config.crop else []
+        steps += [RandomHorizontalFlip(), RandomVerticalFlip()] if config.flip else []
+        steps += [RandomRotate90()] if config.rotate90 else []
+        steps += [VisibleJitter(config.jitter)] if config.jitter else []
+        return Compose(steps)
+
+    def _evaluation_loader(self, reader: Dataset[Sample]) -> DataLoader[Batch]:
+        config = self.transforms
+        steps: list[Any] = [AddClipViews(config.clip_size)] if config.clip_size else []
+        steps += [Resize(config.resize)] if config.resize else []
+        view = EvaluationView(reader, Compose(steps))
+        world_size = self._world_size()
+        sampler: DistributedSampler[Sample] | None = None
+        if world_size > 1:
+            sampler = DistributedSampler(view, world_size, self._rank(), shuffle=False)
+        return self._loader(view, self.loading.batch_size if config.resize else 1, sampler=sampler)
+
+    def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any) -> DataLoader[Batch]:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.loading.num_workers,
+            collate_fn=collate,
+            pin_memory=on_gpu,
+            persistent_workers=self.loading.num_workers > 0,
+        )
+
+
+class PairedDataModule(FusionDataModule):
+    """A datamodule over one dataset on disk. A subclass names its reader, and adds the reader's own options.
+
+    Args:
+        root: The folder that holds the dataset's official layout.
+        reading: Thermal range, labels, box rules.
+        **kwargs: Arguments of `FusionDataModule`.
+    """
+
+    dataset_class: ClassVar[type[PairedDataset]]
+
+    def __init__(self, root: Path, reading: ReadingConfig = ReadingConfig(), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.root = Path(root)
+        self.reading = reading
+
+    def reader_options(self) -> dict[str, Any]:
+        """Further keyword arguments of the reader's constructor."""
+        return {}
+
+    def sources(self) -> list[Source]:
+        """The one dataset of this datamodule."""
+        return [Source(self.dataset_class.dataset_name, self._open_split)]
+
+    def _open_split(self, split: str) -> PairedDataset:
+        return self.dataset_class(self.root, split, reading=self.reading, **self.reader_options())
+
+
+def with_clip_size(config: TransformConfig, size: int) -> TransformConfig:
+    """The same transforms with `clip_view_*` planes of the given side, unless the user chose another."""
+    return config if config.clip_size else replace(config, clip_size=size)
+
+
+def _dataset_name(reader: Dataset[Sample]) -> str:
+    return str(getattr(reader, "dataset_name", type(reader).__name__))

@@ -1,0 +1,68 @@
+"""What a user can set about loading and transforming, as frozen dataclasses that YAML shows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["train", "val", "test"]
+"""Stages of a manifest."""
+
+PredictStage = Literal["train", "val", "test", "all"]
+"""What `predict` may fuse: a stage's pairs, or every pair on disk whatever the manifest says."""
+
+
+@dataclass(frozen=True)
+class LoadingConfig:
+    """How batches are made.
+
+    Args:
+        batch_size: Training pairs per batch and process. Evaluation uses 1 unless `transforms.resize` is set.
+        num_workers: Loader processes per training process; 0 loads in the training process.
+        seed: Seed of order and augmentation. The same seed gives the same draws for any number of workers.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    batch_size: int = 16
+    num_workers: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"loading.batch_size is {self.batch_size}; it must be at least 1.")
+        if self.num_workers < 0:
+            raise ValueError(f"loading.num_workers is {self.num_workers}; it must be 0 or more.")
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """What happens to a pair between disk and batch. All geometry moves infrared, visible, boxes and mask together.
+
+    Args:
+        crop: Side of the random square training crop in pixels; smaller images are padded; `None` keeps whole frames.
+        flip: Random horizontal and vertical flips in training.
+        rotate90: Random rotation by a multiple of 90 degrees in training.
+        jitter: Strength in [0, 1] of brightness, contrast and saturation jitter on the visible image alone, in
+            training.
+        resize: (height, width) that every frame of every stage is resized to first; `None` keeps native sizes.
+        clip_size: Side of the `clip_view_*` planes (the whole frame, squashed, not augmented); `None` leaves them out.
+            The command line fills it in for tasks that ask for `clip_view: full`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    crop: int | None = 256
+    flip: bool = True
+    rotate90: bool = True
+    jitter: float = 0.0
+    resize: tuple[int, int] | None = None
+    clip_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and self.crop < 8:
+            raise ValueError(f"transforms.crop is {self.crop}; it must be at least 8 pixels, or null for whole frames.")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"transforms.jitter is {self.jitter}; it must lie in [0, 1].")
+        if self.resize is not None and min(self.resize) < 8:
+            raise ValueError(f"transforms.resize is {self.resize}; height and width must be at least 8 pixels.")

@@ -1,0 +1,58 @@
+"""Any two folders as a datamodule."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch.utils.data import Dataset
+
+from datamodules.base import PairedDataModule, Source
+from datamodules.datasets.base import PairedDataset
+from datamodules.datasets.batch import Sample
+from datamodules.datasets.folder import DEFAULT_LAYOUT, FolderDataset, FolderLayout
+from datamodules.manifests import Manifest
+
+
+class FolderDataModule(PairedDataModule):
+    """Your own pairs: two folders, matched by stem or by a pattern; see `datamodules.datasets.folder`.
+
+    No manifest knows your names, so a share of them, chosen by the hash order that manifests use, is trained on; the rest
+    is validated and tested on. `predict_stage: all` fuses everything.
+
+    Args:
+        layout: Which folders, how to pair, where the labels are.
+        classes: Class names of the labels.
+        train_fraction: Share of the pairs to train on, in [0, 1].
+        **kwargs: Arguments of `PairedDataModule`.
+
+    Raises:
+        ValueError: If `train_fraction` is out of range.
+    """
+
+    dataset_class: ClassVar[type[PairedDataset]] = FolderDataset
+
+    def __init__(
+        self,
+        layout: FolderLayout = DEFAULT_LAYOUT,
+        classes: Sequence[str] = (),
+        train_fraction: float = 0.8,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= train_fraction <= 1:
+            raise ValueError(f"train_fraction is {train_fraction}; it must lie in [0, 1].")
+        self.layout = layout
+        self.classes = tuple(classes)
+        self.train_fraction = train_fraction
+
+    def reader_options(self) -> dict[str, Any]:
+        """Layout and classes."""
+        return {"layout": self.layout, "classes": self.classes}
+
+    def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
+        reader = source.open("all")
+        if stage != "all":
+            manifest: Manifest = self.manifest
+            ordered = manifest.order(reader.dataset_name, reader.names)
+            cut = round(self.train_fraction * len(ordered))
+            reader = reader.select(ordered[:cut] if stage == "train" else ordered[cut:])
+        return self._prompted(reader)

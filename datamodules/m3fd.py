@@ -1,0 +1,26 @@
+"""M3FD as a datamodule."""
+
+from typing import Any, ClassVar, Literal
+
+from datamodules.base import PairedDataModule
+from datamodules.datasets.base import PairedDataset
+from datamodules.datasets.m3fd import M3FD
+
+
+class M3FDDataModule(PairedDataModule):
+    """4,200 pairs of roads, campuses and seaside with six classes of objects; see `datamodules.datasets.m3fd`.
+
+    Args:
+        subset: `detection` (4,200 pairs, labelled) or `fusion` (300 pairs, without labels).
+        **kwargs: Arguments of `PairedDataModule`.
+    """
+
+    dataset_class: ClassVar[type[PairedDataset]] = M3FD
+
+    def __init__(self, subset: Literal["detection", "fusion"] = "detection", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.subset = subset
+
+    def reader_options(self) -> dict[str, Any]:
+        """The subset."""
+        return {"subset": self.subset}

@@ -1,0 +1,26 @@
+"""MSRS as a datamodule."""
+
+from typing import Any, ClassVar, Literal
+
+from datamodules.base import PairedDataModule
+from datamodules.datasets.base import PairedDataset
+from datamodules.datasets.msrs import MSRS
+
+
+class MSRSDataModule(PairedDataModule):
+    """1,444 pairs of streets by day and night at 640x480, with boxes; see `datamodules.datasets.msrs`.
+
+    Args:
+        labels: Whose boxes count: those drawn on the `fusion`, `infrared` or `visible` images.
+        **kwargs: Arguments of `PairedDataModule`.
+    """
+
+    dataset_class: ClassVar[type[PairedDataset]] = MSRS
+
+    def __init__(self, labels: Literal["fusion", "infrared", "visible"] = "fusion", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.labels = labels
+
+    def reader_options(self) -> dict[str, Any]:
+        """Whose boxes count."""
+        return {"labels": self.labels}

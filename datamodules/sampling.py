@@ -1,0 +1,129 @@
+"""Which pair is drawn when: stateless, so that a run stopped at any batch goes on with exactly the pairs it would have.
+
+The order of an epoch depends on (seed, epoch) alone and the augmentation of a pair on (seed, epoch, index) alone.
+Workers therefore carry no state: the sampler hands them (epoch, index), and resuming only means starting the list
+further on.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from datamodules.datasets.batch import Sample
+
+Draw = tuple[int, int]
+"""(epoch, index): what the sampler yields and a `TrainingView` takes."""
+
+
+def mix_seed(*parts: int) -> int:
+    """One 63-bit seed from several integers (splitmix64 rounds), so that neighbouring draws are unrelated."""
+    state = 0x9E3779B97F4A7C15
+    for part in parts:
+        state = (state + part * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state & 0x7FFFFFFFFFFFFFFF
+
+
+class EpochSampler(Sampler[Draw]):
+    """Draws one rank's share of a seeded permutation, the same number on every rank and whole batches only.
+
+    Each epoch is a new permutation of all pairs, cut to a multiple of `batch_size * world_size`: what is cut differs
+    from epoch to epoch. A dataset smaller than one such batch is repeated until it fills one.
+
+    Args:
+        length: Number of pairs.
+        batch_size: Pairs per batch and rank.
+        seed: The run's data seed.
+        rank: This process's rank.
+        world_size: Number of processes.
+
+    Raises:
+        ValueError: If there are no pairs.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        if length < 1:
+            raise ValueError("There are no training pairs to draw from.")
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.skip = 0
+
+    @property
+    def batches(self) -> int:
+        """Batches per epoch and rank, at least one."""
+        return max(1, self.length // (self.batch_size * self.world_size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose permutation the next iteration draws (Lightning calls it at every epoch's start)."""
+        self.epoch = epoch
+
+    def resume(self, epoch: int, batches_done: int) -> None:
+        """Makes the next iteration start after the first `batches_done` batches of `epoch`."""
+        self.epoch = epoch
+        self.skip = batches_done * self.batch_size
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
+        order = torch.randperm(self.length, generator=generator).tolist()
+        needed = self.batches * self.batch_size * self.world_size
+        order = (order * math.ceil(needed / self.length))[:needed]
+        skip, self.skip = self.skip, 0
+        epoch = self.epoch
+        return iter([(epoch, index) for index in order[self.rank :: self.world_size]][skip:])
+
+
+class TrainingView(Dataset[Sample]):
+    """A reader seen through random joint transforms, deterministic by (seed, epoch, index).
+
+    Args:
+        reader: Map-style dataset of samples.
+        transform: Joint transform that takes every random number from the generator it is given.
+        seed: The run's data seed.
+    """
+
+    def __init__(
+        self, reader: Dataset[Sample], transform: Callable[[Sample, torch.Generator], Sample], seed: int = 0
+    ) -> None:
+        self.reader = reader
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.reader)  # type: ignore[arg-type]
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        """The augmented sample of `(epoch, index)`."""
+        epoch, index = draw
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
+        return self.transform(self.reader[index], generator)
+
+
+class EvaluationView(Dataset[Sample]):
+    """A reader seen through fixed transforms (resize, views), the same at every visit.
+
+    Args:
+        reader: Map-style dataset of samples.
+        transform: Joint transform without randomness.
+    """
+
+    def __init__(self, reader: Dataset[Sample], transform: Callable[[Sample, torch.Generator], Sample]) -> None:
+        self.reader = reader
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.reader)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at `index`."""
+        return self.transform(self.reader[index], torch.Generator().manual_seed(index))

@@ -1,0 +1,45 @@
+"""Generated scenes as a datamodule: nothing to download."""
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from datamodules.base import FusionDataModule, Source
+from datamodules.datasets.batch import Sample
+from datamodules.datasets.synthetic import SyntheticDataset
+
+
+class SyntheticDataModule(FusionDataModule):
+    """Procedural road scenes with boxes, masks and captions; see `datamodules.datasets.synthetic`.
+
+    Args:
+        train_length: Training scenes.
+        evaluation_length: Scenes each of validation and test.
+        size: (height, width) of every scene in pixels.
+        scene_seed: Seed of the world; stages never share a scene.
+        **kwargs: Arguments of `FusionDataModule`.
+    """
+
+    def __init__(
+        self,
+        train_length: int = 256,
+        evaluation_length: int = 16,
+        size: tuple[int, int] = (256, 320),
+        scene_seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.lengths = {"train": train_length, "val": evaluation_length, "test": evaluation_length}
+        self.size = size
+        self.scene_seed = scene_seed
+
+    def sources(self) -> list[Source]:
+        """None on disk."""
+        return []
+
+    def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
+        """The generator of a stage; `all` is every scene of every stage."""
+        if stage not in self._readers:
+            stages = list(self.lengths) if stage == "all" else [stage]
+            self._readers[stage] = [SyntheticDataset(self.lengths[s], self.size, self.scene_seed, s) for s in stages]
+        return self._readers[stage]

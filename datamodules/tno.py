@@ -1,0 +1,13 @@
+"""TNO as a datamodule."""
+
+from typing import ClassVar
+
+from datamodules.base import PairedDataModule
+from datamodules.datasets.base import PairedDataset
+from datamodules.datasets.tno import TNO
+
+
+class TNODataModule(PairedDataModule):
+    """Grey pairs of military scenes in many sizes, without labels; see `datamodules.datasets.tno`."""
+
+    dataset_class: ClassVar[type[PairedDataset]] = TNO

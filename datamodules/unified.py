@@ -1,0 +1,93 @@
+"""Several datasets as one: mixed in training, each for itself in validation and test."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from datamodules.base import FusionDataModule, Source
+from datamodules.datasets.base import PairedDataset, ReadingConfig
+from datamodules.datasets.batch import Sample
+from datamodules.datasets.errors import DatasetNotFoundError
+from datamodules.datasets.llvip import LLVIP
+from datamodules.datasets.m3fd import M3FD
+from datamodules.datasets.msrs import MSRS
+from datamodules.datasets.roadscene import RoadScene
+from datamodules.datasets.tno import TNO
+
+logger = logging.getLogger(__name__)
+
+READERS: dict[str, type[PairedDataset]] = {
+    reader.dataset_name: reader for reader in (RoadScene, LLVIP, MSRS, M3FD, TNO)
+}
+"""The datasets that can be mixed, by name."""
+
+DEFAULT_UNIFIED_READING = ReadingConfig(labels=False)
+"""Without boxes: the datasets' classes differ, and a batch that mixes them could not say what a label means."""
+
+
+class UnifiedDataModule(FusionDataModule):
+    """Datasets side by side under one root, with the counts that a manifest gives each of them.
+
+    A user with part of the data gets what is there, and a warning about what is not; `strict` makes that an error.
+
+    Args:
+        root: Folder that holds the datasets' folders, whatever the case of their names (`RoadScene`, `msrs`, ...).
+        datasets: Which datasets, in the order of the loaders.
+        roots: Dataset name -> its folder, for those that lie elsewhere.
+        reading: Thermal range and the like; boxes are off, because classes differ.
+        **kwargs: Arguments of `FusionDataModule`.
+
+    Raises:
+        ValueError: If a dataset's name is unknown.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        datasets: Sequence[str] = tuple(READERS),
+        roots: Mapping[str, Path] | None = None,
+        reading: ReadingConfig = DEFAULT_UNIFIED_READING,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        unknown = [name for name in (*datasets, *(roots or {})) if name not in READERS]
+        if unknown:
+            raise ValueError(f"Unknown datasets: {', '.join(unknown)}. Known are {', '.join(READERS)}.")
+        self.root = Path(root)
+        self.datasets = tuple(datasets)
+        self.roots = dict(roots or {})
+        self.reading = reading
+
+    def sources(self) -> list[Source]:
+        """The datasets asked for."""
+        return [Source(name, self._opener(name)) for name in self.datasets]
+
+    def _opener(self, name: str) -> Callable[[str], PairedDataset]:
+        root = self.roots.get(name) or _folder_named(self.root, name)
+        return partial(_open_split, READERS[name], root, self.reading)
+
+    def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
+        try:
+            return super()._open(source, stage)
+        except DatasetNotFoundError as error:
+            if self.strict:
+                raise
+            logger.warning("%s is left out: %s", source.dataset, str(error).splitlines()[0])
+            return None
+
+
+def _open_split(reader: type[PairedDataset], root: Path, reading: ReadingConfig, split: str) -> PairedDataset:
+    return reader(root, split, reading=reading)
+
+
+def _folder_named(root: Path, name: str) -> Path:
+    """The folder of that name under `root`, whatever its case; the plain path when there is none, for the error to name."""
+    if root.is_dir():
+        for entry in sorted(root.iterdir()):
+            if entry.is_dir() and entry.name.lower() == name:
+                return entry
+    return root / name

@@ -1,0 +1,132 @@
+"""What every fusion task shares: any image size, colour, logging, optimisation, refusals."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from datamodules.datasets.batch import Batch, StepOutput
+from image_ops.color import luma, recolor, split_luma_chroma
+from lightning_modules.configuration import plain_dict
+from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from models.layers.frozen import FrozenPartsMixin
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; names the term, the step and the pairs."""
+
+
+class FusionTask(FrozenPartsMixin, LightningModule):
+    """Batch in; named losses in training, `StepOutput` in validation, test and predict.
+
+    A method implements `fuse_images` (its network) and `losses` (its terms), and sets `loss_weights`. Fusion works on
+    luma, and colour is the visible image's chroma, unless the network fuses RGB. Frozen parts stay outside checkpoints (`models.layers.frozen`).
+
+    Args:
+        optimizer: Adam's numbers.
+        schedule: Learning rate over the run.
+    """
+
+    needs_weights: ClassVar[bool] = True
+    """Whether `test` and `predict` refuse to run without a checkpoint."""
+
+    loss_weights: Mapping[str, float]
+    """Weight of each term that `losses` returns."""
+
+    def __init__(self, optimizer: AdamConfig, schedule: WarmupDecayConfig) -> None:
+        super().__init__()
+        self.optimizer_config = optimizer
+        self.schedule_config = schedule
+        self.diagnostics: dict[str, Tensor] = {}
+
+    def store_hyperparameters(self, **values: Any) -> None:
+        """Stores constructor arguments as plain values, so that a task built in Python saves a loadable checkpoint."""
+        self.save_hyperparameters(plain_dict(values), logger=False)
+
+    @abstractmethod
+    def fuse_images(self, batch: Batch) -> Tensor:
+        """The method's network: fused luma (B, 1, H, W) or RGB (B, 3, H, W), in [0, 1], at the pair's own size."""
+
+    @abstractmethod
+    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted scalar terms by name; their names are the keys of `loss_weights`."""
+
+    def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
+        """Bytes that a training step at this size needs, or None when unknown."""
+        return None
+
+    def fuse(self, batch: Batch) -> StepOutput:
+        """Fuses a batch, and gives a fused luma the visible image's colour."""
+        fused = self.fuse_images(batch).float().clamp(0, 1)
+        if fused.shape[1] == 3:
+            return {"fused": fused, "fused_luma": luma(fused)}
+        _, chroma = split_luma_chroma(batch["visible"])
+        return {"fused": recolor(fused, chroma), "fused_luma": fused}
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Same as `fuse`."""
+        return self.fuse(batch)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seeds dropout and noise by position, not by history, so that a resumed step draws the same numbers."""
+        torch.manual_seed((self.current_epoch * 100_003 + batch_idx) * 1_009 + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step of the weighted sum of the terms."""
+        terms = self.losses(self.fuse_images(batch), batch)
+        loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
+        self._refuse_non_finite(loss, terms, batch)
+        self._log_terms(loss, terms)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
+        """Fuses; the Evaluator callback scores."""
+        return self.fuse(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
+        """Fuses; the Evaluator callback scores."""
+        return self.fuse(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
+        """Fuses; the PredictionWriter callback saves."""
+        return self.fuse(batch)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over the trainable parameters, with the schedule stepped after every step."""
+        optimizer = self.optimizer_config.build(self.parameters(), self.schedule_config.peak)
+        total = self.trainer.estimated_stepping_batches
+        if total == float("inf"):
+            raise ValueError("The learning-rate schedule needs the run's length: set trainer.max_epochs or max_steps.")
+        scheduler = self.schedule_config.build(optimizer, max(1, int(total)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips by the task's own number when it has one, else by the trainer's."""
+        own = self.optimizer_config.gradient_clip
+        self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
+
+    def _refuse_non_finite(self, loss: Tensor, terms: Mapping[str, Tensor], batch: Batch) -> None:
+        if torch.isfinite(loss.detach()):
+            return
+        values = ", ".join(f"{name}={term.item():g}" for name, term in terms.items())
+        pairs = ", ".join(f"{dataset}/{name}" for dataset, name in zip(batch["dataset"], batch["name"], strict=True))
+        raise NonFiniteLossError(
+            f"The loss is not finite at step {self.global_step} ({values}) for the pairs {pairs}. Lower "
+            f"schedule.peak, set optimizer.gradient_clip (for instance 1.0), or train in float32; the last checkpoint "
+            f"is untouched."
+        )
+
+    def _log_terms(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        # Every self.log costs about 0.3 ms: only at the steps that the trainer passes on to its loggers.
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self.log("train/loss", loss.detach(), prog_bar=True)
+            self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})

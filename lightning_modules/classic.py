@@ -1,0 +1,44 @@
+"""The non-learned baselines as a task, so that `test` and `predict` treat them like any method."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from datamodules.datasets.batch import Batch
+from image_ops.color import luma
+from lightning_modules.base import FusionTask
+from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from models.classic import CLASSIC_FUSIONS
+
+
+class ClassicFusionTask(FusionTask):
+    """Fuses by a fixed rule of `models.classic`; has nothing to train and needs no checkpoint.
+
+    Args:
+        method: The rule.
+
+    Raises:
+        ValueError: If the rule is unknown.
+    """
+
+    needs_weights = False
+
+    def __init__(self, method: Literal["average", "maximum", "laplacian_pyramid"] = "laplacian_pyramid") -> None:
+        super().__init__(AdamConfig(), WarmupDecayConfig())
+        self.store_hyperparameters(method=method)
+        if method not in CLASSIC_FUSIONS:
+            raise ValueError(f"Unknown classic fusion '{method}'; known are {', '.join(CLASSIC_FUSIONS)}.")
+        self.method = method
+        self.loss_weights = {}
+
+    def fuse_images(self, batch: Batch) -> Tensor:
+        """The rule, on luma."""
+        return CLASSIC_FUSIONS[self.method](batch["infrared"], luma(batch["visible"]))
+
+    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """None: a fixed rule has no loss.
+
+        Raises:
+            ValueError: Always; `fit` makes no sense here.
+        """
+        raise ValueError(f"'{self.method}' is a fixed rule: there is nothing to fit. Use test or predict.")

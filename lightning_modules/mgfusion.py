@@ -1,0 +1,117 @@
+"""MGFusion as a task: CLIP-guided fusion (Yang et al., Front. Neurorobot. 2024, doi 10.3389/fnbot.2024.1521603)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from datamodules.datasets.batch import Batch
+from image_ops.color import luma
+from lightning_modules.base import FusionTask
+from lightning_modules.configuration import config_from
+from lightning_modules.feature_cache import FeatureCache
+from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from losses.gradient import gradient_max_loss
+from losses.intensity import intensity_max_loss
+from models.clip import ClipConfig, ImageTextEncoder, build_image_text_encoder
+from models.mgfusion import MGFusionConfig, MGFusionNetwork, estimate_training_memory
+
+
+@dataclass(frozen=True)
+class MGFusionWeights:
+    """Weights of eq 6: l_f = l_g + lambda l_i, with lambda = 0.2 for un-normalised Sobel kernels.
+
+    Args:
+        gradient: Weight of l_g (eq 7).
+        intensity: Weight of l_i (eq 8), the paper's lambda.
+    """
+
+    gradient: float = 1.0
+    intensity: float = 0.2
+
+
+class MGFusionTask(FusionTask):
+    """Encode both images, ask frozen CLIP about the scene, inject, fuse, decode (MGFusion, figure 1).
+
+    Args:
+        clip: Which CLIP: a name such as `openai/ViT-B-32`, `random-tiny`, a weights file, or its configuration. Not
+            built at all when the network uses neither CII nor CFF.
+        network: Sizes and options of the network.
+        loss: Weights of the two loss terms.
+        optimizer: Adam's numbers.
+        schedule: Learning rate over the run.
+        clip_view: What CLIP sees. `crop`: the same crop as the network (the paper's). `full`: the whole frame, once per
+            image and then from the cache; needs the datamodule's `clip_view_*` planes.
+        feature_cache: Folder of the disk cache for `clip_view: full`; `None` keeps features in memory only.
+    """
+
+    def __init__(
+        self,
+        clip: str | ClipConfig = "openai/ViT-B-32",
+        network: MGFusionConfig = MGFusionConfig(),
+        loss: MGFusionWeights = MGFusionWeights(),
+        optimizer: AdamConfig = AdamConfig(),
+        schedule: WarmupDecayConfig = WarmupDecayConfig(),
+        clip_view: Literal["crop", "full"] = "crop",
+        feature_cache: Path | None = Path(".cache/clip_features"),
+    ) -> None:
+        super().__init__(config_from(AdamConfig, optimizer), config_from(WarmupDecayConfig, schedule))
+        self.store_hyperparameters(
+            clip=clip,
+            network=network,
+            loss=loss,
+            optimizer=optimizer,
+            schedule=schedule,
+            clip_view=clip_view,
+            feature_cache=feature_cache,
+        )
+        network = config_from(MGFusionConfig, network)
+        weights = config_from(MGFusionWeights, loss)
+        self.loss_weights = {"gradient": weights.gradient, "intensity": weights.intensity}
+        self.network_config = network
+        self.clip_view = clip_view
+        self.encoder: ImageTextEncoder | None = build_image_text_encoder(clip) if network.needs_clip else None
+        self.network = MGFusionNetwork(network, self.encoder.embedding_width if self.encoder else None)
+        self.features: FeatureCache | None = None
+        if self.encoder is not None and clip_view == "full":
+            self.features = FeatureCache(Path(feature_cache) if feature_cache else None, self.encoder.identity)
+
+    def fuse_images(self, batch: Batch) -> Tensor:
+        """Figure 1: I_f from I_i, I_v and CLIP's two vectors."""
+        clip_infrared, clip_visible = self._clip_vectors(batch)
+        return self.network(batch["infrared"], batch["visible"], clip_infrared, clip_visible)
+
+    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Equations 7 and 8, against the visible image's luma; per channel where the network fuses RGB."""
+        infrared, visible = batch["infrared"], batch["visible"]
+        visible = visible if fused.shape[1] == 3 else luma(visible)
+        return {
+            "gradient": gradient_max_loss(fused, infrared.expand_as(visible), visible),
+            "intensity": intensity_max_loss(fused, infrared.expand_as(visible), visible),
+        }
+
+    def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
+        """Bytes of a training step, from the network's calibrated estimate."""
+        return estimate_training_memory(self.network_config, batch_size, height, width)
+
+    @torch.no_grad()
+    def _clip_vectors(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        if self.encoder is None:
+            return None, None
+        if self.features is None:
+            return self.encoder.encode_pair(batch["infrared"], batch["visible"])
+        if "clip_view_infrared" not in batch or "clip_view_visible" not in batch:
+            raise ValueError(
+                "clip_view 'full' needs the whole frames: set transforms.clip_size to "
+                f"{self.encoder.image_size} in the datamodule, or use clip_view 'crop'."
+            )
+        encoder, infrared, visible = self.encoder, batch["clip_view_infrared"], batch["clip_view_visible"]
+
+        def compute(missing: list[int]) -> Tensor:
+            return torch.cat(encoder.encode_pair(infrared[missing], visible[missing]), dim=1)
+
+        both = self.features.get_or_compute(batch["content_id"], compute).to(infrared.device)
+        clip_infrared, clip_visible = both.chunk(2, dim=1)
+        return clip_infrared, clip_visible

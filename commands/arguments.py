@@ -44,7 +44,9 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
             index += 2
         elif option == "--resume":
             if value is None:
-                raise UsageError("--resume needs the folder of a run, for instance runs/mgfusion-unified/20260101-120000-ab12.")
+                raise UsageError(
+                    "--resume needs the folder of a run, for instance runs/mgfusion-unified/20260101-120000-ab12."
+                )
             resume = Path(value)
             index += 2
         else:
@@ -81,5 +83,7 @@ def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:
     config, checkpoint = resume / "config.yaml", resume / "checkpoints" / "last.ckpt"
     for path in (config, checkpoint):
         if not path.is_file():
-            raise UsageError(f"--resume {resume}: '{path}' is missing. Give the folder of a run that saved a checkpoint.")
+            raise UsageError(
+                f"--resume {resume}: '{path}' is missing. Give the folder of a run that saved a checkpoint."
+            )
     return ["fit", "--config", str(config), *arguments[1:], "--ckpt_path", str(checkpoint)]

@@ -1,5 +1,6 @@
 """`main.py`: LightningCLI for fit, validate, test and predict; plain functions for data and report."""
 
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -36,6 +37,19 @@ def _run_plain(command: str, arguments: list[str]) -> int:
     return report_main(arguments)
 
 
+def _quiet_lightning() -> None:
+    """Leaves out what Lightning says at every start and no user can act on."""
+    for message in (
+        "Experiment logs directory .* exists and is not empty",  # the run folder holds config.yaml already
+        ".*in eval mode at the start of training.*",  # frozen encoders
+        ".*LeafSpec.*is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage() and "litmodels" not in record.getMessage()
+    )
+
+
 def run_lightning(arguments: Sequence[str]) -> int:
     """Parses, builds and runs one of Lightning's subcommands.
 
@@ -46,7 +60,7 @@ def run_lightning(arguments: Sequence[str]) -> int:
     from commands.lightning_cli import SuiteCLI
     from commands.run_folder import release_run_folder
 
-    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    _quiet_lightning()
     line = rewrite(arguments)
     cli = SuiteCLI.from_arguments(line)
     try:
@@ -54,4 +68,3 @@ def run_lightning(arguments: Sequence[str]) -> int:
     finally:
         release_run_folder(cli.run_folder)
     return 0
-

@@ -37,7 +37,9 @@ def _parser() -> SuiteParser:
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
     prompts = SuiteParser(description="Writes one prompt per pair as JSONL; continues a file that is already there.")
     prompts.add_argument("--out", type=str, required=True, help="The JSONL file.")
-    prompts.add_argument("--by", type=str, default="template", choices=["template", "dataset"], help="How to make them.")
+    prompts.add_argument(
+        "--by", type=str, default="template", choices=["template", "dataset"], help="How to make them."
+    )
     prompts.add_argument("--stage", type=str, default="all", choices=["all", *STAGES], help="Which pairs.")
     for subcommand in (check, prompts):
         subcommand.add_argument("--config", action="config")

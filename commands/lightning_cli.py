@@ -31,7 +31,7 @@ DEFAULTS = CONFIGS / "default.yaml"
 class SaveRunConfig(SaveConfigCallback):
     """Saves the complete configuration as `RUN_FOLDER/config.yaml`, whatever the logger."""
 
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002 - Lightning's hook
         """Writes it, over an older one of the same run."""
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ class SuiteCLI(LightningCLI):
         parser.add_lightning_class_args(MemoryGuard, "memory_guard")
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would let the checkpoint's hyperparameters replace the configuration, silently (Lightning #21455)."""
+        """Does nothing: Lightning would let the checkpoint replace the configuration silently (Lightning #21455)."""
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Lightning runs inside the constructor; we run in `run`, when the folder is locked and checks are done."""
@@ -166,7 +166,9 @@ class SuiteCLI(LightningCLI):
         for argument in self.line.arguments:
             for name in ("loading", "transforms"):
                 if argument.startswith(f"--data.init_args.{name}"):
-                    raise UsageError(f"{argument}: set it as --{name}... (it is given beside the dataset, not inside it).")
+                    raise UsageError(
+                        f"{argument}: set it as --{name}... (it is given beside the dataset, not inside it)."
+                    )
 
     def _refuse_missing_weights(self) -> None:
         checkpoint = self._option("ckpt_path")
@@ -196,9 +198,7 @@ class SuiteCLI(LightningCLI):
             folder = self.run_folder / "wandb"
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{self.run_folder.parent.name}/{self.run_folder.name}"
-            loggers.append(
-                WandbLogger(name, folder, offline=mode == "offline", project=self._option("wandb_project"))
-            )
+            loggers.append(WandbLogger(name, folder, offline=mode == "offline", project=self._option("wandb_project")))
         return loggers
 
     def _skip_finished(self) -> None:

@@ -11,7 +11,7 @@ from commands.errors import UsageError
 class SuiteParser(LightningArgumentParser):
     """Raises `UsageError` where argparse would print its usage and exit."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Every mistake on a command line or in a YAML file ends here.
 
         Raises:
@@ -28,10 +28,16 @@ def _clean(message: str) -> str:
 
 def add_suite_arguments(parser: Any) -> None:
     """Arguments of ours beside trainer, model and data, for every subcommand."""
-    parser.add_argument("--run_name", type=str | None, default=None, help="Folder under runs/; default: method-dataset.")
+    parser.add_argument(
+        "--run_name", type=str | None, default=None, help="Folder under runs/; default: method-dataset."
+    )
     parser.add_argument("--runs_dir", type=str, default="runs", help="Where run folders go.")
     parser.add_argument(
-        "--wandb", type=str, default="disabled", choices=["disabled", "offline", "online"], help="W&B beside the CSV log."
+        "--wandb",
+        type=str,
+        default="disabled",
+        choices=["disabled", "offline", "online"],
+        help="W&B beside the CSV log.",
     )
     parser.add_argument("--wandb_project", type=str, default="ivif-lightning", help="Project of the W&B dashboard.")
     parser.add_argument(

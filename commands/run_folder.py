@@ -42,7 +42,9 @@ def lock_run_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         held = _holder(folder / _LOCK)
         if held is not None:
-            raise UsageError(f"'{folder}' is in use by process {held['pid']} on {held['host']}. Wait for it, or stop it.")
+            raise UsageError(
+                f"'{folder}' is in use by process {held['pid']} on {held['host']}. Wait for it, or stop it."
+            )
         claim = {"host": socket.gethostname(), "pid": os.getpid()}
         (folder / _LOCK).write_text(json.dumps(claim), encoding="utf-8")
     except OSError as error:

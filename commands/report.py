@@ -1,0 +1,193 @@
+"""`main.py report score`: scores folders of fused images that anyone made."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from torch import Tensor
+
+from commands.errors import UsageError
+from commands.parser import SuiteParser
+from commands.report_pairs import ScoreInputs, collect
+from commands.report_tables import COLUMNS, write_tables
+from datamodules.datasets.errors import UnreadableFileError
+from datamodules.datasets.io import read_image, to_infrared, to_visible
+from metrics.conventions import check_names, suite
+from metrics.functional import Triplet
+from metrics.preparation import grey_levels
+
+Row = tuple[str, str, str, str, float]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses and runs one of the `report` commands; returns the exit code.
+
+    Raises:
+        UsageError: If the command line is wrong, or a folder or pair is not there.
+    """
+    parser = _parser()
+    config = parser.parse_args(list(arguments))
+    options = config[config.subcommand]
+    return score(
+        infrared=Path(options.infrared),
+        visible=Path(options.visible),
+        fused=[Path(folder) for folder in options.fused],
+        convention=options.convention or ["standard"],
+        metrics=options.metrics,
+        pair=options.pair,
+        out=Path(options.out),
+        classic=options.classic,
+        device=options.device,
+    )
+
+
+def _parser() -> SuiteParser:
+    parser = SuiteParser(prog="main.py report")
+    scores = SuiteParser(description="Scores folders of fused images, made by any method, against their source pairs.")
+    several: dict[str, Any] = {"type": str, "nargs": "+", "action": "extend"}
+    scores.add_argument("--infrared", type=str, required=True, help="Folder of infrared images.")
+    scores.add_argument("--visible", type=str, required=True, help="Folder of visible images, grey or colour.")
+    scores.add_argument("--fused", required=True, help="Folder of one method's results; repeat it.", **several)
+    scores.add_argument("--convention", help="standard, mgfusion, cddfuse, vifb, ivif_zoo; several at will.", **several)
+    scores.add_argument("--metrics", help="Which metrics; default: those of the convention.", **several)
+    scores.add_argument("--pair", type=str | None, default=None, help="Regex; its first group names a pair.")
+    scores.add_argument("--out", type=str, default="runs/report", help="Folder of the tables and the figure.")
+    scores.add_argument("--classic", type=bool, default=True, help="Add average, maximum and Laplacian pyramid.")
+    scores.add_argument("--device", type=str, default="cpu", help="cpu, cuda, ...")
+    parser.add_subcommands().add_subcommand("score", scores)
+    return parser
+
+
+def score(
+    infrared: Path,
+    visible: Path,
+    fused: Sequence[Path],
+    convention: Sequence[str] = ("standard",),
+    metrics: Sequence[str] | None = None,
+    pair: str | None = None,
+    out: Path = Path("runs/report"),
+    classic: bool = True,
+    device: str = "cpu",
+) -> int:
+    """Scores every folder of fused images, prints the means, and writes tables and a figure into `out`.
+
+    Files are per_image.csv (method, name, convention, metric, value), summary.csv, summary.md, summary.tex and
+    figure.png. Whatever has no partner, another size, or cannot be read is named on the terminal and in summary.md.
+
+    Args:
+        infrared: Folder of infrared images.
+        visible: Folder of visible images, grey or colour; colour is scored by its luma.
+        fused: One folder per method.
+        convention: Names of conventions.
+        metrics: Names of metrics; each convention's own by default.
+        pair: Regular expression whose first group in a file's stem names the pair; the stem by default.
+        out: Folder for the results.
+        classic: Whether to add the rows average, maximum and Laplacian pyramid.
+        device: Where to compute.
+
+    Returns:
+        0.
+
+    Raises:
+        UsageError: If a folder is missing, a name is unknown, or there is nothing to score.
+    """
+    try:
+        names = {known: check_names(metrics or suite(known).names) for known in dict.fromkeys(convention)}
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    inputs = collect(infrared, visible, fused, pair)
+    rows: list[Row] = []
+    with Progress(transient=True) as progress:
+        for name in progress.track(inputs.pairs, description="scoring"):
+            rows += _score_pair(name, inputs, names, classic, device)
+    console = Console()
+    for problem in inputs.problems:
+        console.print(f"[yellow]warning:[/yellow] {problem}", soft_wrap=True, highlight=False)
+    if not rows:
+        raise UsageError("Nothing could be scored; the warnings above name every file.")
+    summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), inputs.problems, out)
+    _show(summary, console)
+    console.print(f"Tables and figure: {out}", highlight=False)
+    return 0
+
+
+def _score_pair(
+    name: str, inputs: ScoreInputs, names: dict[str, tuple[str, ...]], classic: bool, device: str
+) -> Iterator[Row]:
+    infrared_path, visible_path = inputs.pairs[name]
+    infrared, visible = _read(infrared_path, inputs.problems), _read(visible_path, inputs.problems, colour=True)
+    if infrared is None or visible is None:
+        return
+    if infrared.shape != visible.shape:
+        inputs.problems.append(
+            f"{infrared_path} is {_size(infrared)} but {visible_path} is {_size(visible)}: the pair is left out"
+        )
+        return
+    sources = infrared.to(device), visible.to(device)
+    for method, fused in _results(name, inputs, (infrared, visible), classic):
+        triplet = Triplet(fused.to(device), *sources)
+        for convention, chosen in names.items():
+            try:
+                values = suite(convention).score(triplet, chosen)
+            except ValueError as error:
+                raise UsageError(f"'{name}' cannot be scored: {error} See --metrics.") from error
+            for metric, value in values.items():
+                number = float(value)
+                yield method, name, convention, metric, number if abs(number) < float("inf") else float("nan")
+
+
+def _results(
+    name: str, inputs: ScoreInputs, sources: tuple[Tensor, Tensor], classic: bool
+) -> Iterator[tuple[str, Tensor]]:
+    for method, files in inputs.methods.items():
+        fused = _read(files[name], inputs.problems, colour=True) if name in files else None
+        if fused is None:
+            continue
+        if fused.shape != sources[0].shape:
+            inputs.problems.append(
+                f"{files[name]} is {_size(fused)}, its pair is {_size(sources[0])}: {method} is not scored on '{name}'"
+            )
+            continue
+        yield method, fused
+    if classic:
+        from models.classic import CLASSIC_FUSIONS
+
+        for method, fuse in CLASSIC_FUSIONS.items():
+            label = f"{method} (classic)" if method in inputs.methods else method
+            yield label, grey_levels(fuse(sources[0] / 255.0, sources[1] / 255.0))
+
+
+def _read(path: Path, problems: list[str], colour: bool = False) -> Tensor | None:
+    """Grey levels (1, 1, H, W), or None with a line among the problems."""
+    try:
+        pixels = read_image(path)
+        image = to_visible(pixels) if colour else to_infrared(pixels)
+    except UnreadableFileError as error:
+        problems.append(f"{error} Left out.")
+        return None
+    image = image.float() / 255.0 if image.dtype == torch.uint8 else image.float()
+    return grey_levels(image.unsqueeze(0))
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[-1]}x{image.shape[-2]}"
+
+
+def _show(summary: pd.DataFrame, console: Console) -> None:
+    for convention, rows in summary.groupby("convention", sort=False):
+        table = Table(title=f"means, convention '{convention}' (rank)")
+        metrics = list(dict.fromkeys(rows["metric"]))
+        for column in ("method", *metrics):
+            table.add_column(column, justify="left" if column == "method" else "right")
+        for method, own in rows.groupby("method", sort=False):
+            cells = [
+                "-" if pd.isna(mean) else f"{mean:.4g} ({int(rank)})"
+                for mean, rank in zip(own["mean"], own["rank"], strict=True)
+            ]
+            table.add_row(str(method), *cells)
+        console.print(table)

@@ -1,0 +1,105 @@
+"""Which files of several folders belong together, and which do not."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from commands.errors import UsageError
+from datamodules.datasets.io import IMAGE_SUFFIXES
+
+
+@dataclass
+class ScoreInputs:
+    """What is to be scored.
+
+    Attributes:
+        pairs: Name -> infrared and visible file.
+        methods: Method -> name -> fused file.
+        problems: One line per file that could not be used; grows while files are read.
+    """
+
+    pairs: dict[str, tuple[Path, Path]]
+    methods: dict[str, dict[str, Path]]
+    problems: list[str] = field(default_factory=list)
+
+
+def collect(infrared: Path, visible: Path, fused: Sequence[Path], pattern: str | None) -> ScoreInputs:
+    """Pairs the files of all folders by name.
+
+    Args:
+        infrared: Folder.
+        visible: Folder.
+        fused: One folder per method, each called after its last parts that tell it from the others.
+        pattern: Regular expression; its first group (or the whole match) in a file's stem is the name. Default: the
+            stem.
+
+    Returns:
+        Pairs and methods; files without partner are among the problems.
+
+    Raises:
+        UsageError: If a folder is missing or given twice, the pattern is no regular expression, two files of one folder
+            have one name, or there is no pair at all.
+    """
+    problems: list[str] = []
+    sources = [_named_files(folder, pattern, problems) for folder in (infrared, visible)]
+    names = sorted(sources[0].keys() & sources[1].keys())
+    for own, other, folder in ((sources[0], sources[1], visible), (sources[1], sources[0], infrared)):
+        problems += [f"{path}: no file '{name}' in {folder}" for name, path in own.items() if name not in other]
+    if not names:
+        examples = [next(iter(source), "nothing") for source in sources]
+        raise UsageError(
+            f"No file of {infrared} ('{examples[0]}', ...) has the name of one in {visible} ('{examples[1]}', ...). "
+            f"Give --pair a regular expression whose first group is what both have in common, e.g. --pair '(\\d+)'."
+        )
+    methods: dict[str, dict[str, Path]] = {}
+    for label, folder in zip(_labels(fused), fused, strict=True):
+        files = _named_files(folder, pattern, problems)
+        missing = [name for name in names if name not in files]
+        problems += [f"{folder}: no file '{name}', so {label} is not scored on it" for name in missing]
+        problems += [f"{path}: no pair '{name}', left out" for name, path in files.items() if name not in set(names)]
+        methods[label] = {name: files[name] for name in names if name in files}
+    pairs = {name: (sources[0][name], sources[1][name]) for name in names}
+    return ScoreInputs(pairs, methods, problems)
+
+
+def _named_files(folder: Path, pattern: str | None, problems: list[str]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder '{folder}'.")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            problems.append(f"{path}: not an image file, left out")
+            continue
+        name = _name(path, pattern)
+        if name is None:
+            problems.append(f"{path}: does not match --pair {pattern}, left out")
+        elif name in files:
+            raise UsageError(f"'{files[name]}' and '{path}' have one name, '{name}'. Remove one, or change --pair.")
+        else:
+            files[name] = path
+    return files
+
+
+def _name(path: Path, pattern: str | None) -> str | None:
+    if pattern is None:
+        return path.stem
+    try:
+        match = re.search(pattern, path.stem)
+    except re.error as error:
+        raise UsageError(f"--pair '{pattern}' is not a regular expression: {error}.") from error
+    if match is None:
+        return None
+    return str(match.group(1)) if match.re.groups else match.group()
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+    resolved = [folder.resolve() for folder in folders]
+    if len(set(resolved)) < len(resolved):
+        raise UsageError("The same --fused folder is given twice.")
+    depth = 1
+    while len({path.parts[-depth:] for path in resolved}) < len(resolved):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in resolved]

@@ -1,0 +1,181 @@
+"""The YAML of a split manifest as dataclasses, and its committed name lists, verified against their checksums."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from datamodules.datasets.errors import SplitError
+
+SPLITS_FOLDER: Final = Path(__file__).parent / "splits"
+"""Committed manifests `<manifest>.yaml`, their lists `<manifest>/<dataset>_<stage>.txt`, known names in `names/`."""
+
+_DATASET_KEYS: Final = {"released", "stages", "unlisted", "follow", "strata", "scenes", "guard"}
+_STAGE_KEYS: Final = {"pool", "count", "fraction", "same_as"}
+_TOP_KEYS: Final = {"seed", "description", "datasets", "known", "lists"}
+
+
+@dataclass(frozen=True)
+class StageRule:
+    """What a stage takes from one of the reader's splits.
+
+    Args:
+        pool: The reader's split (`train`, `test`, `all`) that the names come from; overrides a user's `split`.
+        count: How many pairs; None takes all that belong to the stage.
+        fraction: Share of the pool, where several stages divide it.
+    """
+
+    pool: str
+    count: int | None = None
+    fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class FollowRule:
+    """A name may only enter stages that match the stage it has in another manifest.
+
+    Args:
+        manifest: Name of the other manifest.
+        stages: For each stage of this manifest the stages of the other one.
+    """
+
+    manifest: str
+    stages: Mapping[str, Sequence[str]]
+
+    def translate(self, followed: str | None) -> str | None:
+        """The stage here for a stage there."""
+        return next((stage for stage, theirs in self.stages.items() if followed in theirs), None)
+
+
+@dataclass(frozen=True)
+class DatasetRule:
+    """How one dataset is divided; `datamodules/splits/README.md` explains the keys."""
+
+    released: Mapping[str, int]
+    stages: Mapping[str, StageRule]
+    same_as: Mapping[str, str] = field(default_factory=dict)
+    unlisted: str | None = None
+    follow: FollowRule | None = None
+    strata: str | None = None
+    scenes: str | None = None
+    guard: int = 0
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def stage_of_listed(self) -> dict[str, str]:
+        """Stage by listed name."""
+        return {name: stage for stage, names in self.lists.items() for name in names}
+
+    def sharing(self, pool: str) -> dict[str, StageRule]:
+        """The stages that draw from a pool, in the order of the YAML."""
+        return {stage: rule for stage, rule in self.stages.items() if rule.pool == pool}
+
+
+def known_manifests() -> list[str]:
+    """Names of the committed manifests."""
+    return sorted(path.stem for path in SPLITS_FOLDER.glob("*.yaml"))
+
+
+def find_manifest(name_or_path: str | Path) -> Path:
+    """The YAML file of a manifest.
+
+    Raises:
+        SplitError: If it is neither a committed manifest's name nor an existing YAML file; lists the known names.
+    """
+    for candidate in (SPLITS_FOLDER / f"{name_or_path}.yaml", Path(name_or_path)):
+        if candidate.is_file() and candidate.suffix in (".yaml", ".yml"):
+            return candidate
+    raise SplitError(
+        f"Unknown manifest '{name_or_path}'. Known: {', '.join(known_manifests())}; or give the path of a manifest's "
+        f"YAML file, e.g. the one that an earlier run wrote beside its config."
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a manifest's YAML file.
+
+    Raises:
+        SplitError: If it is no mapping of the known keys.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SplitError(f"Cannot read the manifest '{path}': {error}") from error
+    if not isinstance(content, dict) or not content.keys() <= _TOP_KEYS or "datasets" not in content:
+        raise SplitError(f"'{path}' is no manifest: it needs the keys {', '.join(sorted(_TOP_KEYS))} and no others.")
+    return content
+
+
+def parse_rules(path: Path, content: Mapping[str, Any], lists: Mapping[str, Sequence[str]]) -> dict[str, DatasetRule]:
+    """The rules of a manifest by dataset.
+
+    Args:
+        path: The YAML file, for messages.
+        content: What `read_yaml` gave.
+        lists: Names by `<dataset>_<stage>`.
+
+    Raises:
+        SplitError: If an entry is malformed.
+    """
+    try:
+        return {name: _parse_dataset(name, entry, lists) for name, entry in content["datasets"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SplitError(
+            f"The manifest '{path}' is malformed ({error!r}). Compare it with those in '{SPLITS_FOLDER}'."
+        ) from error
+
+
+def _parse_dataset(dataset: str, entry: Mapping[str, Any], lists: Mapping[str, Sequence[str]]) -> DatasetRule:
+    options = dict(entry)
+    if unknown := options.keys() - _DATASET_KEYS:
+        raise ValueError(f"{dataset}: unknown keys {sorted(unknown)}; known: {sorted(_DATASET_KEYS)}")
+    stages, same_as = {}, {}
+    for stage, value in options.pop("stages").items():
+        if unknown := value.keys() - _STAGE_KEYS:
+            raise ValueError(f"{dataset}.{stage}: unknown keys {sorted(unknown)}; known: {sorted(_STAGE_KEYS)}")
+        if "same_as" in value:
+            same_as[stage] = value["same_as"]
+        else:
+            stages[stage] = StageRule(**value)
+    if "follow" in options:
+        options["follow"] = FollowRule(**options["follow"])
+    keys = {key: key.rpartition("_") for key in lists}  # "m3fd_fusion_test" is not a stage of m3fd
+    own = {stage: tuple(lists[key]) for key, (owner, _, stage) in keys.items() if owner == dataset}
+    return DatasetRule(stages=stages, same_as=same_as, lists=own, **options)
+
+
+def checksum(names: Sequence[str]) -> str:
+    """The sha256 of a list as it is written: one name a line."""
+    return hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
+
+
+def read_lists(path: Path, content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The lists beside a manifest, by `<dataset>_<stage>`.
+
+    Raises:
+        SplitError: If a list is missing, or is not the one that the YAML's count and sha256 were written for.
+    """
+    lists = {}
+    for key, expected in (content.get("lists") or {}).items():
+        file = path.with_suffix("") / f"{key}.txt"
+        try:
+            names = file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise SplitError(f"The list '{file}' of the manifest '{path.name}' is missing. {_RESTORE}") from error
+        if len(names) != expected["count"] or checksum(names) != expected["sha256"]:
+            raise SplitError(
+                f"The list '{file}' is not the one that '{path.name}' was written with: {len(names)} names, expected "
+                f"{expected['count']}, or other names. Splits must not change under published results. {_RESTORE}"
+            )
+        lists[key] = names
+    return lists
+
+
+_RESTORE: Final = (
+    "Restore the file from version control; for a split of your own copy the manifest to another name, change its "
+    "rule, and run `python main.py data manifests --write`."
+)

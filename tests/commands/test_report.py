@@ -1,0 +1,130 @@
+"""`main.py report score` on folders made here."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from commands.errors import UsageError
+from commands.report import main
+from commands.report_tables import summarise
+from metrics import FusionMetrics
+from metrics.functional import formula_triplet, qabf
+
+NAMES = ("one", "two", "three")
+
+
+def _write(folder: Path, name: str, image: Tensor) -> None:
+    """Writes (1, 1 or 3, H, W) 0..255 as PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = image[0].permute(1, 2, 0).squeeze(-1).to(torch.uint8).numpy()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{name}.png")
+
+
+def _colour(grey: Tensor) -> Tensor:
+    return torch.cat((grey, (grey * 0.8).round(), (255 - grey).clamp(0, 90)), dim=1)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    for index, name in enumerate(NAMES):
+        fused, infrared, visible = formula_triplet("average", 48 + index, 64)
+        _write(tmp_path / "ir", name, infrared)
+        _write(tmp_path / "vi", name, _colour(visible))
+        _write(tmp_path / "results" / "mine", name, _colour(fused))
+        _write(tmp_path / "results" / "other", name, infrared)
+    return tmp_path
+
+
+def _arguments(root: Path, *more: str) -> list[str]:
+    sources = ["score", "--infrared", str(root / "ir"), "--visible", str(root / "vi"), "--out", str(root / "out")]
+    return [*sources, "--fused", str(root / "results" / "mine"), *more]
+
+
+def test_files_hold_every_method_image_convention_and_metric(folders: Path) -> None:
+    more = ["--fused", str(folders / "results" / "other"), "--convention", "standard", "--convention", "cddfuse"]
+    assert main([*_arguments(folders, *more), "--metrics", "EN", "Qabf", "SCD"]) == 0
+    table = pd.read_csv(folders / "out" / "per_image.csv")
+    assert list(table.columns) == ["method", "name", "convention", "metric", "value"]
+    assert set(table["method"]) == {"mine", "other", "average", "maximum", "laplacian_pyramid"}
+    assert len(table) == 5 * len(NAMES) * 2 * 3
+    undefined = table[table["value"].isna()]
+    assert set(undefined["method"]) == {"other"}
+    assert set(undefined["metric"]) == {"SCD"}
+    for name in ("summary.csv", "summary.md", "summary.tex", "figure.png"):
+        assert (folders / "out" / name).stat().st_size > 0
+
+
+def test_files_score_as_the_tensors_they_were_written_from(folders: Path) -> None:
+    assert main(_arguments(folders, "--metrics", "EN", "Qabf", "VIF", "--classic", "false")) == 0
+    table = pd.read_csv(folders / "out" / "per_image.csv").set_index(["name", "metric"])["value"]
+    metrics = FusionMetrics(["EN", "Qabf", "VIF"])
+    for index, name in enumerate(NAMES):
+        fused, infrared, visible = (image / 255 for image in formula_triplet("average", 48 + index, 64))
+        colours = (_colour(image * 255) / 255 for image in (fused, visible))
+        metrics.update(next(colours), infrared, next(colours), dataset=[""], name=[name])
+    for row in metrics.per_image():
+        for metric in ("EN", "Qabf", "VIF"):
+            assert table[str(row["name"]), metric] == pytest.approx(row[metric], rel=1e-12)
+
+
+def test_what_does_not_fit_is_named_and_the_rest_is_scored(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(folders / "ir", "lonely", torch.zeros(1, 1, 48, 64))
+    _write(folders / "results" / "mine", "leftover", torch.zeros(1, 1, 48, 64))
+    _write(folders / "results" / "mine", "one", torch.zeros(1, 1, 20, 64))
+    (folders / "results" / "mine" / "two.png").unlink()
+    (folders / "results" / "mine" / "notes.txt").write_text("x")
+    assert main(_arguments(folders, "--metrics", "EN")) == 0
+    shown = capsys.readouterr().out
+    report = (folders / "out" / "summary.md").read_text()
+    for word in ("lonely", "leftover", "64x20", "'two'", "notes.txt"):
+        assert word in shown
+        assert word in report
+    table = pd.read_csv(folders / "out" / "per_image.csv")
+    assert list(table[table["method"] == "mine"]["name"]) == ["three"]
+
+
+def test_a_pattern_pairs_differently_named_files(folders: Path) -> None:
+    for index, name in enumerate(NAMES):
+        (folders / "ir" / f"{name}.png").rename(folders / "ir" / f"IR_{index}.png")
+        (folders / "vi" / f"{name}.png").rename(folders / "vi" / f"{index}-visible.png")
+        (folders / "results" / "mine" / f"{name}.png").rename(folders / "results" / "mine" / f"fused{index}.png")
+    with pytest.raises(UsageError, match="--pair"):
+        main(_arguments(folders))
+    assert main(_arguments(folders, "--pair", r"(\d+)", "--metrics", "Qabf", "--classic", "false")) == 0
+    table = pd.read_csv(folders / "out" / "per_image.csv")
+    assert list(table["name"]) == [0, 1, 2]
+    expected = qabf(*formula_triplet("average", 48, 64)).item()
+    assert table["value"][0] != pytest.approx(expected)  # the colours change the luma
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--convention", "mine"], "known: standard, mgfusion, cddfuse"),
+        (["--metrics", "Qxy"], "known: EN, SD"),
+        (["--pair", "(("], "regular expression"),
+        (["--metrics", "MS_SSIM"], "161x161"),
+        (["--fused", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_explained(folders: Path, more: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        main(_arguments(folders, *more))
+    assert message in str(error.value)
+
+
+def test_ranks_follow_the_direction_and_statistics_leave_undefined_values_out() -> None:
+    rows = [("a", "1", "standard", "Qcv", 4.0), ("a", "2", "standard", "Qcv", 2.0), ("b", "1", "standard", "Qcv", 1.0)]
+    rows += [("b", "2", "standard", "Qcv", float("nan")), ("a", "1", "standard", "EN", 7.0)]
+    rows += [("b", "1", "standard", "EN", 6.0)]
+    table = summarise(pd.DataFrame(rows, columns=["method", "name", "convention", "metric", "value"]))
+    table = table.set_index(["metric", "method"])
+    assert list(table["rank"][[("Qcv", "a"), ("Qcv", "b"), ("EN", "a"), ("EN", "b")]]) == [2, 1, 1, 2]
+    assert table.loc[("Qcv", "a"), "mean"] == 3.0
+    assert table.loc[("Qcv", "a"), "std"] == pytest.approx(2**0.5)
+    assert (table.loc[("Qcv", "b"), "n"], table.loc[("Qcv", "b"), "images"]) == (1, 2)

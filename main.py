@@ -3,8 +3,8 @@
 import os
 import sys
 
-# Before any import of torch, ultralytics or wandb: threads for workers and DDP children (ultralytics sets 1), no look-ups
-# on the network, caches inside the working folder.
+# Before any import of torch, ultralytics or wandb: threads for workers and DDP children (ultralytics sets 1), no
+# look-ups on the network, caches inside the working folder.
 os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
 os.environ.setdefault("YOLO_OFFLINE", "1")
 os.environ.setdefault("YOLO_AUTOINSTALL", "0")

@@ -101,17 +101,17 @@ class Evaluator(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs `val/<metric>` and `val/<dataset>/<metric>`."""
         if not trainer.sanity_checking:
-            self._log("val")
+            self._log(pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs `test/...`, prints the table, and writes it."""
-        self._log("test")
+        self._log(pl_module, "test")
         table = ResultTable(self.convention, self._scores)
         if trainer.is_global_zero:
             table.show()
             table.write(Path(trainer.default_root_dir) / "tables", "test")
 
-    def _log(self, stage: str) -> None:
+    def _log(self, module: LightningModule, stage: str) -> None:
         scores = self._scores[self._method]
         overall = {f"{stage}/{metric}": value for metric, value in scores.compute().items()}
         per_dataset = {
@@ -120,7 +120,7 @@ class Evaluator(Callback):
             for metric, value in values.items()
         }
         # The same on every rank already: the metric gathers itself.
-        self.log_dict(overall | per_dataset, add_dataloader_idx=False)
+        module.log_dict(overall | per_dataset, add_dataloader_idx=False)
 
 
 def method_name(module: LightningModule) -> str:

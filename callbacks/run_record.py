@@ -10,7 +10,15 @@ from typing import Final
 
 from lightning import Callback, LightningModule, Trainer
 
-PACKAGES: Final = ("torch", "torchvision", "lightning", "jsonargparse", "open_clip_torch", "ultralytics", "torchmetrics")
+PACKAGES: Final = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "jsonargparse",
+    "open_clip_torch",
+    "ultralytics",
+    "torchmetrics",
+)
 """Packages whose versions a run records."""
 
 

@@ -70,7 +70,7 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch's figures."""
-        self.log_dict(self._report(), rank_zero_only=True)
+        pl_module.log_dict(self._report(), rank_zero_only=True)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -101,7 +101,7 @@ class Throughput(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the test's figures."""
-        self.log_dict(self._report(), rank_zero_only=True)
+        pl_module.log_dict(self._report(), rank_zero_only=True)
 
 
 def peak_memory() -> float:

@@ -26,6 +26,7 @@ from datamodules.datasets.transforms import (
     Resize,
     VisibleJitter,
 )
+from datamodules.manifest_expansion import write_expansion
 from datamodules.manifests import Manifest, Selection
 from datamodules.sampling import EpochSampler, EvaluationView, TrainingView
 
@@ -133,7 +134,7 @@ class FusionDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
-        pairs = ConcatDataset(self.stage_readers("train"))
+        pairs: ConcatDataset[Sample] = ConcatDataset(self.stage_readers("train"))
         trainer = self.trainer
         self._sampler = EpochSampler(
             len(pairs),
@@ -159,7 +160,8 @@ class FusionDataModule(LightningDataModule):
         loop = self.trainer.fit_loop  # type: ignore[union-attr]
         done = loop.epoch_loop.batch_progress.current.ready
         resuming = loop.is_resuming and 0 < done < sampler.batches
-        sampler.resume(loop.epoch_progress.current.processed, done if resuming else 0)
+        epoch: int = loop.epoch_progress.current.processed  # type: ignore[union-attr]
+        sampler.resume(epoch, done if resuming else 0)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with validation pairs; empty when the manifest has none."""
@@ -194,12 +196,11 @@ class FusionDataModule(LightningDataModule):
         return skipped
 
     def write_selections(self, folder: Path) -> None:
-        """Writes the names that each stage used, one text file per dataset and stage."""
-        for stage, selections in self.selections.items():
-            for selection in selections:
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f"{selection.dataset}_{stage}.txt"
-                path.write_text("".join(f"{name}\n" for name in selection.names), encoding="utf-8")
+        """Writes the pairs that the stages used so far, as a manifest that reads back to exactly these."""
+        used = [selection for selections in self.selections.values() for selection in selections]
+        if used:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_expansion(folder / "used.yaml", used)
 
     def training_size(self) -> tuple[int, int, int] | None:
         """(batch size, height, width) of training batches, or None when whole frames of any size are trained on."""

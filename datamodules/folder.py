@@ -15,8 +15,8 @@ from datamodules.manifests import Manifest
 class FolderDataModule(PairedDataModule):
     """Your own pairs: two folders, matched by stem or by a pattern; see `datamodules.datasets.folder`.
 
-    No manifest knows your names, so a share of them, chosen by the hash order that manifests use, is trained on; the rest
-    is validated and tested on. `predict_stage: all` fuses everything.
+    No manifest knows your names, so a share of them, chosen by the hash order that manifests use, is trained on; the
+    rest is validated and tested on. `predict_stage: all` fuses everything.
 
     Args:
         layout: Which folders, how to pair, where the labels are.

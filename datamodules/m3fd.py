@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from datamodules.base import PairedDataModule
+from datamodules.base import PairedDataModule, Source
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.m3fd import M3FD
 
@@ -20,6 +20,10 @@ class M3FDDataModule(PairedDataModule):
     def __init__(self, subset: Literal["detection", "fusion"] = "detection", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.subset = subset
+
+    def sources(self) -> list[Source]:
+        """The subset, which manifests and tables know by a name of its own: `m3fd` or `m3fd_fusion`."""
+        return [Source("m3fd" if self.subset == "detection" else "m3fd_fusion", self._open_split)]
 
     def reader_options(self) -> dict[str, Any]:
         """The subset."""

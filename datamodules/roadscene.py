@@ -11,8 +11,8 @@ class RoadSceneDataModule(PairedDataModule):
     """221 pairs of roads from FLIR video, without labels; see `datamodules.datasets.roadscene`.
 
     Args:
-        aligned: Read the registered pairs (`cropinfrared`, `crop_LR_visible`); off reads the raw ones, whose sizes differ
-            by design and whose infrared image is resized.
+        aligned: Read the registered pairs (`cropinfrared`, `crop_LR_visible`); off reads the raw ones, whose sizes
+            differ by design and whose infrared image is resized.
         **kwargs: Arguments of `PairedDataModule`.
     """
 

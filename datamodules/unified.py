@@ -20,10 +20,18 @@ from datamodules.datasets.tno import TNO
 
 logger = logging.getLogger(__name__)
 
-READERS: dict[str, type[PairedDataset]] = {
-    reader.dataset_name: reader for reader in (RoadScene, LLVIP, MSRS, M3FD, TNO)
+READERS: dict[str, Callable[..., PairedDataset]] = {
+    "roadscene": RoadScene,
+    "llvip": LLVIP,
+    "msrs": MSRS,
+    "m3fd": M3FD,
+    "tno": TNO,
+    "m3fd_fusion": partial(M3FD, subset="fusion"),
 }
-"""The datasets that can be mixed, by name."""
+"""The datasets that can be mixed, by name. M3FD's 300 fusion pairs, a download of their own, are one more."""
+
+DEFAULT_DATASETS = ("roadscene", "llvip", "msrs", "m3fd", "tno")
+"""The five of MGFusion's protocol."""
 
 DEFAULT_UNIFIED_READING = ReadingConfig(labels=False)
 """Without boxes: the datasets' classes differ, and a batch that mixes them could not say what a label means."""
@@ -48,7 +56,7 @@ class UnifiedDataModule(FusionDataModule):
     def __init__(
         self,
         root: Path,
-        datasets: Sequence[str] = tuple(READERS),
+        datasets: Sequence[str] = DEFAULT_DATASETS,
         roots: Mapping[str, Path] | None = None,
         reading: ReadingConfig = DEFAULT_UNIFIED_READING,
         **kwargs: Any,
@@ -67,7 +75,7 @@ class UnifiedDataModule(FusionDataModule):
         return [Source(name, self._opener(name)) for name in self.datasets]
 
     def _opener(self, name: str) -> Callable[[str], PairedDataset]:
-        root = self.roots.get(name) or _folder_named(self.root, name)
+        root = self.roots.get(name) or _folder_named(self.root, name.removesuffix("_fusion"))
         return partial(_open_split, READERS[name], root, self.reading)
 
     def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
@@ -80,12 +88,12 @@ class UnifiedDataModule(FusionDataModule):
             return None
 
 
-def _open_split(reader: type[PairedDataset], root: Path, reading: ReadingConfig, split: str) -> PairedDataset:
+def _open_split(reader: Callable[..., PairedDataset], root: Path, reading: ReadingConfig, split: str) -> PairedDataset:
     return reader(root, split, reading=reading)
 
 
 def _folder_named(root: Path, name: str) -> Path:
-    """The folder of that name under `root`, whatever its case; the plain path when there is none, for the error to name."""
+    """The folder of that name under `root`, whatever its case; the plain path, for errors to name, when there is none."""
     if root.is_dir():
         for entry in sorted(root.iterdir()):
             if entry.is_dir() and entry.name.lower() == name:

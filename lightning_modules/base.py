@@ -24,7 +24,8 @@ class FusionTask(FrozenPartsMixin, LightningModule):
     """Batch in; named losses in training, `StepOutput` in validation, test and predict.
 
     A method implements `fuse_images` (its network) and `losses` (its terms), and sets `loss_weights`. Fusion works on
-    luma, and colour is the visible image's chroma, unless the network fuses RGB. Frozen parts stay outside checkpoints (`models.layers.frozen`).
+    luma, and colour is the visible image's chroma, unless the network fuses RGB. Frozen parts stay outside
+    checkpoints (`models.layers.frozen`).
 
     Args:
         optimizer: Adam's numbers.
@@ -96,7 +97,13 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         return self.fuse(batch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam over the trainable parameters, with the schedule stepped after every step."""
+        """Adam over the trainable parameters, with the schedule stepped after every step.
+
+        Raises:
+            ValueError: If there is nothing to train, or the run's length is not known.
+        """
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise ValueError(f"{type(self).__name__} is a fixed rule: there is nothing to fit. Use test or predict.")
         optimizer = self.optimizer_config.build(self.parameters(), self.schedule_config.peak)
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
@@ -125,8 +132,13 @@ class FusionTask(FrozenPartsMixin, LightningModule):
             f"is untouched."
         )
 
+    def _log_interval(self) -> int:
+        return (
+            int(getattr(self.trainer, "log_every_n_steps", 0)) or 1
+        )  # absent from Trainer's type, and 0 under fast_dev_run
+
     def _log_terms(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         # Every self.log costs about 0.3 ms: only at the steps that the trainer passes on to its loggers.
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % self._log_interval() == 0:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})

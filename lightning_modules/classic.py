@@ -36,9 +36,5 @@ class ClassicFusionTask(FusionTask):
         return CLASSIC_FUSIONS[self.method](batch["infrared"], luma(batch["visible"]))
 
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """None: a fixed rule has no loss.
-
-        Raises:
-            ValueError: Always; `fit` makes no sense here.
-        """
-        raise ValueError(f"'{self.method}' is a fixed rule: there is nothing to fit. Use test or predict.")
+        """None: a fixed rule has no loss (`configure_optimizers` refuses `fit`)."""
+        return {}

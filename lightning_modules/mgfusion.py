@@ -44,7 +44,7 @@ class MGFusionTask(FusionTask):
         schedule: Learning rate over the run.
         clip_view: What CLIP sees. `crop`: the same crop as the network (the paper's). `full`: the whole frame, once per
             image and then from the cache; needs the datamodule's `clip_view_*` planes.
-        feature_cache: Folder of the disk cache for `clip_view: full`; `None` keeps features in memory only.
+        feature_cache: Folder of the disk cache that `clip_view: full` uses.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MGFusionTask(FusionTask):
         optimizer: AdamConfig = AdamConfig(),
         schedule: WarmupDecayConfig = WarmupDecayConfig(),
         clip_view: Literal["crop", "full"] = "crop",
-        feature_cache: Path | None = Path(".cache/clip_features"),
+        feature_cache: Path = Path(".cache/clip_features"),
     ) -> None:
         super().__init__(config_from(AdamConfig, optimizer), config_from(WarmupDecayConfig, schedule))
         self.store_hyperparameters(
@@ -76,12 +76,13 @@ class MGFusionTask(FusionTask):
         self.network = MGFusionNetwork(network, self.encoder.embedding_width if self.encoder else None)
         self.features: FeatureCache | None = None
         if self.encoder is not None and clip_view == "full":
-            self.features = FeatureCache(Path(feature_cache) if feature_cache else None, self.encoder.identity)
+            self.features = FeatureCache.for_pairs(Path(feature_cache), self.encoder)
 
     def fuse_images(self, batch: Batch) -> Tensor:
         """Figure 1: I_f from I_i, I_v and CLIP's two vectors."""
         clip_infrared, clip_visible = self._clip_vectors(batch)
-        return self.network(batch["infrared"], batch["visible"], clip_infrared, clip_visible)
+        fused: Tensor = self.network(batch["infrared"], batch["visible"], clip_infrared, clip_visible)
+        return fused
 
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Equations 7 and 8, against the visible image's luma; per channel where the network fuses RGB."""
@@ -110,8 +111,7 @@ class MGFusionTask(FusionTask):
         encoder, infrared, visible = self.encoder, batch["clip_view_infrared"], batch["clip_view_visible"]
 
         def compute(missing: list[int]) -> Tensor:
-            return torch.cat(encoder.encode_pair(infrared[missing], visible[missing]), dim=1)
+            return torch.stack(encoder.encode_pair(infrared[missing], visible[missing]), dim=1)
 
         both = self.features.get_or_compute(batch["content_id"], compute).to(infrared.device)
-        clip_infrared, clip_visible = both.chunk(2, dim=1)
-        return clip_infrared, clip_visible
+        return both[:, 0], both[:, 1]

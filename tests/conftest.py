@@ -1,0 +1,31 @@
+"""What every test runs with."""
+
+import os
+from pathlib import Path
+
+# Before torch starts its threads: tests work on tiny tensors, where a second thread only waits for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("YOLO_OFFLINE", "1")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+REAL_DATA = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _no_run_folder_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run folder is inherited through the environment under DDP: tests must not hand theirs on."""
+    monkeypatch.delenv("IVIF_RUN_FOLDER", raising=False)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real pairs; skips where there is none."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real image pairs at {REAL_DATA} (set IVIF_REAL_DATA)")
+    return REAL_DATA

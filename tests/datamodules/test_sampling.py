@@ -1,0 +1,88 @@
+"""Draws depend on seed, epoch and index alone."""
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from datamodules.datasets.batch import Sample
+from datamodules.sampling import EpochSampler, TrainingView, mix_seed
+
+
+class _Numbers(Dataset[Sample]):
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> Sample:
+        plane = torch.full((1, 2, 2), float(index))
+        return {
+            "infrared": plane,
+            "visible": plane.expand(3, 2, 2),
+            "name": str(index),
+            "dataset": "numbers",
+            "content_id": str(index),
+        }
+
+
+def _noise(sample: Sample, generator: torch.Generator) -> Sample:
+    sample["infrared"] = torch.rand((1, 2, 2), generator=generator)
+    return sample
+
+
+def test_an_epoch_draws_whole_batches_without_repeats() -> None:
+    sampler = EpochSampler(length=10, batch_size=4, seed=1)
+    draws = list(sampler)
+    assert len(draws) == len(sampler) == 8
+    assert len({index for _, index in draws}) == 8
+    assert {epoch for epoch, _ in draws} == {0}
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    sampler = EpochSampler(length=50, batch_size=5, seed=1)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert [index for _, index in sampler] != [index for _, index in first]
+    assert list(EpochSampler(length=50, batch_size=5, seed=2)) != first
+
+
+def test_ranks_share_an_epoch_without_overlap() -> None:
+    shares = [[i for _, i in EpochSampler(11, 2, seed=3, rank=rank, world_size=2)] for rank in range(2)]
+    assert len(shares[0]) == len(shares[1]) == 4
+    assert not set(shares[0]) & set(shares[1])
+
+
+def test_resuming_continues_with_the_next_batch_and_only_once() -> None:
+    sampler = EpochSampler(length=20, batch_size=4, seed=0)
+    sampler.set_epoch(3)
+    complete = list(sampler)
+    resumed = EpochSampler(length=20, batch_size=4, seed=0)
+    resumed.resume(epoch=3, batches_done=2)
+    assert list(resumed) == complete[8:]
+    assert list(resumed) == complete
+
+
+def test_a_dataset_smaller_than_a_batch_is_repeated() -> None:
+    draws = [index for _, index in EpochSampler(length=3, batch_size=8)]
+    assert len(draws) == 8
+    assert set(draws) == {0, 1, 2}
+
+
+def test_no_pairs_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no training pairs"):
+        EpochSampler(length=0, batch_size=1)
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_alone() -> None:
+    view = TrainingView(_Numbers(), _noise, seed=5)
+    again = TrainingView(_Numbers(), _noise, seed=5)
+    torch.manual_seed(99)
+    assert torch.equal(view[(2, 7)]["infrared"], again[(2, 7)]["infrared"])
+    assert not torch.equal(view[(2, 7)]["infrared"], view[(3, 7)]["infrared"])
+    assert not torch.equal(view[(2, 7)]["infrared"], view[(2, 6)]["infrared"])
+    assert not torch.equal(view[(2, 7)]["infrared"], TrainingView(_Numbers(), _noise, seed=6)[(2, 7)]["infrared"])
+
+
+def test_mixed_seeds_are_spread() -> None:
+    seeds = {mix_seed(0, epoch, index) for epoch in range(50) for index in range(50)}
+    assert len(seeds) == 2500
+    assert mix_seed(0, 1) != mix_seed(1, 0)

@@ -1,0 +1,152 @@
+"""The MGFusion task: what it encodes, what it loads, what it refuses."""
+
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from datamodules.datasets.batch import batch_to_float, collate
+from lightning_modules.base import NonFiniteLossError
+from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.optimization import AdamConfig
+from models.clip import ImageTextEncoder
+from models.layers.frozen import CheckpointMismatchError
+from models.mgfusion import MGFusionConfig
+from tests.batches import MadeData, make_batch, make_sample, quiet_trainer
+
+TINY = MGFusionConfig(channels=8, blocks=1, heads=2)
+
+
+@pytest.fixture(scope="module")
+def task() -> MGFusionTask:
+    torch.manual_seed(0)
+    return MGFusionTask(clip="random-tiny", network=TINY)
+
+
+def test_any_size_in_colour_and_in_range(task: MGFusionTask) -> None:
+    task.eval()
+    with torch.no_grad():
+        output = task.fuse(make_batch(count=1, size=(23, 37)))
+    assert output["fused"].shape == (1, 3, 23, 37)
+    assert output["fused_luma"].shape == (1, 1, 23, 37)
+    assert output["fused"].min() >= 0
+    assert output["fused"].max() <= 1
+    assert (output["fused"][:, 0] - output["fused"][:, 2]).abs().max() > 0.05
+
+
+def test_a_grey_pair_gives_a_grey_result(task: MGFusionTask) -> None:
+    task.eval()
+    with torch.no_grad():
+        fused = (task.fuse(make_batch(count=1, grey=True))["fused"] * 255).round()
+    assert torch.equal(fused[:, 0], fused[:, 1])
+    assert torch.equal(fused[:, 0], fused[:, 2])
+
+
+def test_rgb_mode_fuses_three_channels() -> None:
+    task = MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2, out_channels=3))
+    batch = make_batch()
+    output = task.fuse(batch)
+    assert output["fused"].shape == (2, 3, 24, 32)
+    assert output["fused_luma"].shape == (2, 1, 24, 32)
+    assert set(task.losses(output["fused"], batch)) == {"gradient", "intensity"}
+
+
+def test_a_forward_encodes_each_image_once_in_one_call(task: MGFusionTask) -> None:
+    assert task.encoder is not None
+    seen: list[int] = []
+    handle = task.encoder.clip.visual.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    task.fuse(make_batch(count=3))
+    handle.remove()
+    assert seen == [6]
+
+
+def test_the_encoder_gets_no_gradient_and_the_network_does(task: MGFusionTask) -> None:
+    batch = make_batch()
+    task.train()
+    sum(task.losses(task.fuse_images(batch), batch).values()).backward()  # type: ignore[union-attr]
+    assert task.encoder is not None
+    assert all(parameter.grad is None for parameter in task.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in task.network.parameters())
+    task.zero_grad()
+
+
+def test_without_cii_and_cff_clip_is_not_even_built() -> None:
+    network = MGFusionConfig(channels=8, blocks=1, heads=2, use_cii=False, use_cff=False)
+    with patch("lightning_modules.mgfusion.build_image_text_encoder", side_effect=AssertionError("built")):
+        task = MGFusionTask(clip="openai/ViT-B-32", network=network)
+    assert task.encoder is None
+    assert task.fuse(make_batch())["fused"].shape == (2, 3, 24, 32)
+
+
+def test_full_views_are_encoded_once_and_then_cached(tmp_path: Path) -> None:
+    task = MGFusionTask(clip="random-tiny", network=TINY, clip_view="full", feature_cache=tmp_path / "cache")
+    samples = [make_sample(index) for index in range(2)]
+    for sample in samples:
+        sample["clip_view_infrared"] = torch.full((1, 64, 64), 90, dtype=torch.uint8)
+        sample["clip_view_visible"] = torch.full((3, 64, 64), 160, dtype=torch.uint8)
+    batch = batch_to_float(collate(samples))
+    first = task.fuse(batch)["fused"]
+    with patch.object(ImageTextEncoder, "encode_pair", side_effect=AssertionError("encoded again")):
+        again = task.fuse(batch)["fused"]
+        fresh = MGFusionTask(clip="random-tiny", network=TINY, clip_view="full", feature_cache=tmp_path / "cache")
+        fresh.load_state_dict(task.state_dict())
+        from_disk = fresh.fuse(batch)["fused"]
+    assert torch.equal(first, again)
+    assert torch.allclose(first, from_disk, atol=1e-6)
+
+
+def test_full_views_that_are_missing_are_asked_for(tmp_path: Path) -> None:
+    task = MGFusionTask(clip="random-tiny", network=TINY, clip_view="full", feature_cache=tmp_path)
+    with pytest.raises(ValueError, match=r"transforms\.clip_size to 64"):
+        task.fuse(make_batch())
+
+
+def test_training_lowers_the_loss_and_the_checkpoint_gives_equal_output(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = MGFusionTask(clip="random-tiny", network=TINY)
+    batch = make_batch()
+    before = sum(task.losses(task.fuse_images(batch), batch).values())
+    trainer = quiet_trainer(tmp_path, max_steps=60, limit_val_batches=0)
+    trainer.fit(task, MadeData())
+    after = sum(task.losses(task.fuse_images(batch), batch).values())
+    assert after < 0.7 * before
+    trainer.save_checkpoint(tmp_path / "task.ckpt", weights_only=False)
+    again = MGFusionTask.load_from_checkpoint(tmp_path / "task.ckpt", weights_only=True, map_location="cpu")
+    task.eval(), again.eval()
+    assert torch.equal(task.fuse(batch)["fused"], again.fuse(batch)["fused"])
+
+
+def test_the_checkpoint_holds_no_frozen_weights_and_names_its_encoder(tmp_path: Path) -> None:
+    task = MGFusionTask(clip="random-tiny", network=TINY)
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    trainer.fit(task, MadeData())
+    trainer.save_checkpoint(tmp_path / "task.ckpt")
+    stored = torch.load(tmp_path / "task.ckpt", weights_only=True)
+    assert not [name for name in stored["state_dict"] if name.startswith("encoder.")]
+    assert task.encoder is not None
+    assert task.encoder.identity in str(
+        {k: v for k, v in stored.items() if k not in ("state_dict", "optimizer_states")}
+    )
+
+
+def test_a_checkpoint_of_another_shape_is_refused(task: MGFusionTask) -> None:
+    state = task.state_dict()
+    lost = dict(list(state.items())[1:])
+    with pytest.raises(CheckpointMismatchError, match=next(iter(state))):
+        MGFusionTask(clip="random-tiny", network=TINY).load_state_dict(lost)
+
+
+def test_a_loss_that_is_not_finite_names_term_and_pairs(tmp_path: Path) -> None:
+    task = MGFusionTask(clip="random-tiny", network=TINY)
+    with torch.no_grad():
+        next(task.network.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match=r"gradient=nan.*made/0000, made/0001"):
+        quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, MadeData())
+
+
+def test_gradient_clipping_is_the_tasks_own(tmp_path: Path) -> None:
+    task = MGFusionTask(clip="random-tiny", network=TINY, optimizer=AdamConfig(gradient_clip=0.5))
+    with patch.object(MGFusionTask, "clip_gradients") as clip:
+        quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, MadeData())
+    assert clip.call_args.args[1] == 0.5

@@ -1,0 +1,107 @@
+"""The rules of the layout: who may import whom, and what no file may contain."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("callbacks", "commands", "datamodules", "image_ops", "lightning_modules", "losses", "metrics", "models")
+BATCH = "datamodules.datasets.batch"
+ALLOWED = {
+    "image_ops": (),
+    "models": ("image_ops",),
+    "losses": ("image_ops",),
+    "metrics": ("image_ops",),
+    "datamodules": ("image_ops",),
+    "lightning_modules": ("image_ops", "models", "losses", BATCH),
+    "callbacks": ("image_ops", "metrics", "models.classic", BATCH),
+    "commands": PACKAGES,
+}
+
+
+def _sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def _violations(package: str, imported: str) -> bool:
+    if imported.split(".")[0] not in PACKAGES:
+        return False
+    allowed = (package, *ALLOWED[package])
+    return not any(imported == entry or imported.startswith(f"{entry}.") for entry in allowed)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for name in _imports(path)
+        if _violations(package, name)
+    ]
+    assert wrong == []
+
+
+def test_the_import_rule_can_fail() -> None:
+    assert _violations("image_ops", "models.clip")
+    assert _violations("callbacks", "models.clip")
+    assert not _violations("callbacks", "models.classic")
+    assert not _violations("models", "torch")
+
+
+def test_networks_and_losses_do_not_know_lightning() -> None:
+    wrong = [
+        str(path.relative_to(ROOT))
+        for package in ("image_ops", "models", "losses", "metrics")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if any(name.split(".")[0] in ("lightning", "pytorch_lightning") for name in _imports(path))
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (r"\.cuda\(", "devices are Lightning's business"),
+        (r"(?<!manual)\.backward\(", "only manual_backward synchronises gradients under DDP"),
+        (r"(?<!\.)\bprint\(", "only commands print"),
+        (r"weights_only=False", "checkpoints hold no code"),
+    ],
+)
+def test_no_file_contains(pattern: str, reason: str) -> None:
+    exempt = {"print": "commands"}
+    found = [
+        f"{path.relative_to(ROOT)}: {reason}"
+        for path in _sources()
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+        and not ("print" in pattern and path.is_relative_to(ROOT / exempt["print"]))
+    ]
+    assert found == []
+
+
+def test_constraints_name_no_address() -> None:
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert re.search(r"^torch==", text, re.MULTILINE)
+    assert re.search(r"^lightning==2\.6\.", text, re.MULTILINE)
+    assert not re.search(r"^lightning==2\.6\.[23]$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", _sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300, "split the file"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+            first = node.body[1].lineno if ast.get_docstring(node) and len(node.body) > 1 else node.body[0].lineno
+            assert node.end_lineno - first < 40, f"{node.name} has more than 40 lines"

@@ -1,0 +1,192 @@
+"""One measurement of the MGFusion benchmark, in a process of its own so that its peak memory is its own.
+
+    python -m benchmarks.mgfusion_case '{"task": "infer", "height": 480, "width": 640}'
+
+prints one line of JSON: the seconds of each repetition, the peak memory and what the process held before.
+"""
+
+import json
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from benchmarks.restormer_anchor import use_published_blocks
+from commands.allocator import tune_malloc
+from datamodules.datasets.batch import batch_to_float, collate
+from datamodules.datasets.folder import FolderDataset
+from datamodules.datasets.synthetic import SyntheticDataset
+from datamodules.datasets.transforms import RandomCrop
+from image_ops.color import luma
+from losses.gradient import gradient_max_loss
+from losses.intensity import intensity_max_loss
+from models.clip import build_image_text_encoder
+from models.mgfusion import MGFusionConfig, MGFusionNetwork
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to measure; batch 1, MGFusion `base` with vectors as wide as ViT-B/32's.
+
+    Attributes:
+        task: `train` (forward, both losses, backward, fused Adam), `infer`, `data` (reads a 640x480 PNG pair and crops
+            it), or `clip` (both images through the encoder).
+        height: Height in pixels.
+        width: Width in pixels.
+        variant: `fp32`, `bf16` (autocast), `compiled` (torch.compile, fp32) or `published` (the anchor's blocks, fp32).
+        device: `cpu` or `cuda`.
+        tuned: Whether `commands.allocator.tune_malloc` is called first.
+        encoder: Which encoder `clip` measures.
+        threads: CPU threads.
+        repeats: Repetitions at most, after two that do not count.
+        seconds: Stops repeating after this long, once there are three.
+    """
+
+    task: Literal["train", "infer", "data", "clip"]
+    height: int
+    width: int
+    variant: Literal["fp32", "bf16", "compiled", "published"] = "fp32"
+    device: str = "cpu"
+    tuned: bool = True
+    encoder: str = ""
+    threads: int = 2
+    repeats: int = 7
+    seconds: float = 12.0
+
+    def to_json(self) -> str:
+        """The case as an argument for this module."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds of each repetition, and memory in MiB: the peak, and what was held before the network existed."""
+
+    seconds: list[float]
+    peak: float
+    before: float
+
+
+def resident_peak() -> float:
+    """The largest resident memory of this process so far, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # unlike getrusage's figure it starts anew in a child process
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        if found:
+            return int(found[1]) / 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+
+
+def network_action(case: Case) -> Callable[[], object]:
+    """A training step or an inference of MGFusion."""
+    config, device = MGFusionConfig.preset("base"), torch.device(case.device)
+    network = MGFusionNetwork(config, clip_width=512)
+    if case.variant == "published":
+        use_published_blocks(network, config.channels, config.heads, config.expansion)
+    network.to(device).train(case.task == "train")
+    call = torch.compile(network) if case.variant == "compiled" else network
+    images = torch.rand(1, 4, case.height, case.width, device=device)
+    vector = torch.randn(1, 512, device=device)
+    autocast = torch.autocast(case.device, torch.bfloat16, enabled=case.variant == "bf16")
+
+    def infer() -> object:
+        with torch.inference_mode(), autocast:
+            return call(images[:, :1], images[:, 1:], vector, vector)
+
+    return infer if case.task == "infer" else _training_step(network, call, images, vector, autocast)
+
+
+def _training_step(
+    network: nn.Module, call: Callable[..., Tensor], images: Tensor, vector: Tensor, autocast: torch.autocast
+) -> Callable[[], object]:
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
+    infrared, visible = images[:, :1], images[:, 1:]
+    brightness = luma(visible)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with autocast:
+            fused = call(infrared, visible, vector, vector)
+            intensity = intensity_max_loss(fused, infrared, brightness)
+            loss = gradient_max_loss(fused, infrared, brightness) + 0.2 * intensity
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    return step
+
+
+def clip_action(case: Case) -> Callable[[], object]:
+    """Both images of a pair through a frozen encoder."""
+    encoder = build_image_text_encoder(case.encoder).to(case.device)
+    images = torch.rand(1, 4, case.height, case.width, device=case.device)
+
+    def encode() -> object:
+        with torch.no_grad():
+            return encoder.encode_pair(images[:, :1], images[:, 1:])
+
+    return encode
+
+
+def data_action(case: Case, folder: Path) -> Callable[[], object]:
+    """Reads pairs of 640x480 PNG files as training (with a crop) or prediction does."""
+    for index, scene in enumerate(map(SyntheticDataset(4, (480, 640)).__getitem__, range(4))):
+        for name, plane in (("ir", scene["infrared"][0]), ("vi", scene["visible"].permute(1, 2, 0))):
+            (folder / name).mkdir(exist_ok=True)
+            grain = np.random.default_rng(index).integers(-3, 4, plane.shape)  # photographs have noise to decode
+            pixels = (plane.numpy().astype(int) + grain).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    dataset, turn = FolderDataset(folder), iter(range(10**9))
+    crop, generator = RandomCrop((case.height, case.width)), torch.Generator().manual_seed(0)
+
+    def read() -> object:
+        return batch_to_float(collate([crop(dataset[next(turn) % 4], generator)]))
+
+    return read
+
+
+def measure(case: Case) -> Measurement:
+    """Runs a case in this process."""
+    if case.tuned:
+        tune_malloc()
+    torch.set_num_threads(case.threads)
+    torch.manual_seed(0)
+    on_gpu = case.device == "cuda"
+    before = 0.0 if on_gpu else resident_peak()
+    with tempfile.TemporaryDirectory() as folder:
+        if case.task == "data":
+            action = data_action(case, Path(folder))
+        else:
+            action = clip_action(case) if case.task == "clip" else network_action(case)
+        seconds = _repeat(action, case, torch.cuda.synchronize if on_gpu else lambda: None)
+    peak = torch.cuda.max_memory_allocated() / MIB if on_gpu else resident_peak()
+    return Measurement(seconds, peak, before)
+
+
+def _repeat(action: Callable[[], object], case: Case, synchronize: Callable[[], None]) -> list[float]:
+    for _ in range(2):
+        action()
+    seconds: list[float] = []
+    while len(seconds) < case.repeats and (len(seconds) < 3 or sum(seconds) < case.seconds):
+        synchronize()
+        start = time.perf_counter()
+        action()
+        synchronize()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measure(Case(**json.loads(sys.argv[1]))))))

@@ -1,0 +1,81 @@
+"""Padding to a multiple and back, for planes of any size, also smaller than the padding."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PadMode = Literal["replicate", "reflect"]
+
+
+def pad_to_multiple(x: Tensor, multiple: int, mode: PadMode = "replicate") -> tuple[Tensor, tuple[int, int]]:
+    """Pads right and bottom so that both sides are multiples of a number.
+
+    Args:
+        x: (B, C, H, W), H and W >= 1.
+        multiple: What both sides shall be a multiple of, >= 1.
+        mode: `replicate` repeats the border; `reflect` mirrors at it, as often as a small plane needs.
+
+    Returns:
+        The padded planes and the original (H, W), for `crop_to`. `x` itself if nothing is missing.
+
+    Raises:
+        ValueError: If `multiple` < 1 or a plane is empty.
+    """
+    height, width = x.shape[-2:]
+    if multiple < 1 or height < 1 or width < 1:
+        raise ValueError(
+            f"pad_to_multiple needs multiple >= 1 and planes of at least one pixel, got {multiple}, {tuple(x.shape)}."
+        )
+    bottom, right = -height % multiple, -width % multiple
+    if bottom or right:
+        x = pad_planes(x, (0, right, 0, bottom), mode)
+    return x, (height, width)
+
+
+def crop_to(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cuts the top left (H, W) out of planes: undoes `pad_to_multiple`.
+
+    Args:
+        x: (..., H', W').
+        size: (H, W), not larger than the planes.
+
+    Returns:
+        (..., H, W), a view.
+
+    Raises:
+        ValueError: If the planes are smaller than `size`.
+    """
+    height, width = size
+    if x.shape[-2] < height or x.shape[-1] < width:
+        raise ValueError(f"Cannot crop planes of {tuple(x.shape[-2:])} to {size}: they are smaller.")
+    return x[..., :height, :width]
+
+
+def pad_planes(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode = "replicate") -> Tensor:
+    """Pads planes on their four sides, by any amount.
+
+    Args:
+        x: (B, C, H, W), H and W >= 1.
+        padding: Pixels (left, right, top, bottom), >= 0.
+        mode: `replicate` or `reflect`. PyTorch's own reflection refuses paddings as large as the plane; this one goes
+            on mirroring, as NumPy does (a plane of one pixel is repeated).
+
+    Returns:
+        (B, C, H + top + bottom, W + left + right), the precision of `x`, also under autocast.
+    """
+    left, right, top, bottom = padding
+    height, width = x.shape[-2:]
+    if mode == "replicate" or (max(left, right) < width and max(top, bottom) < height):
+        with torch.autocast(x.device.type, enabled=False):  # which would widen half precision to float32, on a CPU
+            return F.pad(x, padding, mode=mode)
+    rows = _mirrored_indices(height, top, bottom, x.device)
+    columns = _mirrored_indices(width, left, right, x.device)
+    return x[..., rows, :][..., columns]
+
+
+def _mirrored_indices(length: int, before: int, after: int, device: torch.device) -> Tensor:
+    period = max(2 * (length - 1), 1)
+    phase = torch.arange(-before, length + after, device=device) % period
+    return torch.where(phase < length, phase, period - phase)

@@ -1,0 +1,47 @@
+from typing import Any
+
+import pytest
+
+from models.mgfusion.config import PRESETS, MGFusionConfig
+
+
+def test_presets() -> None:
+    sizes = {name: (c.channels, c.blocks, c.heads) for name in PRESETS for c in [MGFusionConfig.preset(name)]}
+    assert sizes == {"light": (16, 1, 2), "base": (32, 2, 4), "large": (64, 4, 8)}
+    assert MGFusionConfig.preset("base") == MGFusionConfig()
+    assert MGFusionConfig.preset("large").checkpoint_blocks is True
+
+
+def test_presets_can_be_changed() -> None:
+    config = MGFusionConfig.preset("light", use_cii=False, blocks=3)
+    assert (config.channels, config.blocks, config.use_cii) == (16, 3, False)
+    with pytest.raises(ValueError, match="light, base, large"):
+        MGFusionConfig.preset("huge")
+
+
+@pytest.mark.parametrize(
+    ("use_cii", "use_cff", "expected"),
+    [(True, True, True), (True, False, True), (False, True, True), (False, False, False)],
+)
+def test_only_without_both_is_clip_not_needed(use_cii: bool, use_cff: bool, expected: bool) -> None:
+    assert MGFusionConfig(use_cii=use_cii, use_cff=use_cff).needs_clip is expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"channels": 30},
+        {"channels": 0},
+        {"blocks": -1},
+        {"expansion": 0.01},
+        {"out_channels": 2},
+        {"gate": "softmax"},
+        {"clip_norm": "l1"},
+        {"sawp_channels": 3},
+        {"tanh_range": "half"},
+        {"checkpoint_blocks": "yes"},
+    ],
+)
+def test_wrong_values_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MGFusionConfig(**wrong)

@@ -1,0 +1,128 @@
+"""Your own pairs: any two folders."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig, attach_labels
+from datamodules.datasets.batch import Sample
+from datamodules.datasets.errors import LabelError
+from datamodules.datasets.pairing import (
+    INFRARED_FOLDERS,
+    VISIBLE_FOLDERS,
+    FoundPairs,
+    find_child,
+    match_folders,
+    pattern_key,
+)
+
+_SUFFIXES: Final = {"voc": ".xml", "yolo": ".txt", "coco": ".json"}
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    r"""Where the files are, relative to the root (or absolute).
+
+    Args:
+        infrared: Folder of the infrared images; default: a common spelling (`ir`, `infrared`, ...).
+        visible: Folder of the visible images; default: a common spelling (`vi`, `visible`, ...).
+        pattern: Regular expression, searched in both file names; its one group captures what partners share, e.g.
+            `(\d+)` for `ir_0001.png` and `vis-0001.jpg`. Default: partners have the same stem. The group is then the
+            pair's name, too.
+        labels: Folder of one label file per pair, or a COCO json file; none: no boxes.
+        label_format: `voc`, `yolo` or `coco`; default: whatever is found, in this order.
+        name: The dataset's name in samples, tables and output folders.
+    """
+
+    infrared: str = ""
+    visible: str = ""
+    pattern: str = ""
+    labels: str = ""
+    label_format: str = ""
+    name: str = "folder"
+
+    def __post_init__(self) -> None:
+        if self.label_format and self.label_format not in _SUFFIXES:
+            raise ValueError(f"layout.label_format is '{self.label_format}'; known: {', '.join(_SUFFIXES)}.")
+
+
+DEFAULT_LAYOUT: Final = FolderLayout()
+
+
+class FolderDataset(PairedDataset):
+    """Pairs from any two folders, matched by stem or by a pattern; boxes optional.
+
+    Link: none, the data are yours.
+
+    Features: whatever you have; the only split is `all`.
+
+    Format: images of any supported kind; labels as VOC xml, YOLO txt or COCO json.
+
+    Classes: as given; YOLO ids follow their order, unless a `classes.txt` lies beside the labels.
+
+    Args:
+        root: Folder that the layout's paths are relative to.
+        split: `all`.
+        transforms: Applied to each sample.
+        reading: How files are read.
+        layout: Where the files are and how they pair.
+        classes: Class names, needed with labels.
+
+    Raises:
+        LabelError: If the layout names labels that are not there, or no classes are given for them.
+    """
+
+    dataset_name = "folder"
+    url = "DATASETS.md (your own folders)"
+    license = "yours"
+    layouts = ("ir/*, vi/* (or the folders in layout.infrared and layout.visible)",)
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "all",
+        transforms: Callable[[Sample], Sample] | None = None,
+        reading: ReadingConfig = DEFAULT_READING,
+        layout: FolderLayout = DEFAULT_LAYOUT,
+        classes: Sequence[str] = (),
+    ) -> None:
+        self.layout = layout
+        self.classes = tuple(classes)
+        self.dataset_name = layout.name
+        super().__init__(root, split, transforms, reading)
+
+    def _find_pairs(self) -> FoundPairs:
+        infrared = self._folder(self.layout.infrared, INFRARED_FOLDERS)
+        visible = self._folder(self.layout.visible, VISIBLE_FOLDERS)
+        if infrared is None or visible is None:
+            raise self._not_found()
+        if not self.layout.pattern:
+            found = match_folders(infrared, visible)
+        else:
+            key = pattern_key(self.layout.pattern)
+            found = match_folders(infrared, visible, key, name=key)
+        return self._labeled(found) if self.layout.labels and self.reading.labels else found
+
+    def _folder(self, given: str, spellings: Sequence[str]) -> Path | None:
+        if not given:
+            return find_child(self.root, spellings)
+        folder = self.root / given
+        return folder if folder.is_dir() else None
+
+    def _labeled(self, found: FoundPairs) -> FoundPairs:
+        source = self.root / self.layout.labels
+        if not source.exists():
+            raise LabelError(f"'{source}' does not exist. Correct layout.labels, or leave it empty.")
+        if not self.classes:
+            raise LabelError(f"'{source}' needs class names: set `classes`, e.g. [person, car].")
+        if source.is_dir() and (jsons := sorted(source.glob("*.json"))) and self.layout.label_format in ("", "coco"):
+            source = jsons[0]
+        suffixes = (_SUFFIXES[self.layout.label_format],) if self.layout.label_format else tuple(_SUFFIXES.values())
+        labeled = attach_labels(found, source, suffixes)
+        if not any(record.label for record in labeled.records):
+            raise LabelError(
+                f"No label in '{source}' belongs to any of the {len(found.records)} pairs ({' '.join(suffixes)} by "
+                f"stem, or file_name in a COCO json)."
+            )
+        return labeled

@@ -1,0 +1,262 @@
+"""Image files to arrays to tensors: any bit depth and colour mode, EXIF rotation applied, errors that name the file.
+
+A file is hashed (for `content_id`) when it is first read, from the bytes that are then decoded; later only decoded.
+"""
+
+import hashlib
+import io
+import warnings
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from torch import Tensor
+
+from datamodules.datasets.errors import UnreadableFileError
+from datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, Pixels, ThermalRange, divide_by_type_maximum
+
+IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+"""What counts as an image file in a dataset's folders (any case)."""
+
+LUMA_WEIGHTS: Final = (0.299, 0.587, 0.114)
+
+_EXIF_ORIENTATION: Final = 0x0112
+_TIFF_BITS: Final = 258
+_BOMB: Final = Image.DecompressionBombError
+_DECODE_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, zlib.error, _BOMB)
+
+
+_digests: dict[tuple[str, int, int], bytes] = {}
+
+
+def read_image(path: Path, *, luma: bool = False) -> Pixels:
+    """Reads an image file.
+
+    Args:
+        path: The file.
+        luma: Reduce 8-bit colour to its luma while decoding (for infrared stored in three channels: where the
+            channels are equal that is the stored value itself, exactly). For a JPEG only the luma plane is decoded
+            then.
+
+    Returns:
+        (H, W) or (H, W, 3), EXIF rotation applied, alpha dropped; uint8, or uint16 or float32 where the file has more
+        than 8 bits. Read-only. Of a 16-bit colour TIFF only the high bytes.
+
+    Raises:
+        UnreadableFileError: If the file is missing, empty, truncated or no image.
+    """
+    return _decode(path, path, luma)
+
+
+def read_image_and_digest(path: Path, *, luma: bool = False) -> tuple[Pixels, bytes]:
+    """As `read_image`, and the digest of the file's bytes, from a single read."""
+    key = _digest_key(path)
+    if key in _digests:
+        return _decode(path, path, luma), _digests[key]
+    data = _read_bytes(path)
+    _digests[key] = hashlib.blake2b(data, digest_size=16).digest()
+    return _decode(path, io.BytesIO(data), luma), _digests[key]
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) as `read_image` would return it, from the header alone.
+
+    Raises:
+        UnreadableFileError: If the file is missing, empty or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            orientation = _orientation(image)
+    except _DECODE_ERRORS as error:
+        raise UnreadableFileError(path, _reason(error)) from error
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def content_id(infrared_path: Path, visible_path: Path, salt: str = "") -> str:
+    """A name for what the two files hold: the same bytes give the same id, wherever the files lie.
+
+    Each file's digest is remembered by path, size and time of change, so that hashing costs something only once a
+    process.
+
+    Args:
+        infrared_path: The infrared file.
+        visible_path: The visible file.
+        salt: What else decides the pixels, e.g. a thermal range that is not the default.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        UnreadableFileError: If a file is missing.
+    """
+    return combine_digests(_digest(infrared_path), _digest(visible_path), salt)
+
+
+def combine_digests(infrared: bytes, visible: bytes, salt: str = "") -> str:
+    """The content id of a pair from both files' digests."""
+    return hashlib.blake2b(infrared + visible + salt.encode(), digest_size=16).hexdigest()
+
+
+def to_visible(pixels: Pixels) -> Tensor:
+    """Decoded pixels as a visible image.
+
+    Args:
+        pixels: (H, W) or (H, W, 3), as `read_image` returns them.
+
+    Returns:
+        (3, H, W): uint8 0..255, or float32 in [0, 1] (divided by the type's maximum) where the file had more than 8
+        bits. A view of `pixels` where possible, not contiguous; grey is repeated without a copy: do not write into
+        it.
+    """
+    if pixels.dtype != np.uint8:
+        pixels = divide_by_type_maximum(pixels)
+    plane = _tensor(pixels)
+    return plane.expand(3, -1, -1) if plane.ndim == 2 else plane.permute(2, 0, 1)
+
+
+def to_infrared(pixels: Pixels, thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE) -> Tensor:
+    """Decoded pixels as an infrared image.
+
+    Args:
+        pixels: (H, W) or (H, W, 3). Of three channels the first is taken if they are equal, else their luma.
+        thermal_range: How more than 8 bits are scaled.
+
+    Returns:
+        (1, H, W): uint8 0..255 for 8-bit pixels, else float32 in [0, 1].
+    """
+    if pixels.ndim == 3:
+        pixels = _reduce_channels(pixels)
+    if pixels.dtype != np.uint8:
+        pixels = thermal_range.apply(pixels)
+    return _tensor(np.ascontiguousarray(pixels)).unsqueeze(0)
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    if pixels.flags.writeable:
+        return torch.from_numpy(pixels)
+    with warnings.catch_warnings():
+        # the copy that would make PIL's array writable costs 3 % of decoding; nobody writes into a sample
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(pixels)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableFileError(path, _reason(error)) from error
+    if not data:
+        raise UnreadableFileError(path, "the file is empty (0 bytes)")
+    return data
+
+
+def _digest_key(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadableFileError(path, _reason(error)) from error
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _digest(path: Path) -> bytes:
+    key = _digest_key(path)
+    if key not in _digests:
+        _digests[key] = hashlib.blake2b(_read_bytes(path), digest_size=16).digest()
+    return _digests[key]
+
+
+def _decode(path: Path, source: Path | io.BytesIO, luma: bool) -> Pixels:
+    try:
+        with Image.open(source) as image:
+            orientation = _orientation(image)
+            pixels = _decode_deep_png(path.read_bytes()) if _is_deep_color_png(image) else _pixels_of(image, luma)
+    except _DECODE_ERRORS as error:
+        raise UnreadableFileError(path, _reason(error)) from error
+    return pixels if orientation == 1 else _rotate(pixels, orientation)
+
+
+def _pixels_of(image: Image.Image, luma: bool) -> Pixels:
+    """Decodes by PIL mode; the truncation check of PIL is part of it."""
+    if luma and image.format == "JPEG":
+        image.draft("L", None)
+    if image.mode.startswith("I"):
+        return _integers(image)
+    if image.mode == "F":
+        return np.array(image, dtype=np.float32)
+    if image.mode in ("1", "L", "LA", "La"):
+        return np.asarray(image if image.mode == "L" else image.convert("L"))
+    if luma:
+        if image.format == "TIFF" and max(getattr(image, "tag_v2", {}).get(_TIFF_BITS, (8,))) > 8:
+            raise ValueError("infrared in a 16-bit colour TIFF would lose its low bits in PIL; store one channel")
+        return np.asarray(image.convert("L"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _integers(image: Image.Image) -> NDArray[np.uint16]:
+    """16-bit grey in its several PIL modes; `I` (32 bits) is how PIL hands out some 16-bit files."""
+    values = np.array(image)
+    if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        raise ValueError(f"it holds integers from {values.min()} to {values.max()}; 16 bits (0..65535) are supported")
+    return values.astype(np.uint16)
+
+
+def _is_deep_color_png(image: Image.Image) -> bool:
+    """16 bits in more than one channel, of which PIL would keep only 8; its raw mode tells."""
+    tiles = image.tile if isinstance(image, PngImageFile) else []
+    return not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _decode_deep_png(data: bytes) -> Pixels:
+    with warnings.catch_warnings():
+        # torchvision 0.29 announces the end of its decoders, and PIL has none for these files
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            from torchvision.io import ImageReadMode, decode_png
+        except ImportError:
+            raise ValueError("this torchvision no longer decodes 16-bit colour PNG; store 8 bits or grey") from None
+        planes = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.UNCHANGED).numpy()
+    return np.ascontiguousarray(planes[0] if len(planes) <= 2 else planes[:3].transpose(1, 2, 0))
+
+
+def _orientation(image: Image.Image) -> int:
+    # PIL turns TIFFs upright by itself; it would decode a whole PNG in search of a late EXIF chunk
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _rotate(pixels: Pixels, orientation: int) -> Pixels:
+    """Turns stored pixels upright: EXIF orientations 2..8."""
+    if orientation in (5, 7):
+        pixels = pixels.swapaxes(0, 1)
+        orientation = 1 if orientation == 5 else 3
+    quarter_turns = {3: 2, 6: 3, 8: 1}.get(orientation, 0)
+    pixels = np.rot90(pixels, quarter_turns)
+    if orientation == 2:
+        pixels = pixels[:, ::-1]
+    elif orientation == 4:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _reduce_channels(pixels: Pixels) -> Pixels:
+    first = pixels[..., 0]
+    if np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2]):
+        return first
+    weighted = pixels.astype(np.float32) @ np.array(LUMA_WEIGHTS, dtype=np.float32)
+    return weighted if pixels.dtype.kind == "f" else np.rint(weighted).astype(pixels.dtype)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image of a known format, or empty"
+    return str(getattr(error, "strerror", None) or error).rstrip(".") or type(error).__name__

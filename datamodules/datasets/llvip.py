@@ -1,0 +1,68 @@
+"""LLVIP (Jia et al., ICCV Workshops 2021)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig, attach_labels
+from datamodules.datasets.batch import Sample
+from datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child, match_folders
+
+
+class LLVIP(PairedDataset):
+    """Low-light street scenes from fixed cameras, with pedestrians.
+
+    Link: https://bupt-ai-cz.github.io/LLVIP
+
+    Features:
+        * 12,025 training and 3,463 test pairs, 1280x1024
+
+    Format:
+        * `infrared/{train,test}/*.jpg` stored as RGB or as one channel, `visible/{train,test}/*.jpg` RGB
+        * `Annotations/*.xml`: VOC, one folder for both splits
+
+    Classes: person.
+
+    If you use it, cite: Jia et al., LLVIP: A Visible-infrared Paired Dataset for Low-light Vision, ICCVW 2021.
+
+    Args:
+        root: The folder with `infrared` and `visible`, or one a level above or below it.
+        split: `train`, `test`, or `all` for both together.
+        transforms: Applied to each sample.
+        reading: How files are read.
+    """
+
+    dataset_name = "llvip"
+    url = "https://bupt-ai-cz.github.io/LLVIP"
+    license = "non-commercial; see the terms at the link"
+    classes = ("person",)
+    splits: ClassVar[tuple[str, ...]] = ("train", "test", "all")
+    layouts = ("infrared/{train,test}/*.jpg, visible/{train,test}/*.jpg, Annotations/*.xml",)
+    folder_names = ("LLVIP",)
+    own_folders = ("infrared", "visible", "Annotations", "train", "test")
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        transforms: Callable[[Sample], Sample] | None = None,
+        reading: ReadingConfig = DEFAULT_READING,
+    ) -> None:
+        super().__init__(root, split, transforms, reading)
+
+    def _find_pairs(self) -> FoundPairs:
+        wanted = ("train", "test") if self.split == "all" else (self.split,)
+        for root in self._roots():
+            parts = [found for part in wanted if (found := self._part(root, part))]
+            if parts:
+                labels = find_child(root, ("Annotations", "Annotation"))
+                return attach_labels(sum(parts, FoundPairs()), labels, (".xml",))
+        raise self._not_found()
+
+    @staticmethod
+    def _part(root: Path, part: str) -> FoundPairs | None:
+        infrared, visible = find_child(root, INFRARED_FOLDERS), find_child(root, VISIBLE_FOLDERS)
+        if infrared is None or visible is None:
+            return None
+        infrared, visible = find_child(infrared, [part]), find_child(visible, [part])
+        return match_folders(infrared, visible) if infrared and visible else None

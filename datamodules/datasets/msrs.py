@@ -1,0 +1,77 @@
+"""MSRS (Tang et al., Information Fusion 2022)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig, attach_labels
+from datamodules.datasets.batch import Sample
+from datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child, match_folders
+
+
+class MSRS(PairedDataset):
+    """Multi-spectral road scenes, day (names end in D) and night (N).
+
+    Link: https://github.com/Linfeng-Tang/MSRS
+
+    Features:
+        * 1,083 training and 361 test pairs, 640x480
+        * boxes for a part of them, annotated three times: on fused, on infrared and on visible images
+
+    Format:
+        * `{train,test}/ir/*.png` grey, `{train,test}/vi/*.png` RGB
+        * `detection_labels/{fusion,infrared,visible}/{train,test}/*.txt`: YOLO; an empty file is an image without
+        objects
+
+    Classes: person, bicycle, car.
+
+    If you use it, cite: Tang et al., PIAFusion: A Progressive Infrared and Visible Image Fusion Network Based on
+    Illumination Aware, Information Fusion 83-84, 2022.
+
+    Args:
+        root: The folder with `train` and `test`, or one a level above or below it.
+        split: `train`, `test`, or `all` for both together.
+        transforms: Applied to each sample.
+        reading: How files are read.
+        labels: Whose boxes count.
+    """
+
+    dataset_name = "msrs"
+    url = "https://github.com/Linfeng-Tang/MSRS"
+    license = "none stated; made from MFNet"
+    classes = ("person", "bicycle", "car")
+    splits: ClassVar[tuple[str, ...]] = ("train", "test", "all")
+    layouts = ("{train,test}/{ir,vi}/*.png, detection_labels/{fusion,infrared,visible}/{train,test}/*.txt",)
+    folder_names = ("MSRS",)
+    own_folders = ("train", "test", "ir", "vi", "detection_labels")
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        transforms: Callable[[Sample], Sample] | None = None,
+        reading: ReadingConfig = DEFAULT_READING,
+        labels: Literal["fusion", "infrared", "visible"] = "fusion",
+    ) -> None:
+        if labels not in ("fusion", "infrared", "visible"):
+            raise ValueError(f"MSRS has no labels '{labels}'; known: fusion, infrared, visible.")
+        self.labels = labels
+        super().__init__(root, split, transforms, reading)
+
+    def _find_pairs(self) -> FoundPairs:
+        wanted = ("train", "test") if self.split == "all" else (self.split,)
+        for root in self._roots():
+            parts = [found for part in wanted if (found := self._part(root, part))]
+            if parts:
+                return sum(parts, FoundPairs())
+        raise self._not_found()
+
+    def _part(self, root: Path, part: str) -> FoundPairs | None:
+        folder = find_child(root, [part])
+        if folder is None:
+            return None
+        infrared, visible = find_child(folder, INFRARED_FOLDERS), find_child(folder, VISIBLE_FOLDERS)
+        if infrared is None or visible is None:
+            return None
+        boxes = find_child(root / "detection_labels" / self.labels, [part]) or find_child(folder, ["labels"])
+        return attach_labels(match_folders(infrared, visible), boxes)

@@ -1,0 +1,127 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from datamodules.datasets.errors import LabelError
+from datamodules.datasets.labels import LabelReader, class_index, parse_coco, parse_voc, parse_yolo
+
+CLASSES = ("person", "bicycle", "car")
+SIZE = (100, 200)
+
+
+def voc(*objects: tuple[str, int, int, int, int]) -> str:
+    body = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax>"
+        f"<ymax>{bottom}</ymax></bndbox></object>"
+        for name, left, top, right, bottom in objects
+    )
+    return f"<annotation>{body}</annotation>"
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("person", 0), ("People", 0), ("PEDESTRIAN", 0), ("bike", 1), (" Car ", 2), ("traffic light", None), ("", None)],
+)
+def test_classes_are_found_by_name(name: str, index: int | None) -> None:
+    assert class_index(name, CLASSES) == index
+
+
+def test_synonyms_do_not_mix_classes() -> None:
+    assert class_index("motorbike", ("Motorcycle", "Bicycle")) == 0
+    assert class_index("street_lamp", ("People", "Lamp")) == 1
+
+
+def test_three_formats_give_the_same_boxes(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(voc(("car", 20, 10, 60, 50)))
+    (tmp_path / "a.txt").write_text("2  0.2  0.3  0.2  0.4  \n\n")
+    coco = {
+        "images": [{"id": 3, "file_name": "vi/A.png"}, {"id": 4, "file_name": "b.png"}],
+        "categories": [{"id": 9, "name": "Car"}],
+        "annotations": [
+            {"id": 1, "image_id": 3, "category_id": 9, "bbox": [20, 10, 40, 40]},
+            {"id": 2, "image_id": 3, "category_id": 9, "bbox": [0, 0, 90, 90], "iscrowd": 1},
+        ],
+    }
+    (tmp_path / "all.json").write_text(json.dumps(coco))
+    reader = LabelReader(CLASSES, CLASSES)
+    for file in ("a.xml", "a.txt", "all.json"):
+        targets = reader.read(tmp_path / file, "a", SIZE)
+        assert targets["labels"].tolist() == [2]
+        assert targets["boxes"].flatten().tolist() == pytest.approx([20, 10, 60, 50], abs=1e-4)
+    assert parse_coco(tmp_path / "all.json", "b") == []
+
+
+def test_empty_files_are_images_without_objects(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(" \n")
+    targets = LabelReader(CLASSES, CLASSES).read(tmp_path / "a.txt", "a", SIZE)
+    assert targets["boxes"].shape == (0, 4)
+    assert targets["labels"].shape == (0,)
+
+
+def test_class_list_beside_the_labels_wins(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    (tmp_path / "classes.txt").write_text("Car\nPerson\n")
+    assert parse_yolo(tmp_path / "a.txt", CLASSES, SIZE)[0].name == "Car"
+    assert LabelReader(CLASSES, CLASSES).read(tmp_path / "a.txt", "a", SIZE)["labels"].tolist() == [2]
+
+
+def test_boxes_are_clipped_and_tiny_ones_dropped(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(
+        voc(("car", -5, 90, 30, 120), ("car", 198, 0, 250, 50), ("car", 50, 50, 50, 60), ("car", 10, 10, 14, 14))
+    )
+    kept = LabelReader(CLASSES, CLASSES, minimum_side=3).read(tmp_path / "a.xml", "a", SIZE)
+    assert kept["boxes"].tolist() == [[0, 90, 30, 100], [10, 10, 14, 14]]
+
+
+def test_unknown_classes_stop_or_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(voc(("zebra", 1, 1, 9, 9), ("car", 1, 1, 9, 9)))
+    with pytest.raises(LabelError, match=r"a\.xml.*'zebra'.*person, bicycle, car"):
+        LabelReader(CLASSES, CLASSES).read(tmp_path / "a.xml", "a", SIZE)
+    lenient = LabelReader(CLASSES, CLASSES, unknown="ignore")
+    assert lenient.read(tmp_path / "a.xml", "a", SIZE)["labels"].tolist() == [2]
+    assert lenient.ignored == {"zebra": 1}
+    (tmp_path / "b.txt").write_text("7 0.5 0.5 0.1 0.1")
+    with pytest.raises(LabelError, match=r"b\.txt.*'id 7'"):
+        LabelReader(CLASSES, CLASSES).read(tmp_path / "b.txt", "b", SIZE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["0 0.5 0.5 0.1", "0 0.5 0.5 0.1 x", "0.5 0.5 0.5 0.1 0.1", "0 50 50 10 10", "0 .5 .5 -.1 0", "0 nan 0 0 0"],
+)
+def test_malformed_yolo_lines_are_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(LabelError, match=r"a\.txt', line 2"):
+        parse_yolo(tmp_path / "a.txt", CLASSES, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation>\n<object>", "line 2"),
+        ("<a><object><name>car</name></object></a>", "object 1.*bndbox"),
+        (voc(("car", 9, 1, 2, 5)), "object 1.*ends before"),
+        (voc(("", 1, 1, 2, 5)), "no name"),
+    ],
+)
+def test_malformed_xml_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.xml").write_text(text)
+    with pytest.raises(LabelError, match=rf"(?s)a\.xml.*{message}"):
+        parse_voc(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"images": [{"id": 1}]}'])
+def test_malformed_json_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "all.json").write_text(text)
+    with pytest.raises(LabelError, match=r"all\.json"):
+        parse_coco(tmp_path / "all.json", "a")
+
+
+def test_wrong_policy_and_format_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="error, ignore"):
+        LabelReader(CLASSES, CLASSES, unknown="skip")  # type: ignore[arg-type]
+    with pytest.raises(LabelError, match=r"a\.csv"):
+        LabelReader(CLASSES, CLASSES).read(tmp_path / "a.csv", "a", SIZE)
+    with pytest.raises(LabelError, match=r"gone\.xml"):
+        parse_voc(tmp_path / "gone.xml")

@@ -1,0 +1,188 @@
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from datamodules.datasets.batch import SPATIAL_KEYS, Sample
+from datamodules.datasets.boxes import BoxRule
+from datamodules.datasets.transforms import (
+    AddClipViews,
+    Compose,
+    Letterbox,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomRotate90,
+    RandomVerticalFlip,
+    Resize,
+    Transform,
+    VisibleJitter,
+)
+
+GEOMETRIC: list[Transform] = [
+    RandomCrop(40),
+    RandomCrop((56, 90)),
+    RandomCrop((70, 50), padding="replicate"),
+    RandomHorizontalFlip(1.0),
+    RandomVerticalFlip(1.0),
+    RandomRotate90(),
+    Resize((64, 100)),
+    Resize(96),
+    Letterbox(96),
+    Letterbox(40),
+]
+
+
+def sample_with_blob(height: int = 48, width: int = 64, box: tuple[int, int, int, int] = (22, 14, 36, 26)) -> Sample:
+    """A bright blob inside a box, in every spatial plane; the visible image is strided as a reader gives it."""
+    left, top, right, bottom = box
+    blob = torch.zeros(height, width, dtype=torch.uint8)
+    blob[top:bottom, left:right] = 255
+    return {
+        "infrared": blob[None].clone(),
+        "visible": blob[..., None].repeat(1, 1, 3).permute(2, 0, 1),
+        "name": "blob",
+        "dataset": "test",
+        "content_id": "0",
+        "targets": {"boxes": torch.tensor([box], dtype=torch.float32), "labels": torch.tensor([3])},
+        "mask": blob[None].clone(),
+        "saliency": blob[None].repeat(2, 1, 1).float() / 255,
+        "previous": blob[None].clone(),
+    }
+
+
+def seeded(seed: int = 0) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def planes(sample: Sample) -> dict[str, Tensor]:
+    return {key: cast("dict[str, Any]", sample)[key] for key in SPATIAL_KEYS}
+
+
+@pytest.mark.parametrize("transform", GEOMETRIC, ids=lambda transform: type(transform).__name__)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_box_around_a_blob_still_holds_it(transform: Transform, seed: int) -> None:
+    original = sample_with_blob()
+    moved = Compose([transform])(original, seeded(seed))
+    assert len({tuple(plane.shape[-2:]) for plane in planes(moved).values()}) == 1
+    targets = moved["targets"]
+    for key, plane in planes(moved).items():
+        assert plane.is_contiguous()
+        assert plane.dtype == planes(original)[key].dtype
+        bright = (plane.float() / plane.max().clamp(min=1) > 0.75).any(dim=0)
+        if len(targets["boxes"]) == 0:
+            continue
+        left, top, right, bottom = targets["boxes"][0].round().int().tolist()
+        inside = bright[top:bottom, left:right]
+        assert inside.float().mean() > 0.8, key
+        rows, columns = bright.nonzero().unbind(-1)
+        mirrored = isinstance(transform, RandomCrop) and min(transform.size) > 48
+        if not mirrored:
+            assert rows.min() >= top - 1
+            assert rows.max() <= bottom
+            assert columns.min() >= left - 1
+            assert columns.max() <= right
+
+
+@pytest.mark.parametrize("transform", [*GEOMETRIC, VisibleJitter(), AddClipViews(16)])
+def test_the_same_seed_gives_the_same_sample_and_inputs_stay(transform: Transform) -> None:
+    original = sample_with_blob()
+    first, second = transform(original, seeded(5)), transform(sample_with_blob(), seeded(5))
+    torch.manual_seed(1)
+    for key, plane in planes(first).items():
+        assert torch.equal(plane, planes(second)[key])
+        assert torch.equal(planes(original)[key], planes(sample_with_blob())[key])
+    assert first["targets"]["boxes"].tolist() == second["targets"]["boxes"].tolist()
+    assert original["targets"]["boxes"].tolist() == [[22, 14, 36, 26]]
+
+
+def test_global_randomness_is_not_touched() -> None:
+    state = torch.get_rng_state()
+    Compose([RandomCrop(20), RandomHorizontalFlip(), RandomRotate90(), VisibleJitter()])(sample_with_blob(), seeded())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_crops_are_windows_that_reach_every_corner() -> None:
+    ramp = torch.arange(6 * 7, dtype=torch.uint8).reshape(1, 6, 7)
+    sample = sample_with_blob(6, 7, (1, 1, 5, 5))
+    sample["infrared"] = ramp
+    corners = set()
+    generator = seeded()
+    for _ in range(200):
+        window = RandomCrop((4, 4))(sample, generator)["infrared"]
+        row, column = divmod(int(window[0, 0, 0]), 7)
+        assert torch.equal(window, ramp[:, row : row + 4, column : column + 4])
+        corners.add((row, column))
+    assert corners == {(row, column) for row in range(3) for column in range(4)}
+
+
+def test_crop_of_a_large_image_copies_nothing() -> None:
+    sample = sample_with_blob()
+    window = RandomCrop(20)(sample, seeded())["visible"]
+    assert window.untyped_storage().data_ptr() == sample["visible"].untyped_storage().data_ptr()
+
+
+def test_padding_mirrors_or_repeats_the_edge() -> None:
+    sample = sample_with_blob(3, 3, (0, 0, 3, 3))
+    sample["infrared"] = torch.tensor([[[1, 2, 3], [4, 5, 6], [7, 8, 9]]], dtype=torch.uint8)
+    mirrored = RandomCrop((3, 9))(sample, seeded())
+    assert mirrored["infrared"][0, 0].tolist() == [2, 3, 2, 1, 2, 3, 2, 1, 2]
+    assert mirrored["targets"]["boxes"].tolist() == [[3, 0, 6, 3]]
+    repeated = RandomCrop((5, 3), padding="replicate")(sample, seeded())
+    assert repeated["infrared"][0, :, 0].tolist() == [1, 1, 4, 7, 7]
+    single = sample_with_blob(1, 1, (0, 0, 1, 1))
+    assert set(RandomCrop(4)(single, seeded())["visible"].flatten().tolist()) == {255}
+    with pytest.raises(ValueError, match="reflect, replicate"):
+        RandomCrop(4, padding="zeros")  # type: ignore[arg-type]
+
+
+def test_boxes_cut_by_the_window_follow_the_rule() -> None:
+    sample = sample_with_blob(48, 64, (0, 0, 64, 48))
+    assert RandomCrop(16, rule=BoxRule(minimum_visible=0.5))(sample, seeded())["targets"]["boxes"].shape == (0, 4)
+    kept = RandomCrop(16, rule=BoxRule(minimum_visible=0.05))(sample, seeded())["targets"]
+    assert kept["boxes"].tolist() == [[0, 0, 16, 16]]
+
+
+def test_flips_happen_as_often_as_told() -> None:
+    sample = sample_with_blob(box=(0, 0, 20, 20))
+    generator = seeded()
+    flipped = sum(RandomHorizontalFlip(0.3)(sample, generator) is not sample for _ in range(500))
+    assert 110 < flipped < 190
+    assert RandomVerticalFlip(0.0)(sample, generator) is sample
+
+
+def test_rotation_keeps_the_size_and_reaches_every_angle() -> None:
+    square = sample_with_blob(32, 32, (0, 0, 8, 8))
+    generator = seeded()
+    corners = {tuple(RandomRotate90()(square, generator)["targets"]["boxes"][0].tolist()) for _ in range(60)}
+    assert corners == {(0, 0, 8, 8), (24, 0, 32, 8), (0, 24, 8, 32), (24, 24, 32, 32)}
+    wide = {tuple(RandomRotate90()(sample_with_blob(), seeded(seed))["visible"].shape) for seed in range(20)}
+    assert wide == {(3, 48, 64)}
+
+
+def test_resize_keeps_masks_hard_and_antialiases_images() -> None:
+    sample = sample_with_blob()
+    stripes = torch.zeros(1, 48, 64, dtype=torch.uint8)
+    stripes[..., ::2] = 255
+    sample["infrared"] = stripes
+    sample["mask"] = stripes
+    small = Resize((12, 16))(sample, seeded())
+    assert 110 < small["infrared"][..., 2:-2].float().min() <= small["infrared"][..., 2:-2].float().max() < 145
+    assert set(small["mask"].flatten().tolist()) <= {0, 255}
+    assert small["targets"]["boxes"].tolist() == [[5.5, 3.5, 9, 6.5]]
+
+
+def test_letterbox_keeps_the_aspect_ratio() -> None:
+    framed = Letterbox(32)(sample_with_blob(48, 64, (0, 0, 64, 48)), seeded())
+    assert framed["visible"].shape == (3, 32, 32)
+    assert framed["visible"][0, :, 5].tolist() == [114] * 4 + [255] * 24 + [114] * 4
+    assert set(framed["mask"][0, 0].flatten().tolist()) == {0}
+    assert framed["saliency"][0, 0, 0].item() == pytest.approx(114 / 255)
+    assert framed["targets"]["boxes"].tolist() == [[0, 4, 32, 28]]
+
+
+def test_pairs_without_boxes_or_extra_planes() -> None:
+    full = sample_with_blob()
+    bare: Sample = {key: full[key] for key in ("infrared", "visible", "name", "dataset", "content_id")}  # type: ignore[assignment]
+    moved = Compose(GEOMETRIC)(bare, seeded())
+    assert set(moved) == set(bare)

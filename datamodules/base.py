@@ -15,7 +15,8 @@ from datamodules.configuration import LoadingConfig, PredictStage, TransformConf
 from datamodules.datasets.base import PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Batch, Sample, batch_to_float, collate
 from datamodules.datasets.errors import SplitError
-from datamodules.datasets.prompts import PromptConfig, PromptedDataset
+from datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
+from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.datasets.transforms import (
     AddClipViews,
     Compose,
@@ -81,7 +82,6 @@ class FusionDataModule(LightningDataModule):
         self.prompts = prompts
         self.selections: dict[str, list[Selection]] = {}
         self._readers: dict[str, list[Dataset[Sample]]] = {}
-        self._sampler: EpochSampler | None = None
 
     @abstractmethod
     def sources(self) -> list[Source]:
@@ -106,7 +106,7 @@ class FusionDataModule(LightningDataModule):
             reader = reader.select(selection.names)
         return self._prompted(reader)
 
-    def _prompted(self, reader: PairedDataset) -> Dataset[Sample] | None:
+    def _prompted(self, reader: PairedDataset | SyntheticDataset) -> Dataset[Sample] | None:
         if not len(reader):
             return None
         return reader if self.prompts is None else PromptedDataset(reader, self.prompts)
@@ -135,18 +135,16 @@ class FusionDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
         pairs: ConcatDataset[Sample] = ConcatDataset(self.stage_readers("train"))
-        trainer = self.trainer
-        self._sampler = EpochSampler(
+        sampler = EpochSampler(
             len(pairs),
             self.loading.batch_size,
             self.loading.seed,
             rank=self._rank(),
             world_size=self._world_size(),
+            position=self._position if self.trainer else None,
         )
-        if trainer is not None:
-            self._resume(self._sampler)
         view = TrainingView(pairs, self._training_transform(), self.loading.seed)
-        return self._loader(view, self.loading.batch_size, sampler=self._sampler)
+        return self._loader(view, self.loading.batch_size, sampler=sampler)
 
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
@@ -154,14 +152,16 @@ class FusionDataModule(LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
-    def _resume(self, sampler: EpochSampler) -> None:
-        # `current.ready`, not `completed` (one less inside on_train_batch_end), and the epoch here, not in set_epoch:
-        # workers prefetch before Lightning calls that. Semi-internal names: lightning is pinned below 2.7, and tested.
-        loop = self.trainer.fit_loop  # type: ignore[union-attr]
-        done = loop.epoch_loop.batch_progress.current.ready
-        resuming = loop.is_resuming and 0 < done < sampler.batches
-        epoch: int = loop.epoch_progress.current.processed  # type: ignore[union-attr]
-        sampler.resume(epoch, done if resuming else 0)
+    def _position(self) -> tuple[int, int]:
+        # Semi-internal names: lightning is pinned below 2.7, and tests/lightning_modules/test_resume.py covers them.
+        loop: Any = self.trainer.fit_loop  # type: ignore[union-attr]
+        epochs = loop.epoch_progress.current
+        if not loop.is_resuming:
+            return epochs.processed, 0
+        batches = loop.epoch_loop.batch_progress  # `current.ready`: `completed` is one less inside on_train_batch_end
+        if batches.is_last_batch and epochs.processed < epochs.started:
+            return epochs.processed + 1, 0  # saved after an epoch's last batch, before the epoch was counted
+        return epochs.processed, batches.current.ready
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with validation pairs; empty when the manifest has none."""
@@ -178,6 +178,15 @@ class FusionDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """8-bit planes become float32 in [0, 1] here, after they crossed to the device as bytes."""
         return batch_to_float(batch)
+
+    def warn_of_leaks(self, stage: str, scores_detection: bool) -> bool:
+        """Warns when a test's prompts come from its boxes while detection is scored; returns whether it did."""
+        leaks = [
+            warn_if_labels_leak(reader, stage, scores_detection=scores_detection)
+            for reader in self.stage_readers(stage)
+            if isinstance(reader, PromptedDataset)
+        ]
+        return any(leaks)
 
     def skip_predictions(self, finished: Callable[[str, str, bool], bool]) -> int:
         """Leaves out of `predict` the pairs whose result exists, and returns how many.
@@ -217,7 +226,7 @@ class FusionDataModule(LightningDataModule):
         steps += [RandomCrop(config.crop)] if config.crop else []
         steps += [RandomHorizontalFlip(), RandomVerticalFlip()] if config.flip else []
         steps += [RandomRotate90()] if config.rotate90 else []
-        steps += [VisibleJitter(config.jitter)] if config.jitter else []
+        steps += [VisibleJitter(config.jitter, config.jitter, config.jitter)] if config.jitter else []
         return Compose(steps)
 
     def _evaluation_loader(self, reader: Dataset[Sample]) -> DataLoader[Batch]:

@@ -40,12 +40,22 @@ class EpochSampler(Sampler[Draw]):
         seed: The run's data seed.
         rank: This process's rank.
         world_size: Number of processes.
+        position: Asked once, at the first iteration: (epoch, batches already done in it) of the run. Only then, because
+            a trainer that resumes may make its loaders before it knows.
 
     Raises:
         ValueError: If there are no pairs.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        position: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
         if length < 1:
             raise ValueError("There are no training pairs to draw from.")
         self.length = length
@@ -54,7 +64,7 @@ class EpochSampler(Sampler[Draw]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
-        self.skip = 0
+        self._position = position
 
     @property
     def batches(self) -> int:
@@ -65,20 +75,19 @@ class EpochSampler(Sampler[Draw]):
         """Chooses the epoch whose permutation the next iteration draws (Lightning calls it at every epoch's start)."""
         self.epoch = epoch
 
-    def resume(self, epoch: int, batches_done: int) -> None:
-        """Makes the next iteration start after the first `batches_done` batches of `epoch`."""
-        self.epoch = epoch
-        self.skip = batches_done * self.batch_size
-
     def __len__(self) -> int:
         return self.batches * self.batch_size
 
     def __iter__(self) -> Iterator[Draw]:
+        skip = 0
+        if self._position is not None:
+            self.epoch, done = self._position()
+            skip = done * self.batch_size if done < self.batches else 0
+            self._position = None
         generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
         order = torch.randperm(self.length, generator=generator).tolist()
         needed = self.batches * self.batch_size * self.world_size
         order = (order * math.ceil(needed / self.length))[:needed]
-        skip, self.skip = self.skip, 0
         epoch = self.epoch
         return iter([(epoch, index) for index in order[self.rank :: self.world_size]][skip:])
 

@@ -38,8 +38,9 @@ class SyntheticDataModule(FusionDataModule):
         return []
 
     def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
-        """The generator of a stage; `all` is every scene of every stage."""
+        """The generator of a stage; `all` is every scene of every stage. Captions give way to `prompts`, where set."""
         if stage not in self._readers:
             stages = list(self.lengths) if stage == "all" else [stage]
-            self._readers[stage] = [SyntheticDataset(self.lengths[s], self.size, self.scene_seed, s) for s in stages]
+            scenes = [SyntheticDataset(self.lengths[s], self.size, self.scene_seed, s) for s in stages]
+            self._readers[stage] = [reader for scene in scenes if (reader := self._prompted(scene))]
         return self._readers[stage]

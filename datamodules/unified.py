@@ -93,7 +93,7 @@ def _open_split(reader: Callable[..., PairedDataset], root: Path, reading: Readi
 
 
 def _folder_named(root: Path, name: str) -> Path:
-    """The folder of that name under `root`, whatever its case; the plain path, for errors to name, when there is none."""
+    """The folder of that name under `root`, whatever its case; without one, the plain path, for errors to name."""
     if root.is_dir():
         for entry in sorted(root.iterdir()):
             if entry.is_dir() and entry.name.lower() == name:

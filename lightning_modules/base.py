@@ -35,6 +35,9 @@ class FusionTask(FrozenPartsMixin, LightningModule):
     needs_weights: ClassVar[bool] = True
     """Whether `test` and `predict` refuse to run without a checkpoint."""
 
+    scores_detection: ClassVar[bool] = False
+    """Whether the task's outputs hold detections, so that mAP is scored (and prompts must not tell the labels)."""
+
     loss_weights: Mapping[str, float]
     """Weight of each term that `losses` returns."""
 
@@ -105,10 +108,9 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise ValueError(f"{type(self).__name__} is a fixed rule: there is nothing to fit. Use test or predict.")
         optimizer = self.optimizer_config.build(self.parameters(), self.schedule_config.peak)
-        total = self.trainer.estimated_stepping_batches
-        if total == float("inf"):
+        if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
             raise ValueError("The learning-rate schedule needs the run's length: set trainer.max_epochs or max_steps.")
-        scheduler = self.schedule_config.build(optimizer, max(1, int(total)))
+        scheduler = self.schedule_config.build(optimizer, lambda: int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(

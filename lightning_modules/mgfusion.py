@@ -95,7 +95,8 @@ class MGFusionTask(FusionTask):
 
     def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
         """Bytes of a training step, from the network's calibrated estimate."""
-        return estimate_training_memory(self.network_config, batch_size, height, width)
+        half = "16" in str(self.trainer.precision)
+        return estimate_training_memory(self.network_config, batch_size, height, width, half)
 
     @torch.no_grad()
     def _clip_vectors(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:

@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules as plain numbers, shared by all tasks."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,6 +72,14 @@ class WarmupDecayConfig:
         weight = 0.5 * (1 + math.cos(math.pi * remaining)) if self.decay == "cosine" else 1 - remaining
         return self.end + (self.peak - self.end) * weight
 
-    def build(self, optimizer: torch.optim.Optimizer, total_steps: int) -> LambdaLR:
-        """A scheduler to be stepped once per optimiser step; expects the optimiser's rate to be `peak`."""
-        return LambdaLR(optimizer, lambda step: self.learning_rate(step / total_steps) / self.peak)
+    def build(self, optimizer: torch.optim.Optimizer, total_steps: Callable[[], int]) -> LambdaLR:
+        """A scheduler to be stepped once per optimiser step; expects the optimiser's rate to be `peak`.
+
+        Args:
+            optimizer: What to schedule.
+            total_steps: Length of the run in steps, asked after the first step at the earliest: asking a trainer any
+                sooner makes it open its loaders, before a resumed run knows where it stands.
+        """
+        return LambdaLR(
+            optimizer, lambda step: self.learning_rate(step / max(1, total_steps()) if step else 0.0) / self.peak
+        )

@@ -55,10 +55,13 @@ def test_resuming_continues_with_the_next_batch_and_only_once() -> None:
     sampler = EpochSampler(length=20, batch_size=4, seed=0)
     sampler.set_epoch(3)
     complete = list(sampler)
-    resumed = EpochSampler(length=20, batch_size=4, seed=0)
-    resumed.resume(epoch=3, batches_done=2)
+    resumed = EpochSampler(length=20, batch_size=4, seed=0, position=lambda: (3, 2))
     assert list(resumed) == complete[8:]
     assert list(resumed) == complete
+
+
+def test_a_finished_epoch_is_not_skipped() -> None:
+    assert len(list(EpochSampler(length=20, batch_size=4, position=lambda: (0, 5)))) == 20
 
 
 def test_a_dataset_smaller_than_a_batch_is_repeated() -> None:

@@ -1,0 +1,167 @@
+"""Stages, loaders and batches of the datamodules on disk."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from datamodules.base import PairedDataModule
+from datamodules.configuration import LoadingConfig, TransformConfig
+from datamodules.datasets.batch import Batch
+from datamodules.datasets.errors import DatasetNotFoundError, SplitError
+from datamodules.datasets.prompts import PromptConfig
+from datamodules.llvip import LLVIPDataModule
+from datamodules.m3fd import M3FDDataModule
+from datamodules.msrs import MSRSDataModule
+from datamodules.roadscene import RoadSceneDataModule
+from datamodules.tno import TNODataModule
+from tests.fakes import write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
+
+LOADING = LoadingConfig(batch_size=2, num_workers=0)
+CROP = TransformConfig(crop=16)
+
+
+def _first(loader: object, module: PairedDataModule) -> Batch:
+    batch: Batch = next(iter(loader))  # type: ignore[call-overload]
+    return module.on_after_batch_transfer(batch, 0)
+
+
+@pytest.fixture
+def msrs(tmp_path: Path) -> MSRSDataModule:
+    write_msrs(tmp_path, count=12)
+    return MSRSDataModule(root=tmp_path, loading=LOADING, transforms=CROP)
+
+
+def test_training_batches_are_float_crops_with_targets(msrs: MSRSDataModule) -> None:
+    msrs.setup("fit")
+    batch = _first(msrs.train_dataloader(), msrs)
+    assert batch["infrared"].shape == (2, 1, 16, 16)
+    assert batch["visible"].shape == (2, 3, 16, 16)
+    assert batch["visible"].dtype == torch.float32
+    assert 0.1 < batch["visible"].max() <= 1
+    assert [len(targets["boxes"]) == len(targets["labels"]) for targets in batch["targets"]] == [True, True]
+
+
+def test_bytes_travel_and_floats_arrive(msrs: MSRSDataModule) -> None:
+    msrs.setup("fit")
+    assert next(iter(msrs.train_dataloader()))["visible"].dtype == torch.uint8
+
+
+def test_evaluation_keeps_native_sizes_one_by_one(msrs: MSRSDataModule) -> None:
+    msrs.setup("test")
+    (loader,) = msrs.test_dataloader()
+    batch = _first(loader, msrs)
+    assert batch["infrared"].shape == (1, 1, 40, 48)
+    assert len(loader) == 12
+
+
+def test_resizing_makes_evaluation_batches(tmp_path: Path) -> None:
+    write_msrs(tmp_path, count=4)
+    module = MSRSDataModule(root=tmp_path, loading=LOADING, transforms=TransformConfig(crop=None, resize=(24, 32)))
+    module.setup("test")
+    assert _first(module.test_dataloader()[0], module)["visible"].shape == (2, 3, 24, 32)
+    assert module.training_size() == (2, 24, 32)
+
+
+def test_stages_do_not_overlap(msrs: MSRSDataModule) -> None:
+    names = [set(msrs.stage_readers(stage)[0].names) for stage in ("train", "val", "test")]  # type: ignore[attr-defined]
+    assert not names[0] & names[1]
+    assert not names[0] & names[2]
+    assert len(names[0] | names[1]) == 12
+    assert len(names[2]) == 12
+
+
+def test_whose_labels_count(tmp_path: Path) -> None:
+    write_msrs(tmp_path, count=3)
+    counts = {}
+    for labels in ("fusion", "infrared", "visible"):
+        reader = MSRSDataModule(root=tmp_path, labels=labels).stage_readers("all")[0]  # type: ignore[arg-type]
+        targets = [reader.load_targets(index)["labels"] for index in range(6)]  # type: ignore[attr-defined]
+        counts[labels] = torch.cat(targets).bincount(minlength=3).tolist()
+    assert counts["visible"] == [0, 0, 0]
+    assert counts["infrared"] == [6, 0, 0]
+    assert sum(counts["fusion"]) == 6
+    assert counts["fusion"] != counts["infrared"]
+
+
+@pytest.mark.parametrize(
+    ("module", "write", "name"),
+    [
+        (M3FDDataModule, write_m3fd, "m3fd"),
+        (RoadSceneDataModule, write_roadscene, "roadscene"),
+        (TNODataModule, write_tno, "tno"),
+        (LLVIPDataModule, write_llvip, "llvip"),
+        (MSRSDataModule, write_msrs, "msrs"),
+    ],
+)
+def test_every_dataset_predicts_all_its_pairs(
+    module: type[PairedDataModule], write: object, name: str, tmp_path: Path
+) -> None:
+    write(tmp_path)  # type: ignore[operator]
+    data = module(root=tmp_path, predict_stage="all", loading=LOADING)
+    data.setup("predict")
+    (loader,) = data.predict_dataloader()
+    batches = list(loader)
+    assert {batch["dataset"][0] for batch in batches} == {name}
+    assert len({batch["name"][0] for batch in batches}) == len(batches) >= 4
+
+
+def test_finished_predictions_are_left_out(msrs: MSRSDataModule) -> None:
+    msrs.setup("predict")
+    done = msrs.stage_readers("test")[0].names[:5]  # type: ignore[attr-defined]
+    skipped = msrs.skip_predictions(lambda dataset, name, several: dataset == "msrs" and not several and name in done)
+    assert skipped == 5
+    assert not set(done) & {batch["name"][0] for batch in msrs.predict_dataloader()[0]}
+
+
+def test_a_stage_that_the_manifest_lacks_is_refused(tmp_path: Path) -> None:
+    write_tno(tmp_path)
+    with pytest.raises(SplitError, match="'mgfusion' gives no 'train' pairs for tno"):
+        TNODataModule(root=tmp_path, manifest="mgfusion").setup("fit")
+
+
+def test_strict_names_what_is_missing(tmp_path: Path) -> None:
+    write_msrs(tmp_path)
+    with pytest.raises(SplitError, match="msrs"):
+        MSRSDataModule(root=tmp_path, manifest="mgfusion", strict=True).setup("fit")
+
+
+def test_a_missing_root_names_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="nowhere"):
+        MSRSDataModule(root=tmp_path / "nowhere").setup("fit")
+
+
+def test_the_used_pairs_are_written_and_read_back(msrs: MSRSDataModule, tmp_path: Path) -> None:
+    msrs.setup("fit")
+    msrs.write_selections(tmp_path / "splits")
+    again = MSRSDataModule(root=msrs.root, manifest=str(tmp_path / "splits" / "used.yaml"), strict=True)
+    assert again.stage_readers("train")[0].names == msrs.stage_readers("train")[0].names  # type: ignore[attr-defined]
+
+
+def test_prompts_arrive_in_the_batch(tmp_path: Path) -> None:
+    write_msrs(tmp_path)
+    data = MSRSDataModule(root=tmp_path, prompts=PromptConfig(source="coarse"), loading=LOADING, transforms=CROP)
+    data.setup("test")
+    assert "street" in _first(data.test_dataloader()[0], data)["prompt"][0]
+
+
+def test_clip_views_show_the_whole_frame(tmp_path: Path) -> None:
+    write_msrs(tmp_path)
+    transforms = TransformConfig(crop=16, clip_size=32)
+    data = MSRSDataModule(root=tmp_path, loading=LOADING, transforms=transforms)
+    data.setup("fit")
+    batch = _first(data.train_dataloader(), data)
+    assert batch["clip_view_infrared"].shape == (2, 1, 32, 32)
+    assert batch["clip_view_visible"].shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"num_workers": -1}])
+def test_impossible_loading_is_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        LoadingConfig(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"crop": 4}, {"jitter": 2.0}, {"resize": (4, 9)}])
+def test_impossible_transforms_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        TransformConfig(**settings)  # type: ignore[arg-type]

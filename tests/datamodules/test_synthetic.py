@@ -1,0 +1,22 @@
+"""Generated scenes as a datamodule."""
+
+from datamodules.configuration import LoadingConfig, TransformConfig
+from datamodules.synthetic import SyntheticDataModule
+
+
+def test_stages_have_their_lengths_and_share_no_scene() -> None:
+    data = SyntheticDataModule(train_length=6, evaluation_length=3, size=(40, 48))
+    names = {stage: set(data.stage_readers(stage)[0].names) for stage in ("train", "val", "test")}  # type: ignore[attr-defined]
+    assert [len(names[stage]) for stage in ("train", "val", "test")] == [6, 3, 3]
+    assert len(names["train"] | names["val"] | names["test"]) == 12
+    assert len(data.stage_readers("all")) == 3
+
+
+def test_batches_hold_pairs_boxes_mask_and_caption() -> None:
+    loading = LoadingConfig(batch_size=2, num_workers=0)
+    data = SyntheticDataModule(train_length=4, size=(64, 64), loading=loading, transforms=TransformConfig(crop=32))
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert batch["infrared"].shape == (2, 1, 32, 32)
+    assert batch["mask"].shape == (2, 1, 32, 32)
+    assert len(batch["targets"]) == len(batch["prompt"]) == 2

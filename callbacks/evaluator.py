@@ -113,7 +113,7 @@ class Evaluator(Callback):
 
     def _log(self, module: LightningModule, stage: str) -> None:
         scores = self._scores[self._method]
-        overall = {f"{stage}/{metric}": value for metric, value in scores.compute().items()}
+        overall = {f"{stage}/{metric}": value.item() for metric, value in scores.compute().items()}
         per_dataset = {
             f"{stage}/{dataset}/{metric}": value
             for dataset, values in scores.per_dataset().items()

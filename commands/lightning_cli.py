@@ -124,7 +124,9 @@ class SuiteCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
-        extra = [RunRecord(), Throughput(), TQDMProgressBar(refresh_rate=20)]
+        extra: list[Any] = [RunRecord(), Throughput()]
+        if config.get("enable_progress_bar") is not False:
+            extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit" and config.get("logger"):
             extra.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":
@@ -140,6 +142,8 @@ class SuiteCLI(LightningCLI):
                 mark_latest(self.run_folder)
         if self.subcommand == "predict":
             self._skip_finished()
+        if self.subcommand in ("validate", "test"):
+            self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))
         run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
         run(**kwargs)

@@ -22,7 +22,7 @@ def test_linear_decay_differs_in_between() -> None:
 def test_the_scheduler_sets_the_rate_per_step() -> None:
     config = WarmupDecayConfig()
     optimizer = AdamConfig().build([nn.Parameter(torch.zeros(1))], config.peak)
-    scheduler = config.build(optimizer, total_steps=10)
+    scheduler = config.build(optimizer, total_steps=lambda: 10)
     rates = []
     for _ in range(11):
         rates.append(optimizer.param_groups[0]["lr"])

@@ -1,0 +1,76 @@
+"""Every committed configuration parses and runs every subcommand on generated data."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from commands.arguments import CONFIGS
+from commands.cli import main
+
+TINY = (
+    "--data=configs/data/synthetic.yaml",
+    "--data.init_args.train_length=2",
+    "--data.init_args.evaluation_length=1",
+    "--data.init_args.size=[48,56]",
+    "--loading.batch_size=2",
+    "--loading.num_workers=0",
+    "--transforms.crop=32",
+    "--trainer.accelerator=cpu",
+    "--trainer.precision=32-true",
+    "--trainer.fast_dev_run=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+)
+SMALL_NETWORK = (
+    "--model.init_args.clip=random-tiny",
+    "--model.init_args.network.channels=8",
+    "--model.init_args.network.heads=2",
+    "--model.init_args.network.blocks=1",
+)
+OVERLAYS = (
+    "cpu.yaml",
+    "mgfusion_large.yaml",
+    *(f"ablations/{path.name}" for path in (CONFIGS / "ablations").glob("*")),
+)
+METHODS = ("mgfusion.yaml", "quickstart.yaml")
+
+
+def _combinations() -> list[tuple[str, ...]]:
+    return [(method,) for method in METHODS] + [("mgfusion.yaml", overlay) for overlay in OVERLAYS]
+
+
+def _config_flags(files: tuple[str, ...]) -> list[str]:
+    return [flag for file in files for flag in ("--config", file)]
+
+
+def test_no_configuration_is_left_out() -> None:
+    tested = {file for files in _combinations() for file in files} | {"default.yaml"}
+    assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == tested | {
+        f"data/{path.name}" for path in (CONFIGS / "data").glob("*.yaml")
+    }
+
+
+@pytest.mark.parametrize("files", _combinations(), ids="+".join)
+def test_method_configurations_run_every_subcommand(files: tuple[str, ...], tmp_path: Path) -> None:
+    common = [*_config_flags(files), *TINY, *SMALL_NETWORK, f"--runs_dir={tmp_path}"]
+    assert main(["fit", *common]) == 0
+    for subcommand in ("validate", "test", "predict"):
+        assert main([subcommand, *common, "--allow_random_weights"]) == 0
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "data").glob("*.yaml")), ids=lambda path: path.stem)
+def test_data_configurations_are_accepted(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["class_path"].startswith("datamodules.")
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", "mgfusion.yaml", "--data", path.name, "--print_config"])
+    assert stopped.value.code == 0
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["class_path"] in capsys.readouterr().out
+
+
+def test_data_files_name_one_dataset_each() -> None:
+    readers = {path.stem for path in (CONFIGS.parent / "datamodules" / "datasets").glob("*.py")}
+    for name in ("m3fd", "tno", "roadscene", "msrs", "llvip", "folder", "synthetic"):
+        assert name in readers
+        assert (CONFIGS / "data" / f"{name}.yaml").is_file()
+        assert (CONFIGS.parent / "datamodules" / f"{name}.py").is_file()

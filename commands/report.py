@@ -181,13 +181,12 @@ def _size(image: Tensor) -> str:
 def _show(summary: pd.DataFrame, console: Console) -> None:
     for convention, rows in summary.groupby("convention", sort=False):
         table = Table(title=f"means, convention '{convention}' (rank)")
-        metrics = list(dict.fromkeys(rows["metric"]))
-        for column in ("method", *metrics):
-            table.add_column(column, justify="left" if column == "method" else "right")
-        for method, own in rows.groupby("method", sort=False):
+        for column in ("metric", *dict.fromkeys(rows["method"])):
+            table.add_column(column, justify="left" if column == "metric" else "right", overflow="fold")
+        for metric, own in rows.groupby("metric", sort=False):
             cells = [
                 "-" if pd.isna(mean) else f"{mean:.4g} ({int(rank)})"
                 for mean, rank in zip(own["mean"], own["rank"], strict=True)
             ]
-            table.add_row(str(method), *cells)
+            table.add_row(str(metric), *cells)
         console.print(table)

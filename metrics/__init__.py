@@ -1,1 +1,59 @@
-"""Fusion metrics: pure per-image functions in `functional`, thin torchmetrics classes, named conventions."""
+"""Fusion metrics: pure functions, named conventions, and `torchmetrics` classes around them."""
+
+from metrics.classes import (
+    AverageGradient,
+    CorrelationCoefficient,
+    CrossEntropy,
+    EdgeIntensity,
+    Entropy,
+    FeatureMutualInformation,
+    MeanSquaredError,
+    MultiScaleStructuralSimilarity,
+    MutualInformation,
+    Nabf,
+    NormalizedMutualInformation,
+    PeakSignalToNoiseRatio,
+    Qabf,
+    Qcb,
+    Qcv,
+    Qy,
+    SingleMetric,
+    SpatialFrequency,
+    StandardDeviation,
+    StructuralSimilarity,
+    SumOfCorrelationsOfDifferences,
+    VisualInformationFidelity,
+)
+from metrics.conventions import CONVENTIONS, Convention, suite
+from metrics.fusion import FusionMetrics
+from metrics.registry import METRICS
+
+__all__ = [
+    "CONVENTIONS",
+    "METRICS",
+    "AverageGradient",
+    "Convention",
+    "CorrelationCoefficient",
+    "CrossEntropy",
+    "EdgeIntensity",
+    "Entropy",
+    "FeatureMutualInformation",
+    "FusionMetrics",
+    "MeanSquaredError",
+    "MultiScaleStructuralSimilarity",
+    "MutualInformation",
+    "Nabf",
+    "NormalizedMutualInformation",
+    "PeakSignalToNoiseRatio",
+    "Qabf",
+    "Qcb",
+    "Qcv",
+    "Qy",
+    "SingleMetric",
+    "SpatialFrequency",
+    "StandardDeviation",
+    "StructuralSimilarity",
+    "SumOfCorrelationsOfDifferences",
+    "VisualInformationFidelity",
+    "suite",
+]

@@ -108,7 +108,7 @@ def test_a_pattern_pairs_differently_named_files(folders: Path) -> None:
         (["--convention", "mine"], "known: standard, mgfusion, cddfuse"),
         (["--metrics", "Qxy"], "known: EN, SD"),
         (["--pair", "(("], "regular expression"),
-        (["--metrics", "MS_SSIM"], "161x161"),
+        (["--metrics", "MS_SSIM"], "176x176"),
         (["--fused", "nowhere"], "nowhere"),
     ],
 )

@@ -1,0 +1,124 @@
+"""Named conventions: which variant, range, base and reduction of each metric a family of published tables used."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from metrics.functional.triplet import Triplet
+from metrics.registry import METRICS, Option
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a family of tables computes its metrics.
+
+    Attributes:
+        name: Its name in tables and on the command line.
+        summary: One sentence for users.
+        names: The metrics that it reports unless told otherwise.
+        options: Options per metric, where they differ from the functions' defaults.
+    """
+
+    name: str
+    summary: str
+    names: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Option]] = field(default_factory=dict)
+
+    def score(self, triplet: Triplet, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Values of each metric, (B,) float64.
+
+        Args:
+            triplet: The images, grey levels 0..255.
+            names: Which metrics; the convention's own by default.
+
+        Raises:
+            ValueError: If a name is unknown, or the images are too small for a metric.
+        """
+        chosen = check_names(names if names is not None else self.names)
+        return {name: METRICS[name](triplet, **self.options.get(name, {})) for name in chosen}
+
+
+_ELEVEN = ("EN", "SD", "SF", "AG", "MI", "SCD", "CC", "MSE", "PSNR", "VIF", "Qabf")
+
+CONVENTIONS: dict[str, Convention] = {
+    convention.name: convention
+    for convention in (
+        Convention(
+            "standard",
+            "Textbook definitions: MI in bits, PSNR with peak 255, SSIM with Gaussian windows and range 255, summed.",
+            (*_ELEVEN, "SSIM", "Qcv"),
+        ),
+        Convention(
+            "mgfusion",
+            "The six metrics of the MGFusion tables: VIF is the mean of the two sources, SSIM their sum.",
+            ("Qabf", "Qcv", "SSIM", "AG", "VIF", "SCD"),
+            {"VIF": {"reduction": "mean"}},
+        ),
+        Convention(
+            "cddfuse",
+            "CDDFuse's Evaluator: MI in nats, PSNR against the fused maximum, SSIM uniform 7x7 with data range 2.",
+            (*_ELEVEN, "SSIM"),
+            {
+                "MI": {"base": "nats"},
+                "PSNR": {"variant": "fused_peak"},
+                "SSIM": {"window": "uniform", "data_range": 2.0},
+            },
+        ),
+        Convention(
+            "vifb",
+            "VIFB's MATLAB code: MI in nats of stretched images, SF over H W, AG over (H-1)(W-1), PSNR of a root.",
+            ("EN", "SD", "SF", "AG", "MI", "PSNR", "Qabf", "SSIM", "Qcv", "Qcb", "CE", "EI"),
+            {
+                "SF": {"divide_by": "image_size"},
+                "AG": {"divide_by": "inner_size"},
+                "MI": {"base": "nats", "stretch": True},
+                "PSNR": {"variant": "root"},
+            },
+        ),
+        Convention(
+            "ivif_zoo",
+            "IVIF_ZOO's code: MSE on [0, 1] but PSNR with peak 255, zero-padded VIF, SSIM with a range of 1.",
+            (*_ELEVEN, "SSIM", "MS_SSIM", "Qcb", "Qy", "Nabf", "NMI", "CE", "EI"),
+            {
+                "MSE": {"peak": 1.0},
+                "PSNR": {"variant": "mixed_range"},
+                "VIF": {"window": "zero_padded"},
+                "SSIM": {"data_range": 1.0},
+                "MS_SSIM": {"data_range": 1.0, "odd_sizes": "pad_zero"},
+                "Qcb": {"variant": "half_frequency"},
+                "Qy": {"variant": "summed_rows"},
+                "Nabf": {"background_weight": 0.0},
+                "NMI": {"variant": "sources"},
+                "CE": {"variant": "sigmoid"},
+                "EI": {"border": "zero"},
+            },
+        ),
+    )
+}
+"""All conventions by name."""
+
+
+def suite(convention: str) -> Convention:
+    """The convention of that name.
+
+    Raises:
+        ValueError: If it is unknown; lists the known ones.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(f"Unknown convention '{convention}'; known: {', '.join(CONVENTIONS)}.")
+    return CONVENTIONS[convention]
+
+
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, if all of them are metrics and none is given twice.
+
+    Raises:
+        ValueError: Otherwise; lists the known ones.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise ValueError(f"Unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"Some metrics are named twice: {', '.join(names)}.")
+    return tuple(names)

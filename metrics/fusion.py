@@ -1,0 +1,197 @@
+"""All fusion metrics of a table at once, per image, over any number of batches, datasets and processes."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from metrics.conventions import check_names, suite
+from metrics.functional.triplet import Triplet
+from metrics.preparation import grey_levels
+
+_KEY_BYTES = 512
+_SEPARATOR = "\0"
+
+
+class FusionMetrics(Metric):
+    """Fusion metrics under a named convention, kept per image.
+
+    Images are scored as the 8-bit files that they would be saved as: `round(255 x)`, then the luma of RGB images,
+    rounded, so that tensors and files give the same figures. Metrics share their intermediate results. A value that is
+    undefined for an image (a constant image, a fused image equal to a source) is NaN in `per_image`, left out of every
+    mean, and missing from the count (`counts`). An image that several processes scored, as samplers repeat samples to
+    fill batches, counts once. Half precision is promoted; a bfloat16 image has fewer than 256 grey levels to begin
+    with.
+
+    Args:
+        names: Metrics, out of `metrics.registry.METRICS`; the convention's own by default.
+        convention: Name of a convention in `metrics.conventions.CONVENTIONS`.
+        chunk: Images that are computed on at once. Default: 1 on a CPU, where small buffers stay in the cache, and all
+            elsewhere.
+        eight_bit: Whether images are rounded to 8 bits first; otherwise they are scored as floats (a training monitor).
+        **kwargs: Options of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If the convention, a metric or the chunk size is unknown or invalid.
+
+    Example:
+        >>> from metrics.functional import formula_triplet
+        >>> fused, infrared, visible = (image / 255 for image in formula_triplet("average"))
+        >>> metrics = FusionMetrics(["EN", "Qabf"])
+        >>> metrics.update(fused, infrared, visible, dataset=["formula"], name=["average"])
+        >>> {name: round(value.item(), 4) for name, value in metrics.compute().items()}
+        {'EN': 6.9019, 'Qabf': 0.3979}
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    values: list[Tensor] | Tensor
+    keys: list[Tensor] | Tensor
+
+    def __init__(
+        self,
+        names: Sequence[str] | None = None,
+        convention: str = "standard",
+        chunk: int | None = None,
+        eight_bit: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk must be at least 1, got {chunk}.")
+        self.convention = suite(convention)
+        self.names = check_names(self.convention.names if names is None else names)
+        self.chunk = chunk
+        self.eight_bit = eight_bit
+        self._rows: list[dict[str, object]] = []
+        self.add_state("values", default=[], dist_reduce_fx="cat")
+        self.add_state("keys", default=[], dist_reduce_fx="cat")
+
+    def update(self, fused: Tensor, infrared: Tensor, visible: Tensor, dataset: list[str], name: list[str]) -> None:
+        """Scores a batch.
+
+        Args:
+            fused: (B, 1 or 3, H, W) in [0, 1].
+            infrared: (B, 1 or 3, H, W) in [0, 1].
+            visible: (B, 1 or 3, H, W) in [0, 1].
+            dataset: Dataset of each image.
+            name: Name of each image, unique within its dataset.
+
+        Raises:
+            ValueError: If sizes or the numbers of images and names differ, or an image is too small for a metric.
+        """
+        if not len(fused) == len(infrared) == len(visible) == len(dataset) == len(name):
+            raise ValueError(
+                f"Got {len(fused)} fused, {len(infrared)} infrared and {len(visible)} visible images with "
+                f"{len(dataset)} datasets and {len(name)} names; one of each per image is needed."
+            )
+        step = self.chunk or (1 if fused.device.type == "cpu" else max(1, len(fused)))
+        for start in range(0, len(fused), step):
+            images = [grey_levels(image[start : start + step], self.eight_bit) for image in (fused, infrared, visible)]
+            self._append("values", self.score(Triplet(*images)))
+        self._append("keys", torch.cat([_encode(d, n) for d, n in zip(dataset, name, strict=True)]).to(self.device))
+
+    def score(self, triplet: Triplet) -> Tensor:
+        """Values (B, metrics) of grey images 0..255, float64; NaN: undefined."""
+        with torch.no_grad():
+            scores = torch.stack(list(self.convention.score(triplet, self.names).values()), dim=1)
+        return torch.where(torch.isfinite(scores), scores, torch.full_like(scores, torch.nan)).to(self.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The mean of every metric over all images for which it is defined; NaN where there is none.
+
+        With several processes all of them must call this; `per_image`, `per_dataset` and `counts` then need no further
+        communication.
+        """
+        self._rows = self._table()
+        means = _means(self._rows, self.names)
+        return {name: torch.tensor(means[name], dtype=torch.float64) for name in self.names}
+
+    def per_image(self) -> list[dict[str, object]]:
+        """One row per image, in the order of dataset and name: `dataset`, `name`, and every metric (NaN: undefined)."""
+        self.compute()
+        return [dict(row) for row in self._rows]
+
+    def per_dataset(self) -> dict[str, dict[str, float]]:
+        """The means of each dataset: {dataset: {metric: mean}}."""
+        self.compute()
+        return {dataset: _means(rows, self.names) for dataset, rows in self._by_dataset().items()}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """For how many images of each dataset a metric is defined: {dataset: {metric: n}}; "images" counts all."""
+        self.compute()
+        return {
+            dataset: {"images": len(rows)} | {name: len(_defined(rows, name)) for name in self.names}
+            for dataset, rows in self._by_dataset().items()
+        }
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        super().reset()
+        self._rows = []
+
+    def _by_dataset(self) -> dict[str, list[dict[str, object]]]:
+        groups: dict[str, list[dict[str, object]]] = {}
+        for row in self._rows:
+            groups.setdefault(str(row["dataset"]), []).append(row)
+        return groups
+
+    def _append(self, state: str, value: Tensor) -> None:
+        stored = getattr(self, state)
+        # after a synchronised or merged state torchmetrics may hold one tensor instead of a list
+        setattr(self, state, [*stored, value] if isinstance(stored, list) else [stored, value])
+
+    def _table(self) -> list[dict[str, object]]:
+        values, keys = (state if isinstance(state, Tensor) else _cat(state) for state in (self.values, self.keys))
+        rows: dict[tuple[str, str], dict[str, object]] = {}
+        for key, numbers in zip(keys.cpu(), values.cpu().tolist(), strict=True):
+            dataset, name = _decode(key)
+            if (dataset, name) not in rows:
+                rows[dataset, name] = {"dataset": dataset, "name": name} | dict(zip(self.names, numbers, strict=True))
+        return [rows[key] for key in sorted(rows)]
+
+    def _sync_dist(
+        self,
+        dist_sync_fn: Callable[..., Any] = gather_all_tensors,
+        process_group: Any = None,
+    ) -> None:
+        # torchmetrics would send a float32 vector for a process without images, which fits neither state
+        if not len(self.values):
+            self.values = [torch.zeros((0, len(self.names)), dtype=torch.float64, device=self.device)]
+            self.keys = [torch.zeros((0, _KEY_BYTES), dtype=torch.uint8, device=self.device)]
+        super()._sync_dist(dist_sync_fn, process_group)
+
+
+def _means(rows: list[dict[str, object]], names: Sequence[str]) -> dict[str, float]:
+    return {name: _mean(_defined(rows, name)) for name in names}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _defined(rows: list[dict[str, object]], name: str) -> list[float]:
+    values = (row[name] for row in rows)
+    return [value for value in values if isinstance(value, float) and not math.isnan(value)]
+
+
+def _cat(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if parts else torch.zeros((0, 0))
+
+
+def _encode(dataset: str, name: str) -> Tensor:
+    text = f"{dataset}{_SEPARATOR}{name}".encode()
+    if len(text) > _KEY_BYTES:
+        raise ValueError(f"The name of '{dataset}/{name}' is longer than {_KEY_BYTES} bytes; shorten it.")
+    return torch.tensor([*text, *bytes(_KEY_BYTES - len(text))], dtype=torch.uint8).view(1, -1)
+
+
+def _decode(key: Tensor) -> tuple[str, str]:
+    dataset, name = bytes(key.tolist()).rstrip(b"\0").decode().split(_SEPARATOR)
+    return dataset, name

@@ -24,7 +24,8 @@ class Evaluator(Callback):
     many. Testing adds the classic rows on the same pairs and writes `tables/test.csv`, `.md` and `test_per_image.csv`.
 
     Args:
-        metrics: Names of the metrics; see `metrics.conventions`.
+        metrics: Names of the metrics that validation watches; see `metrics.conventions`.
+        test_metrics: Names of the metrics that testing reports; `None` takes the convention's own.
         convention: Which definition each name stands for.
         classic_rows: Whether test tables show average, maximum and Laplacian pyramid beside the method.
         chunk: Images scored at a time; `None` chooses by device.
@@ -33,31 +34,34 @@ class Evaluator(Callback):
     def __init__(
         self,
         metrics: Sequence[str] = DEFAULT_METRICS,
+        test_metrics: Sequence[str] | None = None,
         convention: str = "standard",
         classic_rows: bool = True,
         chunk: int | None = None,
     ) -> None:
         self.metrics = tuple(metrics)
+        self.test_metrics = None if test_metrics is None else tuple(test_metrics)
         self.convention = convention
         self.classic_rows = classic_rows
         self.chunk = chunk
         self._scores: dict[str, FusionMetrics] = {}
         self._method = ""
-        self._build("fused", ())  # unknown names and conventions end the run here, not after training
+        for names in (self.metrics, self.test_metrics):  # unknown names end the run here, not after training
+            self._build("fused", (), names)
 
-    def _build(self, method: str, classic: Sequence[str]) -> None:
+    def _build(self, method: str, classic: Sequence[str], metrics: Sequence[str] | None) -> None:
         self._method = method
         names = [method, *(name for name in classic if name != method)]
-        self._scores = {name: FusionMetrics(self.metrics, self.convention, chunk=self.chunk) for name in names}
+        self._scores = {name: FusionMetrics(metrics, self.convention, chunk=self.chunk) for name in names}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts from no image."""
-        self._build(method_name(pl_module), ())
+        self._build(method_name(pl_module), (), self.metrics)
         self._move(trainer)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts from no image, with the classic rows."""
-        self._build(method_name(pl_module), tuple(CLASSIC_FUSIONS) if self.classic_rows else ())
+        self._build(method_name(pl_module), tuple(CLASSIC_FUSIONS) if self.classic_rows else (), self.test_metrics)
         self._move(trainer)
 
     def _move(self, trainer: Trainer) -> None:

@@ -98,6 +98,8 @@ class SuiteCLI(LightningCLI):
         """Refuses what cannot work before anything is built, and chooses the run folder."""
         self._refuse_linked_arguments()
         self._refuse_missing_weights()
+        if self._option("convention"):
+            self.config[self.subcommand].evaluator.convention = self._option("convention")
         if self.line.resume is not None:
             self.run_folder = self.line.resume
         else:

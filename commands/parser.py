@@ -39,6 +39,9 @@ def add_suite_arguments(parser: Any) -> None:
         choices=["disabled", "offline", "online"],
         help="W&B beside the CSV log.",
     )
+    parser.add_argument(
+        "--convention", type=str | None, default=None, help="Definitions of the metrics (docs/metrics.md)."
+    )
     parser.add_argument("--wandb_project", type=str, default="ivif-lightning", help="Project of the W&B dashboard.")
     parser.add_argument(
         "--allow_random_weights", action="store_true", help="Let test and predict run an untrained network."

@@ -90,7 +90,9 @@ class FrozenPartsMixin(nn.Module):
                 f"The checkpoint does not fit {type(self).__name__}: it lacks {_first(missing)} and has unknown "
                 f"{_first(unknown)}. Load it with the configuration that it was trained with (config.yaml beside it)."
             )
-        return super().load_state_dict(trained, strict=False, assign=assign)
+        keys = super().load_state_dict(trained, strict=False, assign=assign)
+        keys.missing_keys[:] = missing  # the frozen parts are not missing
+        return keys
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores the identity of each frozen part under `FROZEN_PARTS_KEY`."""

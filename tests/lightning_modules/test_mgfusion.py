@@ -150,3 +150,19 @@ def test_gradient_clipping_is_the_tasks_own(tmp_path: Path) -> None:
     with patch.object(MGFusionTask, "clip_gradients") as clip:
         quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, MadeData())
     assert clip.call_args.args[1] == 0.5
+
+
+def test_half_precision_trains_and_fuses_in_single(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = MGFusionTask(clip="random-tiny", network=TINY)
+    before = [parameter.detach().clone() for parameter in task.network.parameters()]
+    quiet_trainer(tmp_path, max_steps=3, limit_val_batches=0, precision="bf16-mixed").fit(task, MadeData())
+    assert all(torch.isfinite(parameter).all() for parameter in task.network.parameters())
+    assert any(not torch.equal(old, new) for old, new in zip(before, task.network.parameters(), strict=True))
+    task.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = task.fuse(make_batch())
+    assert output["fused"].dtype == torch.float32
+    with torch.no_grad():
+        single = task.fuse(make_batch())
+    assert torch.allclose(output["fused"], single["fused"], atol=0.05)

@@ -1,0 +1,237 @@
+"""The frozen CLIP encoder around an open_clip model: own normalisation, differentiable resize, token-level text."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.clip_state import fingerprint
+from models.layers.frozen import FrozenModule, freeze
+
+logger = logging.getLogger(__name__)
+
+OPENAI_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD: Final = (0.26862954, 0.26130258, 0.27577711)
+
+TEXT_CACHE_ENTRIES: Final = 1024
+
+
+class TextFeatures(NamedTuple):
+    """One prompt's features: `states` (n, d) after the final LayerNorm up to end-of-text, `pooled` (E,)."""
+
+    states: Tensor
+    pooled: Tensor
+
+
+class ImageTextEncoder(FrozenModule):
+    """Frozen CLIP: images and texts to vectors of one space (Radford et al., ICML 2021), never trained.
+
+    Parameters carry no gradient; gradients still flow *through* the image tower to the image and through the text tower
+    to token embeddings. Everything runs outside autocast, and features are float32 and not L2-normalised.
+
+    Args:
+        clip: An open_clip model, float32.
+        name: Architecture and tag, such as `ViT-B-32-quickgelu:openai`.
+        mean: RGB mean of the images it was trained on, in [0, 1].
+        std: RGB standard deviation of the same.
+        precision: `bf16` runs the towers in bfloat16.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        clip: nn.Module,
+        name: str,
+        mean: Sequence[float] = OPENAI_MEAN,
+        std: Sequence[float] = OPENAI_STD,
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__()
+        self.clip: Any = clip
+        self.precision = precision
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        suffix = "" if precision == "fp32" else f"+{precision}"
+        self._identity = f"{name}@{fingerprint(clip)[:12]}{suffix}"
+        self._tokenizer: Any = None
+        self._text_cache: OrderedDict[str, TextFeatures] = OrderedDict()
+        freeze(self)
+
+    @property
+    def identity(self) -> str:
+        """Architecture, tag and the first 12 hex digits of the weights' sha256; keys caches and marks checkpoints."""
+        return self._identity
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that images are resized to."""
+        size = self.clip.visual.image_size
+        return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def embedding_width(self) -> int:
+        """E, the width of the common space."""
+        return int(self._text.text_projection.shape[1])
+
+    @property
+    def text_width(self) -> int:
+        """Width d of token embeddings and token states."""
+        return int(self._text.token_embedding.weight.shape[1])
+
+    @property
+    def context_length(self) -> int:
+        """L, the number of token positions."""
+        return int(self._text.positional_embedding.shape[0])
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """Factor on cosine similarities before a softmax (100 for OpenAI's weights), a scalar without gradient."""
+        return cast("Tensor", self.clip.logit_scale.detach().exp().reshape(()))
+
+    @property
+    def tokenizer(self) -> Callable[[list[str]], Tensor]:
+        """open_clip's byte-pair tokenizer: texts to ids (B, L); its vocabulary ships with the package."""
+        if self._tokenizer is None:
+            from open_clip import SimpleTokenizer
+
+            self._tokenizer = SimpleTokenizer(context_length=self.context_length)
+        return cast("Callable[[list[str]], Tensor]", self._tokenizer)
+
+    @property
+    def _text(self) -> Any:
+        return getattr(self.clip, "text", self.clip)
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        """Outside of a trainer's autocast, in this encoder's own precision."""
+        return cast(
+            "AbstractContextManager[None]",
+            torch.autocast(self.mean.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"),
+        )
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Image features (B, E), float32.
+
+        The whole frame is squashed to the encoder's square by an antialiased bicubic resize, without a centre crop,
+        which would cut the sides off a 640x480 frame (PromptFusion and CLIP-LIT squash as well).
+
+        Args:
+            images: (B, 3, h, w) RGB or (B, 1, h, w) grey, repeated to three channels; any size, in [0, 1].
+
+        Raises:
+            ValueError: If `images` is no float batch of 1 or 3 channels.
+        """
+        with self._arithmetic():
+            return cast("Tensor", self.clip.visual(self._prepared(images))).float()
+
+    def encode_pair(self, infrared: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of both images, (B, E) each, from one call on 2B images.
+
+        Args:
+            infrared: (B, 1, h, w) in [0, 1].
+            visible: (B, 3, h, w) in [0, 1].
+        """
+        with self._arithmetic():
+            both = torch.cat([self._prepared(infrared), self._prepared(visible)])
+            features = cast("Tensor", self.clip.visual(both)).float()
+        return features[: len(infrared)], features[len(infrared) :]
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
+            raise ValueError(
+                f"CLIP takes float images (B, 1 or 3, h, w) in [0, 1], not {images.dtype} {tuple(images.shape)}."
+            )
+        images = images.float()
+        size = (self.image_size, self.image_size)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+        if not (torch.is_grad_enabled() and images.requires_grad):
+            # Bicubic overshoot is cut off only where no gradient would die in it.
+            images = images.clamp(0.0, 1.0)
+        return ((images.expand(-1, 3, -1, -1) - self.mean) / self.std).to(self.mean.dtype)
+
+    def token_embeddings(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Where learnt prompts start: token embeddings (B, L, d) without positions, and end-of-text positions (B,)."""
+        ids = self._token_ids(texts)
+        return self._text.token_embedding(ids).float(), ids.argmax(dim=-1)
+
+    def encode_text_embeddings(self, embeddings: Tensor, end_of_text: Tensor) -> Tensor:
+        """Text features (B, E) of token embeddings, with gradient to them (CoOp's and CLIP-LIT's learnt prompts).
+
+        Args:
+            embeddings: (B, L, d) without positions, laid out as `token_embeddings` gives them.
+            end_of_text: (B,) int64, the position whose state is projected.
+        """
+        return self._pooled(self._token_states(embeddings), end_of_text)
+
+    def encode_text_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Token states after the final LayerNorm, (B, L, d) float32 without gradient, and their mask.
+
+        Returns:
+            The states, zero after end-of-text, and a bool mask (B, L) that is True on tokens and False on padding.
+        """
+        features = self._text_features(texts)
+        states = self.mean.new_zeros((len(texts), self.context_length, self.text_width), dtype=torch.float32)
+        for row, feature in zip(states, features, strict=True):
+            row[: len(feature.states)] = feature.states
+        lengths = torch.tensor([len(feature.states) for feature in features], device=states.device)
+        return states, torch.arange(self.context_length, device=states.device) < lengths[:, None]
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Text features (B, E), float32 without gradient; each prompt is encoded once and remembered."""
+        return torch.stack([feature.pooled for feature in self._text_features(texts)])
+
+    def _text_features(self, texts: list[str]) -> list[TextFeatures]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._text_cache]
+        computed = self._compute_texts(new) if new else {}
+        features = [computed.get(text) or self._text_cache[text] for text in texts]
+        for text, feature in zip(texts, features, strict=True):
+            self._text_cache[text] = feature
+            self._text_cache.move_to_end(text)
+        while len(self._text_cache) > TEXT_CACHE_ENTRIES:
+            self._text_cache.popitem(last=False)
+        return features
+
+    # Leaves inference mode, because what the cache keeps is used in later training steps, which refuse such tensors.
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def _compute_texts(self, texts: list[str]) -> dict[str, TextFeatures]:
+        embeddings, ends = self.token_embeddings(texts)
+        longest = int(ends.max()) + 1  # causal attention: what follows end-of-text cannot change it
+        states = self._token_states(embeddings[:, :longest])
+        pooled = self._pooled(states, ends)
+        return {
+            text: TextFeatures(states[row, : int(end) + 1].clone(), pooled[row].clone())
+            for row, (text, end) in enumerate(zip(texts, ends, strict=True))
+        }
+
+    def _token_ids(self, texts: list[str]) -> Tensor:
+        ids = self.tokenizer(texts).to(self.mean.device)
+        for text, row in zip(texts, ids, strict=True):
+            if int(row.argmax()) == self.context_length - 1:
+                logger.warning(
+                    "Prompt fills all %d tokens of CLIP; what follows is cut: %.80s", self.context_length, text
+                )
+        return ids
+
+    def _token_states(self, embeddings: Tensor) -> Tensor:
+        text, length = self._text, embeddings.shape[1]
+        with self._arithmetic():
+            states = embeddings + text.positional_embedding[:length]
+            states = text.transformer(states, attn_mask=text.attn_mask[:length, :length])
+            return cast("Tensor", text.ln_final(states)).float()
+
+    def _pooled(self, states: Tensor, end_of_text: Tensor) -> Tensor:
+        with self._arithmetic():
+            at_end = states[torch.arange(len(states), device=states.device), end_of_text]
+            return cast("Tensor", at_end @ self._text.text_projection).float()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._text_cache.clear()  # a move to another device or type
+        return cast("Self", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]

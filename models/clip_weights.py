@@ -1,0 +1,219 @@
+"""Where CLIP's weights lie: the search on disk, the check of known files, the opt-in download, the error that helps.
+
+Without a network open_clip's own download retries for about 46 seconds, so nothing here goes out unless
+`IVIF_DOWNLOAD=1` is set.
+"""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple, cast
+
+from models.clip_config import ClipConfig
+
+WEIGHTS_DIRECTORY_VARIABLE: Final = "IVIF_WEIGHTS_DIR"
+DOWNLOAD_VARIABLE: Final = "IVIF_DOWNLOAD"
+DEFAULT_DIRECTORY: Final = Path(__file__).resolve().parents[1] / ".cache" / "weights"
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds without an answer after which a download is given up; there is one attempt per source."""
+
+_HUB_FILES: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+class ClipWeightsError(RuntimeError):
+    """CLIP's weights are missing, damaged, or not what the configuration says; the message carries the remedy."""
+
+
+class Source(NamedTuple):
+    """One official place of a weights file.
+
+    Args:
+        url: Address for a browser or a download.
+        name: Path relative to a weights folder, under which the file is looked up.
+        digest: Published start of its sha256 in hex, or empty where none is published.
+    """
+
+    url: str
+    name: str
+    digest: str
+
+
+def sources_of(architecture: str, tag: str) -> list[Source]:
+    """The official files of one open_clip architecture and tag, those with a published checksum first.
+
+    Raises:
+        ClipWeightsError: If open_clip does not know the pair; lists the architecture's tags.
+    """
+    from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    entry = get_pretrained_cfg(architecture, tag)
+    if not entry:
+        tags = ", ".join(list_pretrained_tags_by_model(architecture)) or "none"
+        raise ClipWeightsError(
+            f"open_clip has no weights '{tag}' for '{architecture}' (its tags: {tags}). Choose one of them as "
+            f"`pretrained`, give your own file as `weights`, or ask for random-{architecture}."
+        )
+    sources = [Source(entry["url"], Path(entry["url"]).name, _published_digest(entry["url"]))] if entry["url"] else []
+    repository = entry["hf_hub"].rpartition("/")[0]
+    if repository:
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        folder = repository.rpartition("/")[2]
+        sources += [Source(f"{endpoint}/{repository}/resolve/main/{f}", f"{folder}/{f}", "") for f in _HUB_FILES]
+    return sources
+
+
+def _published_digest(url: str) -> str:
+    """OpenAI's addresses carry the sha256 as a folder, open_clip's first releases its start in the file's name."""
+    if "openaipublic" in url:
+        return url.split("/")[-2]
+    return Path(url).stem.rpartition("-")[2] if "mlfoundations" in url else ""
+
+
+def weight_directories() -> list[Path]:
+    """Folders that are searched, in this order; the first is where a download goes."""
+    configured = os.environ.get(WEIGHTS_DIRECTORY_VARIABLE)
+    own = [Path(configured).expanduser()] if configured else []
+    return [*own, DEFAULT_DIRECTORY, Path.home() / ".cache" / "clip"]
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file in hex (about 0.2 s per 350 MB)."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def locate_weights(config: ClipConfig) -> Path:
+    """The weights file of a configuration: its own `weights`, else the tag's file from the known folders.
+
+    Files with a published checksum are verified. Downloads only under `IVIF_DOWNLOAD=1`.
+
+    Raises:
+        ClipWeightsError: If there is no file, or its checksum is wrong; names the folders searched and the remedies.
+    """
+    if config.weights is not None:
+        path = Path(config.weights).expanduser()
+        if not path.is_file():
+            raise ClipWeightsError(
+                f"CLIP weights '{config.weights}' are no file (looked for {path.absolute()}). See MODELS.md."
+            )
+        return path
+    tag = cast("str", config.tag)
+    sources = sources_of(config.architecture, tag)
+    found = _search(sources) or _search_hub_cache(config.architecture, tag)
+    if found is None and os.environ.get(DOWNLOAD_VARIABLE) == "1":
+        found = download(sources, weight_directories()[0])
+    if found is None:
+        raise ClipWeightsError(_missing_message(config.architecture, tag, sources))
+    return found
+
+
+def _search(sources: list[Source]) -> Path | None:
+    for directory in weight_directories():
+        for source in sources:
+            path = directory / source.name
+            if path.is_file():
+                _verify(path, source.digest)
+                return path
+    return None
+
+
+def _search_hub_cache(architecture: str, tag: str) -> Path | None:
+    """A file that another program has already put into the Hugging Face cache; never goes out."""
+    from huggingface_hub import try_to_load_from_cache
+    from open_clip import get_pretrained_cfg
+
+    repository = get_pretrained_cfg(architecture, tag)["hf_hub"].rpartition("/")[0]
+    for name in _HUB_FILES if repository else ():
+        found = try_to_load_from_cache(repository, name)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _verify(path: Path, digest: str) -> None:
+    if digest and not (actual := file_digest(path)).startswith(digest):
+        raise ClipWeightsError(
+            f"{path} has sha256 {actual[:16]}..., but the published file has {digest[:16]}...: an incomplete download "
+            f"or another file. Delete it and fetch it again (see MODELS.md), or point `weights` at the file you mean."
+        )
+
+
+def identify_file(path: Path) -> tuple[str, str]:
+    """Which architecture and tag a bare file is, from its sha256 (OpenAI's archives) or its hub folder's name.
+
+    Raises:
+        ClipWeightsError: If neither tells; asks for a mapping, because a wrong activation would go unnoticed.
+    """
+    from open_clip import get_pretrained_cfg, list_pretrained
+
+    if not path.is_file():
+        raise ClipWeightsError(f"CLIP weights '{path}' are no file (looked for {path.absolute()}). See MODELS.md.")
+    digest = file_digest(path)
+    for architecture, tag in list_pretrained():
+        entry = get_pretrained_cfg(architecture, tag)
+        published = _published_digest(entry["url"])
+        repository = entry["hf_hub"].rpartition("/")[0].rpartition("/")[2]
+        by_name = repository and any(p.rpartition("--")[2] == repository for p in (*path.parent.parts, path.stem))
+        if by_name or (published and digest.startswith(published)):
+            return architecture, tag
+    raise ClipWeightsError(
+        f"{path} is none of the published CLIP files, so its architecture and activation are unknown. Say what it is: "
+        f"{{architecture: ViT-B-32, pretrained: openai, weights: {path}}} (or quick_gelu: true|false for pretrained)."
+    )
+
+
+def download(sources: list[Source], directory: Path) -> Path:
+    """Fetches the first source that answers into `directory`, atomically and verified.
+
+    Raises:
+        ClipWeightsError: If no source answers within `CONNECT_TIMEOUT` seconds, or a file arrives incomplete.
+    """
+    failures = []
+    for source in sources:
+        target = directory / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+        try:
+            _fetch(source.url, partial)
+            _verify(partial, source.digest)
+            partial.replace(target)
+            return target
+        except (OSError, ClipWeightsError) as error:
+            failures.append(f"{source.url}: {error}")
+        finally:
+            partial.unlink(missing_ok=True)
+    raise ClipWeightsError("No download of CLIP weights succeeded:\n  " + "\n  ".join(failures) + "\nSee MODELS.md.")
+
+
+def _fetch(url: str, target: Path) -> None:
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT) as response, target.open("wb") as stream:
+        total = int(response.headers.get("Content-Length") or 0)
+        with wrap_file(response, total, description=target.stem, console=Console(stderr=True)) as wrapped:
+            _copy(wrapped, stream)
+    if total and target.stat().st_size != total:
+        raise urllib.error.ContentTooShortError(f"{target.stat().st_size} of {total} bytes arrived", cast("Any", None))
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    while block := source.read(1 << 20):
+        target.write(block)
+
+
+def _missing_message(architecture: str, tag: str, sources: list[Source]) -> str:
+    files = "\n  ".join(
+        f"{s.url}\n    -> FOLDER/{s.name}" + (f"  (sha256 {s.digest})" if s.digest else "") for s in sources
+    )
+    folders = "\n  ".join(str(directory) for directory in weight_directories())
+    return (
+        f"The weights '{tag}' of CLIP {architecture} are not on this machine. Download ONE of\n  {files}\n"
+        f"where FOLDER is ${WEIGHTS_DIRECTORY_VARIABLE} or any of\n  {folders}\n"
+        f"(the Hugging Face cache is searched as well), or say where the file lies: "
+        f"--model.init_args.clip.pretrained {tag} --model.init_args.clip.weights FILE, "
+        f"or set {DOWNLOAD_VARIABLE}=1 to let this program fetch it. Only for trying things out, untrained: "
+        f"--model.init_args.clip random-tiny. See MODELS.md."
+    )

@@ -1,0 +1,51 @@
+"""Trains MGFusion on generated scenes for a few steps and saves what each rank ended with; run by test_ddp.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from lightning import Trainer
+
+from datamodules.configuration import LoadingConfig, TransformConfig
+from datamodules.synthetic import SyntheticDataModule
+from lightning_modules.mgfusion import MGFusionTask
+from models.mgfusion import MGFusionConfig
+
+
+def main(folder: Path, devices: int, batch_size: int) -> None:
+    """Fits with BatchNorm in eval mode, so that batch statistics are the same for any number of processes."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    task = MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
+    for module in task.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+            module.train = lambda _mode=True, module=module: module  # type: ignore[method-assign, misc]
+    data = SyntheticDataModule(
+        train_length=8,
+        size=(40, 48),
+        loading=LoadingConfig(batch_size=batch_size, num_workers=0),
+        transforms=TransformConfig(crop=32),
+    )
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        max_epochs=2,
+        limit_val_batches=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        inference_mode=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(task, data)
+    torch.save(task.state_dict(), folder / f"rank{trainer.global_rank}_of_{devices}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,39 @@
+"""Two processes end with the weights of one that sees their joined batches."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+SCRIPT = Path(__file__).parent / "ddp_training.py"
+
+
+def _train(folder: Path, devices: int, batch_size: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), str(devices), str(batch_size)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that a hung rank can be ended with its children
+    )
+    try:
+        output, _ = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == 0, output
+
+
+def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
+    _train(tmp_path, devices=2, batch_size=2)
+    _train(tmp_path, devices=1, batch_size=4)
+    ranks = [torch.load(tmp_path / f"rank{rank}_of_2.pt", weights_only=True) for rank in range(2)]
+    single = torch.load(tmp_path / "rank0_of_1.pt", weights_only=True)
+    for name, value in single.items():
+        assert torch.allclose(ranks[0][name], ranks[1][name], atol=1e-6), name
+        # Steps are up to 1e-3; the order of a sum, through Adam's small denominators, is worth about 1e-5.
+        assert torch.allclose(ranks[0][name], value, atol=1e-4), name

@@ -69,7 +69,7 @@ class MadeData(LightningDataModule):
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         return self.test_dataloader()
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         return batch_to_float(batch)
 
 

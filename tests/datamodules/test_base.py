@@ -75,7 +75,7 @@ def test_whose_labels_count(tmp_path: Path) -> None:
     write_msrs(tmp_path, count=3)
     counts = {}
     for labels in ("fusion", "infrared", "visible"):
-        reader = MSRSDataModule(root=tmp_path, labels=labels).stage_readers("all")[0]  # type: ignore[arg-type]
+        reader = MSRSDataModule(root=tmp_path, labels=labels).stage_readers("all")[0]
         targets = [reader.load_targets(index)["labels"] for index in range(6)]  # type: ignore[attr-defined]
         counts[labels] = torch.cat(targets).bincount(minlength=3).tolist()
     assert counts["visible"] == [0, 0, 0]

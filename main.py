@@ -12,6 +12,7 @@ os.environ.setdefault("YOLO_CONFIG_DIR", ".cache/ultralytics")
 os.environ.setdefault("HF_HUB_OFFLINE", "0" if os.environ.get("IVIF_DOWNLOAD") == "1" else "1")
 os.environ.setdefault("WANDB_CACHE_DIR", ".cache/wandb")
 os.environ.setdefault("WANDB_DATA_DIR", ".cache/wandb")
+os.environ.setdefault("MPLCONFIGDIR", ".cache/matplotlib")
 
 from commands.allocator import tune_malloc
 from commands.cli import main

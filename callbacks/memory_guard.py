@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 
 class NotEnoughMemoryError(RuntimeError):
@@ -21,7 +22,7 @@ class MemoryGuard(Callback):
         self.enabled = enabled
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Checks once, before the first batch.
+        """Checks once, before the first batch, and says what it found.
 
         Raises:
             NotEnoughMemoryError: With the figures and what to change.
@@ -31,7 +32,13 @@ class MemoryGuard(Callback):
         if not self.enabled or size is None or estimate is None:
             return
         needed, free = estimate(*size), free_memory(trainer.strategy.root_device)
-        if needed is None or free is None or needed <= free:
+        if needed is None or free is None:
+            return
+        if needed <= free:
+            rank_zero_info(
+                f"A training step needs about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free on "
+                f"{trainer.strategy.root_device}."
+            )
             return
         batch_size, height, width = size
         raise NotEnoughMemoryError(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metrics.fusion import FusionMetrics
+from metrics.registry import METRICS
 
 OVERALL = "all"
 """Name of the block that averages over every image of every dataset."""
@@ -46,8 +47,9 @@ class ResultTable:
         console = console or Console()
         for dataset, rows in self.summary.groupby("dataset", sort=False):
             table = Table(title=f"{dataset}: means over {rows['n'].max()} images, convention '{self.convention}'")
-            for column in ("method", *self.metrics, "n", "undefined"):
-                table.add_column(column, justify="left" if column == "method" else "right")
+            table.add_column("method")
+            for column in (*map(with_direction, self.metrics), "n", "undefined"):
+                table.add_column(column, justify="right")
             for record in rows.to_dict("records"):
                 values = [f"{record[metric]:.4f}" for metric in self.metrics]
                 table.add_row(str(record["method"]), *values, str(record["n"]), str(record["undefined"]))
@@ -63,10 +65,16 @@ class ResultTable:
     def markdown(self) -> str:
         """The summary as a Markdown table."""
         columns = ["dataset", "method", *self.metrics, "n", "undefined"]
-        lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(" --- " for _ in columns) + "|"]
+        titles = [with_direction(name) if name in self.metrics else name for name in columns]
+        lines = ["| " + " | ".join(titles) + " |", "|" + "|".join(" --- " for _ in columns) + "|"]
         for record in self.summary.to_dict("records"):
             cells = [f"{record[name]:.4f}" if name in self.metrics else str(record[name]) for name in columns]
             lines.append("| " + " | ".join(cells) + " |")
         return (
             f"Convention `{self.convention}`; undefined values are left out of the means.\n\n" + "\n".join(lines) + "\n"
         )
+
+
+def with_direction(metric: str) -> str:
+    """A metric's name with an arrow that points to better."""
+    return f"{metric} {'↑' if METRICS[metric].higher_is_better else '↓'}"

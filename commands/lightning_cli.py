@@ -155,6 +155,8 @@ class SuiteCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         kwargs["weights_only"] = True
+        if subcommand == "test":
+            kwargs["verbose"] = False  # the Evaluator's table says the same, readably
         if subcommand == "predict":
             kwargs["return_predictions"] = False  # the writer has them; a list of all would fill the memory
         return kwargs
@@ -201,10 +203,9 @@ class SuiteCLI(LightningCLI):
             _keep_earlier_log(self.run_folder)
         mode = self._option("wandb")
         if mode != "disabled":
-            folder = self.run_folder / "wandb"
-            folder.mkdir(parents=True, exist_ok=True)
+            self.run_folder.mkdir(parents=True, exist_ok=True)  # W&B falls back to /tmp otherwise
             name = f"{self.run_folder.parent.name}/{self.run_folder.name}"
-            loggers.append(WandbLogger(name, folder, offline=mode == "offline", project=self._option("wandb_project")))
+            loggers.append(WandbLogger(name, self.run_folder, offline=mode == "offline", project=self._option("wandb_project")))
         return loggers
 
     def _skip_finished(self) -> None:

@@ -43,6 +43,8 @@ def _quiet_lightning() -> None:
         "Experiment logs directory .* exists and is not empty",  # the run folder holds config.yaml already
         ".*in eval mode at the start of training.*",  # frozen encoders
         ".*LeafSpec.*is deprecated.*",
+        ".*recommended to use `self.log.*sync_dist=True.*",  # the Evaluator's values are gathered already
+        "The dirpath has changed from .*",  # testing a checkpoint has a run folder of its own
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(

@@ -17,6 +17,7 @@ from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
 from commands.arguments import CONFIGS, CommandLine
+from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
 from commands.parser import SuiteParser, add_suite_arguments
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
@@ -180,8 +181,8 @@ class SuiteCLI(LightningCLI):
 
     def _refuse_missing_weights(self) -> None:
         checkpoint = self._option("ckpt_path")
-        if checkpoint and checkpoint not in ("best", "last", "hpc") and not Path(checkpoint).is_file():
-            raise UsageError(f"--ckpt_path {checkpoint}: there is no such file. Give RUN_FOLDER/checkpoints/last.ckpt.")
+        if checkpoint and checkpoint not in ("best", "last", "hpc"):
+            check_checkpoint(Path(checkpoint))
         if self.subcommand not in ("test", "predict") or checkpoint or self._option("allow_random_weights"):
             return
         if str(self._get(self.config, "model")["class_path"]).endswith("ClassicFusionTask"):
@@ -205,7 +206,9 @@ class SuiteCLI(LightningCLI):
         if mode != "disabled":
             self.run_folder.mkdir(parents=True, exist_ok=True)  # W&B falls back to /tmp otherwise
             name = f"{self.run_folder.parent.name}/{self.run_folder.name}"
-            loggers.append(WandbLogger(name, self.run_folder, offline=mode == "offline", project=self._option("wandb_project")))
+            loggers.append(
+                WandbLogger(name, self.run_folder, offline=mode == "offline", project=self._option("wandb_project"))
+            )
         return loggers
 
     def _skip_finished(self) -> None:

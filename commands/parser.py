@@ -11,6 +11,10 @@ from commands.errors import UsageError
 class SuiteParser(LightningArgumentParser):
     """Raises `UsageError` where argparse would print its usage and exit."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)  # else `--trainer.max_epoch 3` would quietly mean max_epochs
+        super().__init__(*args, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Every mistake on a command line or in a YAML file ends here.
 

@@ -79,7 +79,8 @@ class FrozenPartsMixin(nn.Module):
         """Loads the trained part; weights that a checkpoint holds for a frozen part never overwrite it.
 
         Raises:
-            CheckpointMismatchError: If `strict` and any trained entry is missing or unknown; nothing is changed then.
+            CheckpointMismatchError: If `strict` and any trained entry is missing, unknown or of another shape; nothing
+                is changed then.
         """
         trained = strip_frozen(state_dict, [f"{name}." for name in frozen_parts(self)])
         expected = self.state_dict()
@@ -89,6 +90,16 @@ class FrozenPartsMixin(nn.Module):
             raise CheckpointMismatchError(
                 f"The checkpoint does not fit {type(self).__name__}: it lacks {_first(missing)} and has unknown "
                 f"{_first(unknown)}. Load it with the configuration that it was trained with (config.yaml beside it)."
+            )
+        resized = [
+            f"{key} {tuple(trained[key].shape)} there, {tuple(value.shape)} here"
+            for key, value in expected.items()
+            if key in trained and trained[key].shape != value.shape
+        ]
+        if resized:
+            raise CheckpointMismatchError(
+                f"The checkpoint does not fit {type(self).__name__}: other shapes, {_first(resized)}. Load it with the "
+                f"configuration that it was trained with (config.yaml beside it)."
             )
         keys = super().load_state_dict(trained, strict=False, assign=assign)
         keys.missing_keys[:] = missing  # the frozen parts are not missing

@@ -1,0 +1,48 @@
+"""Tests a classic rule on five generated scenes, with one or two processes; run by test_evaluator.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+
+from callbacks.evaluator import Evaluator
+from datamodules.configuration import LoadingConfig
+from datamodules.synthetic import SyntheticDataModule
+from lightning_modules.classic import ClassicFusionTask
+from tests.batches import quiet_trainer
+
+
+def main(folder: Path, devices: int) -> None:
+    """Five is odd: with two processes the sampler repeats one scene, which must count once."""
+    torch.set_num_threads(1)
+    data = SyntheticDataModule(
+        train_length=2, evaluation_length=5, size=(48, 56), loading=LoadingConfig(batch_size=1, num_workers=0)
+    )
+    trainer = quiet_trainer(
+        folder,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        callbacks=[Evaluator(test_metrics=["EN", "SCD", "Qabf"])],
+    )
+    trainer.test(_OneParameter("laplacian_pyramid"), data, verbose=False)
+
+
+class _OneParameter(ClassicFusionTask):
+    """DDP refuses a module without parameters."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(method)  # type: ignore[arg-type]
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+        self.method = "rule"
+
+    def fuse_images(self, batch: object) -> torch.Tensor:
+        self.method = "laplacian_pyramid"
+        fused = super().fuse_images(batch)  # type: ignore[arg-type]
+        self.method = "rule"
+        return fused
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

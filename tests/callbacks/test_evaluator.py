@@ -1,0 +1,116 @@
+"""What the Evaluator scores, logs and writes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from callbacks.evaluator import Evaluator
+from callbacks.prediction_writer import PredictionWriter
+from lightning_modules.classic import ClassicFusionTask
+from metrics.functional import entropy, qabf
+from tests.batches import MadeData, make_sample, quiet_trainer
+
+
+def _test(folder: Path, **options: object) -> pd.DataFrame:
+    trainer = quiet_trainer(folder, callbacks=[Evaluator(test_metrics=["EN", "Qabf"], **options)])  # type: ignore[arg-type]
+    trainer.test(ClassicFusionTask("maximum"), MadeData(), verbose=False)
+    return pd.read_csv(folder / "tables" / "test.csv")
+
+
+def test_the_table_has_the_method_the_classic_rows_and_every_dataset(tmp_path: Path) -> None:
+    table = _test(tmp_path)
+    assert set(table["dataset"]) == {"made", "other", "all"}
+    assert list(table[table["dataset"] == "all"]["method"]) == ["maximum", "average", "laplacian_pyramid"]
+    assert table[table["dataset"] == "all"]["n"].tolist() == [5, 5, 5]
+    assert set(table["convention"]) == {"standard"}
+    text = (tmp_path / "tables" / "test.md").read_text(encoding="utf-8")
+    assert "| EN ↑ |" in text
+    assert "| laplacian_pyramid |" in text
+    rows = pd.read_csv(tmp_path / "tables" / "test_per_image.csv")
+    assert len(rows) == 15
+    assert rows[rows["method"] == "average"]["EN"].mean() == pytest.approx(
+        table[(table["dataset"] == "all") & (table["method"] == "average")]["EN"].item()
+    )
+
+
+def test_classic_rows_can_be_left_out(tmp_path: Path) -> None:
+    assert set(_test(tmp_path, classic_rows=False)["method"]) == {"maximum"}
+
+
+def test_scores_are_those_of_the_saved_colour_pictures(tmp_path: Path) -> None:
+    _test(tmp_path)
+    writer = PredictionWriter(tmp_path / "fused")
+    quiet_trainer(tmp_path, callbacks=[writer]).predict(
+        ClassicFusionTask("maximum"), MadeData(), return_predictions=False
+    )
+    rows = pd.read_csv(tmp_path / "tables" / "test_per_image.csv", dtype={"name": str})
+    row = rows[(rows["method"] == "maximum") & (rows["dataset"] == "made") & (rows["name"] == "0001")].iloc[0]
+    saved = np.asarray(Image.open(tmp_path / "fused" / "made" / "0001.png"), dtype=np.float64)
+    assert saved.shape == (24, 32, 3)
+    assert np.abs(saved[..., 0] - saved[..., 2]).max() > 5
+    sample = make_sample(1)
+    fused, visible = (_luma(image) for image in (saved, sample["visible"].permute(1, 2, 0).double().numpy()))
+    infrared = sample["infrared"][None].float()
+    assert row["EN"] == pytest.approx(entropy(fused).item(), rel=1e-6)
+    assert row["Qabf"] == pytest.approx(qabf(fused, infrared, visible).item(), rel=1e-5)
+
+
+def _luma(rgb: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> torch.Tensor:
+    grey = np.floor(rgb @ np.array([0.299, 0.587, 0.114]) + 0.5 + 1e-9)
+    return torch.from_numpy(grey).float()[None, None]
+
+
+def test_validation_logs_overall_and_per_dataset(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])])
+    (first, second) = trainer.validate(ClassicFusionTask("average"), MadeData(), verbose=False)
+    logged = first | second
+    assert set(logged) == {"val/EN", "val/made/EN", "val/other/EN"}
+    assert logged["val/EN"] == pytest.approx((3 * logged["val/made/EN"] + 2 * logged["val/other/EN"]) / 5, rel=1e-5)
+
+
+def test_a_convention_changes_the_figures(tmp_path: Path) -> None:
+    standard = Evaluator(metrics=["MI"])
+    natural = Evaluator(metrics=["MI"], convention="cddfuse")
+    values = [
+        quiet_trainer(tmp_path, callbacks=[evaluator]).validate(
+            ClassicFusionTask("average"), MadeData(), verbose=False
+        )[0]
+        for evaluator in (standard, natural)
+    ]
+    assert values[0]["val/made/MI"] == pytest.approx(values[1]["val/made/MI"] / np.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize(("options", "known"), [({"metrics": ["PSNRX"]}, "PSNR"), ({"convention": "mine"}, "cddfuse")])
+def test_unknown_names_are_refused_before_any_run(options: dict[str, object], known: str) -> None:
+    with pytest.raises(ValueError, match=known):
+        Evaluator(**options)  # type: ignore[arg-type]
+
+
+def test_two_processes_write_the_table_of_one(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "ddp_evaluation.py"
+    for devices in (1, 2):
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path / str(devices)), str(devices)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        assert process.returncode == 0, output
+    one, two = (pd.read_csv(tmp_path / str(devices) / "tables" / "test.csv") for devices in (1, 2))
+    assert one["n"].tolist() == two["n"].tolist() == [5, 5, 5, 5]
+    pd.testing.assert_frame_equal(one, two, rtol=1e-6)

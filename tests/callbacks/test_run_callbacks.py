@@ -1,0 +1,91 @@
+"""Panels, records, checkpoints, throughput and the memory guard."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from PIL import Image
+
+from callbacks.image_logger import ImageLogger
+from callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError, free_memory
+from callbacks.run_checkpoint import RunCheckpoint
+from callbacks.run_record import RunRecord
+from callbacks.throughput import Throughput
+from lightning_modules.classic import ClassicFusionTask
+from lightning_modules.mgfusion import MGFusionTask
+from models.mgfusion import MGFusionConfig
+from tests.batches import MadeData, quiet_trainer
+
+
+def _task() -> MGFusionTask:
+    return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
+
+
+class _SizedData(MadeData):
+    def training_size(self) -> tuple[int, int, int]:
+        return 2, 24, 32
+
+
+def test_panels_of_the_first_pairs_of_every_dataset(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[ImageLogger(images_per_dataset=1, height=24)])
+    trainer.test(ClassicFusionTask("average"), MadeData(), verbose=False)
+    folder = tmp_path / "panels" / "test" / "step0000000"
+    assert sorted(path.name for path in folder.iterdir()) == ["made_0000.png", "other_0000.png"]
+    assert Image.open(folder / "made_0000.png").size == (3 * 32 + 2 * 4, 24 + 22)
+
+
+def test_the_newest_checkpoint_is_always_last(tmp_path: Path) -> None:
+    trainer = quiet_trainer(
+        tmp_path, max_epochs=2, limit_val_batches=0, enable_checkpointing=True, callbacks=[RunCheckpoint()]
+    )
+    trainer.fit(_task(), MadeData())
+    folder = tmp_path / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch0001-step0000004.ckpt", "last.ckpt"]
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_a_run_records_what_it_ran_with(tmp_path: Path) -> None:
+    quiet_trainer(tmp_path, callbacks=[RunRecord()]).test(ClassicFusionTask("average"), MadeData(), verbose=False)
+    record = json.loads((tmp_path / "environment.json").read_text(encoding="utf-8"))
+    assert set(record) == {"command", "commit", "python", "platform", "host", "packages"}
+    assert record["packages"]["torch"] == torch.__version__.split("+")[0]
+
+
+class _Seen(Callback):
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def test_throughput_counts_pairs_and_waiting(tmp_path: Path) -> None:
+    seen = _Seen()
+    quiet_trainer(tmp_path, max_epochs=1, limit_val_batches=0, callbacks=[Throughput(), seen]).fit(_task(), MadeData())
+    assert seen.values["perf/pairs_per_second"] > 0
+    assert 0 <= seen.values["perf/data_share"] < 1
+    assert 0.05 < seen.values["perf/peak_memory_gb"] < 100
+
+
+def test_a_run_that_cannot_fit_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callbacks.memory_guard.free_memory", lambda _: 1000)
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard()])
+    with pytest.raises(NotEnoughMemoryError, match=r"batch 2 and 24x32.*--loading\.batch_size"):
+        trainer.fit(_task(), _SizedData())
+    off = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard(enabled=False)])
+    off.fit(_task(), _SizedData())
+    assert off.global_step == 1
+
+
+def test_a_run_that_fits_says_its_estimate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard()])
+    with caplog.at_level("INFO"):
+        trainer.fit(_task(), _SizedData())
+    assert any("training step needs about" in record.getMessage() for record in caplog.records)
+
+
+def test_free_memory_is_what_the_kernel_says() -> None:
+    free = free_memory(torch.device("cpu"))
+    assert free is None or 2**20 < free < 2**50

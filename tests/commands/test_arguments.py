@@ -1,0 +1,77 @@
+"""Command lines as people type them."""
+
+from pathlib import Path
+
+import pytest
+
+from commands.arguments import CONFIGS, find_config, rewrite
+from commands.errors import UsageError, readable
+
+
+def test_bare_names_are_found_among_the_committed_configurations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = rewrite(["fit", "--config", "mgfusion.yaml", "--config=cpu.yaml", "--data", "tno.yaml"])
+    assert line.arguments == [
+        "fit",
+        "--config",
+        str(CONFIGS / "mgfusion.yaml"),
+        "--config",
+        str(CONFIGS / "cpu.yaml"),
+        "--data",
+        str(CONFIGS / "data" / "tno.yaml"),
+    ]
+
+
+def test_a_file_here_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mgfusion.yaml").write_text("{}")
+    assert find_config("--config", "mgfusion.yaml") == "mgfusion.yaml"
+
+
+def test_class_paths_pass_through() -> None:
+    assert find_config("--data", "datamodules.tno.TNODataModule") == "datamodules.tno.TNODataModule"
+
+
+def test_an_unknown_file_lists_the_known() -> None:
+    with pytest.raises(UsageError, match=r"nothing\.yaml: no such file.*data/tno\.yaml.*mgfusion\.yaml"):
+        rewrite(["fit", "--config", "nothing.yaml"])
+
+
+def test_resume_takes_configuration_and_checkpoint_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "config.yaml").touch()
+    line = rewrite(["fit", "--resume", str(tmp_path), "--trainer.max_epochs", "3"])
+    assert line.resume == tmp_path
+    assert line.arguments == [
+        "fit",
+        "--config",
+        str(tmp_path / "config.yaml"),
+        "--trainer.max_epochs",
+        "3",
+        "--ckpt_path",
+        str(tmp_path / "checkpoints" / "last.ckpt"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "--resume"], "needs the folder"),
+        (["test", "--resume", "x"], "use it with fit"),
+        (["fit", "--resume", "x"], "x"),
+    ],
+)
+def test_what_cannot_be_resumed_is_said(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        rewrite(arguments)
+
+
+def test_a_loaders_traceback_is_cut_to_its_message() -> None:
+    message = (
+        "Caught UnreadableFileError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        "  File x, line 1\ndatamodules.datasets.errors.UnreadableFileError: Cannot read 'a.png': truncated."
+    )
+    assert readable(message) == "Cannot read 'a.png': truncated."

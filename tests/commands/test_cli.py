@@ -1,0 +1,159 @@
+"""The main path through `main.py`, and what a checkpoint may and may not decide."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from commands.arguments import CONFIGS
+from commands.cli import main
+from tests.commands.runs import SCENES, newest_run, tiny_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with one trained network in it."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("IVIF_RUN_FOLDER", raising=False)
+        assert main(tiny_run("fit", folder)) == 0
+    return folder
+
+
+@pytest.fixture
+def checkpoint(runs: Path) -> str:
+    return f"--ckpt_path={newest_run(runs) / 'checkpoints' / 'last.ckpt'}"
+
+
+def test_a_run_folder_holds_everything(runs: Path) -> None:
+    run = newest_run(runs)
+    names = {path.name for path in run.iterdir()}
+    assert {"config.yaml", "environment.json", "checkpoints", "metrics.csv", "panels"} <= names
+    assert ".lock" not in names
+    log = pd.read_csv(run / "metrics.csv")
+    assert log["train/loss"].dropna().between(0, 2).all()
+    assert {"train/gradient", "train/intensity", "val/EN", "val/synthetic/Qabf", "perf/pairs_per_second"} <= set(log)
+
+
+def test_testing_writes_the_table_and_predicting_the_pictures(
+    runs: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tiny_run("test", tmp_path, checkpoint)) == 0
+    (table,) = tmp_path.rglob("tables/test.csv")
+    assert set(pd.read_csv(table)["method"]) == {"MGFusion", "average", "maximum", "laplacian_pyramid"}
+    output = f"--output_dir={tmp_path / 'out'}"
+    assert main(tiny_run("predict", tmp_path, checkpoint, output)) == 0
+    pictures = sorted(tmp_path.glob("out/*.png"))
+    assert len(pictures) == 2
+    pictures[0].unlink()
+    kept = pictures[1].stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(tiny_run("predict", tmp_path, checkpoint, output)) == 0
+    assert "1 fused images are already" in capsys.readouterr().out
+    assert pictures[0].is_file()
+    assert pictures[1].stat().st_mtime_ns == kept
+
+
+def test_pictures_of_other_weights_are_not_mixed(
+    runs: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = f"--output_dir={tmp_path / 'out'}"
+    assert main(tiny_run("predict", tmp_path, checkpoint, output)) == 0
+    assert main(tiny_run("predict", tmp_path, "--allow_random_weights", output)) == 1
+    assert "pictures made otherwise" in capsys.readouterr().err
+
+
+def test_a_convention_switches_a_test(runs: Path, checkpoint: str, tmp_path: Path) -> None:
+    assert main(tiny_run("test", tmp_path, checkpoint, "--convention=cddfuse", "--evaluator.test_metrics=[MI]")) == 0
+    (table,) = tmp_path.rglob("tables/test.csv")
+    assert set(pd.read_csv(table)["convention"]) == {"cddfuse"}
+
+
+def test_resuming_continues_in_place(runs: Path, tmp_path: Path) -> None:
+    assert main(tiny_run("fit", tmp_path)) == 0
+    run = newest_run(tmp_path)
+    assert main(["fit", "--resume", str(run), "--trainer.max_epochs=2"]) == 0
+    assert newest_run(tmp_path) == run
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert (run / "metrics-before-resume-1.csv").is_file()
+    assert len(list(run.parent.iterdir())) == 2
+
+
+def test_a_saved_configuration_runs_again(runs: Path, tmp_path: Path) -> None:
+    config = newest_run(runs) / "config.yaml"
+    assert main(["fit", "--config", str(config), f"--runs_dir={tmp_path}"]) == 0
+    again = yaml.safe_load((newest_run(tmp_path) / "config.yaml").read_text(encoding="utf-8"))
+    first = yaml.safe_load(config.read_text(encoding="utf-8"))
+    assert again | {"runs_dir": ""} == first | {"runs_dir": ""}
+
+
+def test_a_checkpoint_does_not_override_the_configuration(
+    runs: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tiny_run("test", tmp_path, checkpoint, "--model.init_args.network.channels=16")) == 1
+    assert "network." in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_encoder_is_refused(
+    runs: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = torch.load(checkpoint.partition("=")[2], weights_only=True)
+    text = {key: str(value).replace("random-tiny", "random-other") for key, value in state.items() if "frozen" in key}
+    assert text
+    for key in text:
+        state[key] = {name: value.replace("random-tiny", "random-other") for name, value in state[key].items()}
+    torch.save(state, tmp_path / "other.ckpt")
+    assert main(tiny_run("test", tmp_path, f"--ckpt_path={tmp_path / 'other.ckpt'}")) == 1
+    message = capsys.readouterr().err
+    assert "random-other" in message
+    assert "random-tiny" in message
+
+
+@pytest.mark.parametrize("subcommand", ["test", "predict"])
+def test_untrained_networks_do_not_test_or_predict(
+    subcommand: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tiny_run(subcommand, tmp_path)) == 1
+    assert "--allow_random_weights" in capsys.readouterr().err
+    assert main(tiny_run(subcommand, tmp_path, "--allow_random_weights")) == 0
+
+
+def test_a_classic_rule_needs_no_weights(tmp_path: Path) -> None:
+    arguments = ["test", "--model=lightning_modules.classic.ClassicFusionTask", *SCENES, f"--runs_dir={tmp_path}"]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--evaluator.test_metrics=[EN]"]
+    assert main([*arguments, *quiet, "--loading.num_workers=0"]) == 0
+
+
+def test_whole_frames_through_clip_are_cached(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    options = ("--model.init_args.clip_view=full", f"--model.init_args.feature_cache={cache}")
+    assert main(tiny_run("fit", tmp_path, *options)) == 0
+    entries = sorted(cache.rglob("*.safetensors"))
+    assert len(entries) == 6
+    times = [entry.stat().st_mtime_ns for entry in entries]
+    assert main(tiny_run("fit", tmp_path, *options)) == 0
+    assert [entry.stat().st_mtime_ns for entry in entries] == times
+
+
+@pytest.mark.parametrize("name", ["mgfusion.yaml", "quickstart.yaml"])
+def test_print_config_shows_every_setting(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", name, "--print_config"])
+    assert stopped.value.code == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["model"]["init_args"]["schedule"]["peak"] == 1e-3
+    assert shown["trainer"]["inference_mode"] is False
+
+
+@pytest.mark.slow
+def test_main_runs_from_another_folder(tmp_path: Path) -> None:
+    script = CONFIGS.parent / "main.py"
+    arguments = tiny_run("fit", tmp_path / "runs", "--trainer.fast_dev_run=1")
+    done = subprocess.run(
+        [sys.executable, script, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr

@@ -43,16 +43,19 @@ class ResultTable:
         return pd.DataFrame(records)
 
     def show(self, console: Console | None = None) -> None:
-        """Prints one table per dataset; no best figure is marked, for no single metric is a verdict."""
+        """Prints one table per dataset, metrics as rows so that it fits a terminal.
+
+        No best figure is marked, for no single metric is a verdict.
+        """
         console = console or Console()
         for dataset, rows in self.summary.groupby("dataset", sort=False):
             table = Table(title=f"{dataset}: means over {rows['n'].max()} images, convention '{self.convention}'")
-            table.add_column("method")
-            for column in (*map(with_direction, self.metrics), "n", "undefined"):
-                table.add_column(column, justify="right")
-            for record in rows.to_dict("records"):
-                values = [f"{record[metric]:.4f}" for metric in self.metrics]
-                table.add_row(str(record["method"]), *values, str(record["n"]), str(record["undefined"]))
+            table.add_column("metric")
+            for method in rows["method"]:
+                table.add_column(str(method), justify="right")
+            for metric in self.metrics:
+                table.add_row(with_direction(metric), *(f"{value:.4f}" for value in rows[metric]))
+            table.add_row("undefined values", *map(str, rows["undefined"]))
             console.print(table)
 
     def write(self, folder: Path, stem: str) -> None:

@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("YOLO_OFFLINE", "1")
 
+import lightning.pytorch  # noqa: F401 - here, so that its log handler does not keep one test's captured stream
 import pytest
 import torch
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from commands.errors import UsageError
 from commands.parser import SuiteParser
+from commands.report_curves import curves
 from commands.report_pairs import ScoreInputs, collect
 from commands.report_tables import COLUMNS, write_tables
 from datamodules.datasets.errors import UnreadableFileError
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     config = parser.parse_args(list(arguments))
     options = config[config.subcommand]
+    if config.subcommand == "curves":
+        return curves(Path(options.run), Path(options.out))
     return score(
         infrared=Path(options.infrared),
         visible=Path(options.visible),
@@ -59,7 +62,12 @@ def _parser() -> SuiteParser:
     scores.add_argument("--out", type=str, default="runs/report", help="Folder of the tables and the figure.")
     scores.add_argument("--classic", type=bool, default=True, help="Add average, maximum and Laplacian pyramid.")
     scores.add_argument("--device", type=str, default="cpu", help="cpu, cuda, ...")
-    parser.add_subcommands().add_subcommand("score", scores)
+    drawing = SuiteParser(description="Draws the loss and the validation metrics of a training run.")
+    drawing.add_argument("--run", type=str, required=True, help="The run folder.")
+    drawing.add_argument("--out", type=str, default="runs/report/curves.png", help="The PNG to write.")
+    subcommands = parser.add_subcommands()
+    subcommands.add_subcommand("score", scores)
+    subcommands.add_subcommand("curves", drawing)
     return parser
 
 

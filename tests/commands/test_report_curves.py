@@ -1,0 +1,29 @@
+"""Curves of a run."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from commands.errors import UsageError
+from commands.report import main
+
+
+def test_curves_are_drawn_from_the_log(tmp_path: Path) -> None:
+    steps = range(10)
+    log = pd.DataFrame(
+        {"step": steps, "train/loss": [1 / (1 + s) for s in steps], "val/Qabf": [0.1 * s for s in steps]}
+    )
+    log.to_csv(tmp_path / "metrics.csv", index=False)
+    assert main(["curves", "--run", str(tmp_path), "--out", str(tmp_path / "out" / "curves.png")]) == 0
+    drawn = np.asarray(Image.open(tmp_path / "out" / "curves.png").convert("RGB"))
+    blue = (drawn[..., 2].astype(int) - drawn[..., 0] > 80).mean(axis=0)
+    assert blue[: drawn.shape[1] // 2].any()
+    assert blue[drawn.shape[1] // 2 :].any()
+
+
+def test_a_folder_without_training_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"metrics\.csv"):
+        main(["curves", "--run", str(tmp_path)])

@@ -14,19 +14,12 @@ from torch.utils.data.distributed import DistributedSampler
 from datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
 from datamodules.datasets.base import PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Batch, Sample, batch_to_float, collate
+from datamodules.datasets.cache import cached
 from datamodules.datasets.errors import SplitError
 from datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
 from datamodules.datasets.synthetic import SyntheticDataset
-from datamodules.datasets.transforms import (
-    AddClipViews,
-    Compose,
-    RandomCrop,
-    RandomHorizontalFlip,
-    RandomRotate90,
-    RandomVerticalFlip,
-    Resize,
-    VisibleJitter,
-)
+from datamodules.datasets.transforms import AddClipViews, Compose, RandomCrop, Resize, VisibleJitter
+from datamodules.datasets.turns import RandomTurn
 from datamodules.manifest_expansion import write_expansion
 from datamodules.manifests import Manifest, Selection
 from datamodules.sampling import EpochSampler, EvaluationView, TrainingView
@@ -82,6 +75,7 @@ class FusionDataModule(LightningDataModule):
         self.prompts = prompts
         self.selections: dict[str, list[Selection]] = {}
         self._readers: dict[str, list[Dataset[Sample]]] = {}
+        self._caches: dict[str, list[Dataset[Sample]]] = {}
 
     @abstractmethod
     def sources(self) -> list[Source]:
@@ -134,7 +128,7 @@ class FusionDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
-        pairs: ConcatDataset[Sample] = ConcatDataset(self.stage_readers("train"))
+        pairs: ConcatDataset[Sample] = ConcatDataset(self._cached("train"))
         sampler = EpochSampler(
             len(pairs),
             self.loading.batch_size,
@@ -145,6 +139,12 @@ class FusionDataModule(LightningDataModule):
         )
         view = TrainingView(pairs, self._training_transform(), self.loading.seed)
         return self._loader(view, self.loading.batch_size, sampler=sampler)
+
+    def _cached(self, stage: str) -> list[Dataset[Sample]]:
+        if stage not in self._caches:
+            where = self.loading.cache, self.loading.cache_dir
+            self._caches[stage] = [cached(reader, *where) for reader in self.stage_readers(stage)]
+        return self._caches[stage]
 
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
@@ -165,7 +165,7 @@ class FusionDataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with validation pairs; empty when the manifest has none."""
-        return [self._evaluation_loader(reader) for reader in self.stage_readers("val")]
+        return [self._evaluation_loader(reader) for reader in self._cached("val")]
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with test pairs."""
@@ -224,8 +224,7 @@ class FusionDataModule(LightningDataModule):
         steps: list[Any] = [AddClipViews(config.clip_size)] if config.clip_size else []
         steps += [Resize(config.resize)] if config.resize else []
         steps += [RandomCrop(config.crop)] if config.crop else []
-        steps += [RandomHorizontalFlip(), RandomVerticalFlip()] if config.flip else []
-        steps += [RandomRotate90()] if config.rotate90 else []
+        steps += [RandomTurn(config.flip, config.rotate90)] if config.flip or config.rotate90 else []
         steps += [VisibleJitter(config.jitter, config.jitter, config.jitter)] if config.jitter else []
         return Compose(steps)
 

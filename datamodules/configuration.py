@@ -1,6 +1,7 @@
 """What a user can set about loading and transforming, as frozen dataclasses that YAML shows."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Stage = Literal["train", "val", "test"]
@@ -18,20 +19,29 @@ class LoadingConfig:
         batch_size: Training pairs per batch and process. Evaluation uses 1 unless `transforms.resize` is set.
         num_workers: Loader processes per training process; 0 loads in the training process.
         seed: Seed of order and augmentation. The same seed gives the same draws for any number of workers.
+        cache: Where decoded training and validation pairs are kept from one epoch to the next: `none` decodes them at
+            every visit, `ram` takes memory (in every training process), `disk` writes a file that later runs use too.
+            A pair takes 4 bytes for each pixel; the size is said up front. Test and prediction see a pair once: they
+            read its files.
+        cache_dir: Folder of the `disk` cache. Its files are made again when they are missing, so it may be deleted.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range or `cache` is unknown.
     """
 
     batch_size: int = 16
     num_workers: int = 2
     seed: int = 0
+    cache: Literal["none", "ram", "disk"] = "none"
+    cache_dir: Path = Path(".cache/decoded")
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"loading.batch_size is {self.batch_size}; it must be at least 1.")
         if self.num_workers < 0:
             raise ValueError(f"loading.num_workers is {self.num_workers}; it must be 0 or more.")
+        if self.cache not in ("none", "ram", "disk"):
+            raise ValueError(f"loading.cache is '{self.cache}'; known: none, ram, disk.")
 
 
 @dataclass(frozen=True)

@@ -47,48 +47,52 @@ def shift_and_clip(targets: Targets, left: float, top: float, size: tuple[int, i
     # NumPy: a dozen operations on a few boxes cost three times as much in torch
     shifted = targets["boxes"].numpy() - np.array([left, top, left, top], dtype=np.float32)
     clipped = np.clip(shifted, 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
-    visible = _area(clipped) >= rule.minimum_visible * _area(shifted)
-    return _keep(clipped, targets["labels"], visible & _large(clipped, rule))
+    sides = clipped[:, 2:] - clipped[:, :2]
+    full = shifted[:, 2:] - shifted[:, :2]
+    visible = sides[:, 0] * sides[:, 1] >= rule.minimum_visible * (full[:, 0] * full[:, 1])
+    return _keep(clipped, targets["labels"], visible & _large(sides, rule))
 
 
 def scale(targets: Targets, factor_x: float, factor_y: float, rule: BoxRule) -> Targets:
     """Boxes of a resized image, without those that became too small."""
     factors = np.array([factor_x, factor_y, factor_x, factor_y], dtype=np.float32)
     boxes = targets["boxes"].numpy() * factors
-    return _keep(boxes, targets["labels"], _large(boxes, rule))
+    return _keep(boxes, targets["labels"], _large(boxes[:, 2:] - boxes[:, :2], rule))
 
 
 def flip_horizontal(targets: Targets, width: int) -> Targets:
     """Boxes of an image of this width, mirrored left to right."""
-    left, top, right, bottom = targets["boxes"].unbind(-1)
-    return {"boxes": torch.stack((width - right, top, width - left, bottom), dim=-1), "labels": targets["labels"]}
+    return _moved(targets, (2, 1, 0, 3), (width, None, width, None))
 
 
 def flip_vertical(targets: Targets, height: int) -> Targets:
     """Boxes of an image of this height, turned upside down."""
-    left, top, right, bottom = targets["boxes"].unbind(-1)
-    return {"boxes": torch.stack((left, height - bottom, right, height - top), dim=-1), "labels": targets["labels"]}
+    return _moved(targets, (0, 3, 2, 1), (None, height, None, height))
 
 
 def rotate_90(targets: Targets, size: tuple[int, int], quarter_turns: int) -> Targets:
     """Boxes of an image of (height, width) `size`, turned counter-clockwise, as `torch.rot90` over (H, W) turns it."""
-    boxes = targets["boxes"]
     height, width = size
     for _ in range(quarter_turns % 4):
-        left, top, right, bottom = boxes.unbind(-1)
-        boxes = torch.stack((top, width - right, bottom, width - left), dim=-1)
+        targets = _moved(targets, (1, 2, 3, 0), (None, width, None, width))
         height, width = width, height
-    return {"boxes": boxes, "labels": targets["labels"]}
+    return targets
 
 
-def _area(boxes: Corners) -> Corners:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+def _moved(targets: Targets, order: tuple[int, ...], mirrors: tuple[int | None, ...]) -> Targets:
+    """Corners in another order; a coordinate that has a mirror becomes its distance from there."""
+    if len(targets["boxes"]) == 0:
+        return targets
+    boxes = np.take(targets["boxes"].numpy(), order, axis=1)
+    for column, mirror in enumerate(mirrors):
+        if mirror is not None:
+            boxes[:, column] = mirror - boxes[:, column]
+    return {"boxes": torch.from_numpy(boxes), "labels": targets["labels"]}
 
 
-def _large(boxes: Corners, rule: BoxRule) -> NDArray[np.bool_]:
-    sides: Corners = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    return np.greater_equal(sides, max(rule.minimum_side, 1e-6))
+def _large(sides: Corners, rule: BoxRule) -> NDArray[np.bool_]:
+    return np.greater_equal(np.minimum(sides[:, 0], sides[:, 1]), max(rule.minimum_side, 1e-6))
 
 
 def _keep(boxes: Corners, labels: Tensor, kept: NDArray[np.bool_]) -> Targets:
-    return {"boxes": torch.from_numpy(boxes[kept]), "labels": labels[torch.from_numpy(kept)]}
+    return {"boxes": torch.from_numpy(boxes[kept]), "labels": torch.from_numpy(labels.numpy()[kept])}

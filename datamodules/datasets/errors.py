@@ -47,3 +47,7 @@ class LabelError(DatasetError):
 
 class SplitError(DatasetError):
     """A split or manifest is unknown, or asks for pairs that are not on disk."""
+
+
+class CacheError(DatasetError):
+    """Decoded pairs cannot be kept: memory or disk space is short, or the folder cannot be written."""

@@ -8,7 +8,7 @@ import io
 import warnings
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,12 @@ _DECODE_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, RuntimeErro
 
 _digests: dict[tuple[str, int, int], bytes] = {}
 
+with warnings.catch_warnings():
+    # PIL's arrays are read-only, of which torch warns once a process: here, unheard. A copy would cost 3 % of decoding,
+    # and nobody writes into a sample.
+    warnings.simplefilter("ignore")
+    torch.from_numpy(np.frombuffer(bytes(1), dtype=np.uint8))
+
 
 def read_image(path: Path, *, luma: bool = False) -> Pixels:
     """Reads an image file.
@@ -56,15 +62,25 @@ def read_image(path: Path, *, luma: bool = False) -> Pixels:
 def read_image_and_digest(path: Path, *, luma: bool = False) -> tuple[Pixels, bytes]:
     """As `read_image`, and the digest of the file's bytes, from a single read."""
     key = _digest_key(path)
-    if key in _digests:
-        return _decode(path, path, luma), _digests[key]
-    data = _read_bytes(path)
-    _digests[key] = hashlib.blake2b(data, digest_size=16).digest()
+    data = _read_bytes(path)  # in one piece: PIL would ask for it in many
+    if key not in _digests:
+        _digests[key] = hashlib.blake2b(data, digest_size=16).digest()
     return _decode(path, io.BytesIO(data), luma), _digests[key]
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) as `read_image` would return it, from the header alone.
+class ImageHeader(NamedTuple):
+    """What an image's header says: height and width as `read_image` returns them, and whether it has more than 8 bits.
+
+    `deep` tells the type of the plane: float32 if set, else uint8.
+    """
+
+    height: int
+    width: int
+    deep: bool
+
+
+def image_header(path: Path) -> ImageHeader:
+    """Size and depth of an image without decoding it.
 
     Raises:
         UnreadableFileError: If the file is missing, empty or no image.
@@ -73,9 +89,20 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             orientation = _orientation(image)
+            deep = image.mode[0] in "IF" or _is_deep_color_png(image)
     except _DECODE_ERRORS as error:
         raise UnreadableFileError(path, _reason(error)) from error
-    return (width, height) if orientation >= 5 else (height, width)
+    return ImageHeader(width, height, deep) if orientation >= 5 else ImageHeader(height, width, deep)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) as `read_image` would return it, from the header alone.
+
+    Raises:
+        UnreadableFileError: If the file is missing, empty or no image.
+    """
+    header = image_header(path)
+    return header.height, header.width
 
 
 def content_id(infrared_path: Path, visible_path: Path, salt: str = "") -> str:
@@ -116,7 +143,7 @@ def to_visible(pixels: Pixels) -> Tensor:
     """
     if pixels.dtype != np.uint8:
         pixels = divide_by_type_maximum(pixels)
-    plane = _tensor(pixels)
+    plane = torch.from_numpy(pixels)
     return plane.expand(3, -1, -1) if plane.ndim == 2 else plane.permute(2, 0, 1)
 
 
@@ -134,16 +161,7 @@ def to_infrared(pixels: Pixels, thermal_range: ThermalRange = DEFAULT_THERMAL_RA
         pixels = _reduce_channels(pixels)
     if pixels.dtype != np.uint8:
         pixels = thermal_range.apply(pixels)
-    return _tensor(np.ascontiguousarray(pixels)).unsqueeze(0)
-
-
-def _tensor(pixels: Pixels) -> Tensor:
-    if pixels.flags.writeable:
-        return torch.from_numpy(pixels)
-    with warnings.catch_warnings():
-        # the copy that would make PIL's array writable costs 3 % of decoding; nobody writes into a sample
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(pixels)
+    return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -9,6 +9,7 @@ first.
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, cast
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import InterpolationMode
@@ -52,7 +53,7 @@ class Compose:
         """Transforms one sample; all draws come from `generator`."""
         for transform in self.transforms:
             sample = transform(sample, generator)
-        return _map_planes(sample, lambda plane, _: plane.contiguous(), IMAGE_KEYS)
+        return _map_planes(sample, lambda plane, _: _contiguous(plane), IMAGE_KEYS)
 
 
 class RandomCrop:
@@ -164,7 +165,7 @@ class RandomRotate90:
             return sample
         return _map(
             sample,
-            lambda plane, _: torch.rot90(plane, turns, (-2, -1)),
+            lambda plane, _: _rotated(plane, turns),
             lambda targets: boxes.rotate_90(targets, size, turns),
         )
 
@@ -231,6 +232,17 @@ def _map(sample: Sample, change: Callable[[Tensor, str], Tensor], move: Callable
     if "targets" in changed:
         changed["targets"] = move(changed["targets"])
     return changed
+
+
+def _rotated(plane: Tensor, turns: int) -> Tensor:
+    if turns == 2:
+        return plane.flip((-2, -1))
+    return torch.from_numpy(np.ascontiguousarray(np.rot90(plane.numpy(), turns, (-2, -1))))  # torch takes twice as long
+
+
+def _contiguous(plane: Tensor) -> Tensor:
+    # NumPy takes decoded RGB apart into planes a little faster than torch
+    return plane if plane.is_contiguous() else torch.from_numpy(np.ascontiguousarray(plane.numpy()))
 
 
 def _resize(sample: Sample, size: tuple[int, int], rule: BoxRule) -> Sample:

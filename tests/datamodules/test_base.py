@@ -158,7 +158,7 @@ def test_clip_views_show_the_whole_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"num_workers": -1}])
 def test_impossible_loading_is_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
-        LoadingConfig(**settings)
+        LoadingConfig(**settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("settings", [{"crop": 4}, {"jitter": 2.0}, {"resize": (4, 9)}])

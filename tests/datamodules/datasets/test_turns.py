@@ -1,0 +1,56 @@
+"""All flips and turns at once."""
+
+import pytest
+import torch
+
+from datamodules.datasets.batch import Sample
+from datamodules.datasets.transforms import (
+    Compose,
+    RandomHorizontalFlip,
+    RandomRotate90,
+    RandomVerticalFlip,
+    Transform,
+)
+from datamodules.datasets.turns import RandomTurn
+
+
+def _sample(height: int, width: int) -> Sample:
+    visible = torch.arange(height * width * 3).remainder(251).to(torch.uint8).view(height, width, 3).permute(2, 0, 1)
+    boxes = torch.tensor([[1.0, 2.0, 4.5, 7.0], [0.0, 0.0, 3.0, 1.0]])
+    return {
+        "infrared": torch.arange(height * width).view(1, height, width) / (height * width),
+        "visible": visible,
+        "name": "a",
+        "dataset": "d",
+        "content_id": "c",
+        "targets": {"boxes": boxes, "labels": torch.tensor([0, 1])},
+        "mask": visible[:1],
+    }
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 12)])
+@pytest.mark.parametrize(("flip", "rotate90"), [(True, True), (True, False), (False, True)])
+def test_it_is_the_three_in_a_row(size: tuple[int, int], flip: bool, rotate90: bool) -> None:
+    three: list[Transform] = [RandomHorizontalFlip(), RandomVerticalFlip()] if flip else []
+    three += [RandomRotate90()] if rotate90 else []
+    results = set()
+    for seed in range(40):
+        generators = [torch.Generator().manual_seed(seed) for _ in range(2)]
+        expected = Compose(three)(_sample(*size), generators[0])
+        turned = RandomTurn(flip, rotate90)(_sample(*size), generators[1])
+        assert torch.equal(turned["infrared"], expected["infrared"])
+        assert torch.equal(turned["visible"], expected["visible"])
+        assert torch.equal(turned["mask"], expected["mask"])
+        assert torch.equal(turned["targets"]["boxes"], expected["targets"]["boxes"])
+        assert turned["visible"].is_contiguous()
+        assert torch.equal(*(generator.get_state() for generator in generators)), "it draws as often"
+        results.add(turned["infrared"].numpy().tobytes())
+    assert len(results) == (8 if flip and rotate90 and size[0] == size[1] else 4 if size[0] == size[1] or flip else 2)
+
+
+def test_the_input_stays_as_it_is() -> None:
+    sample = _sample(8, 8)
+    for seed in range(8):
+        RandomTurn()(sample, torch.Generator().manual_seed(seed))
+    assert torch.equal(sample["visible"], _sample(8, 8)["visible"])
+    assert torch.equal(sample["targets"]["boxes"], _sample(8, 8)["targets"]["boxes"])

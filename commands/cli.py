@@ -7,6 +7,18 @@ from collections.abc import Sequence
 
 from commands.errors import report_error, user_errors
 
+OVERVIEW = """usage: python main.py COMMAND [--config FILE ...] [--help]
+
+  fit       train a method                                 --config configs/mgfusion.yaml --data configs/data/NAME.yaml
+  validate  score a checkpoint on the validation pairs     ... --ckpt_path CKPT
+  test      score it on the test pairs, with the classic rows
+  predict   write fused pictures                           ... --ckpt_path CKPT --output_dir FOLDER
+  data      check | prompts | manifests                    --data configs/data/NAME.yaml --data.init_args.root FOLDER
+  report    score | curves                                 --infrared DIR --visible DIR --fused DIR
+
+COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."""
+"""What `main.py` alone says."""
+
 PLAIN_COMMANDS = ("data", "report")
 """Commands that need no trainer."""
 
@@ -14,8 +26,11 @@ PLAIN_COMMANDS = ("data", "report")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code; a user's mistake is one message, never a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(OVERVIEW)
+        return 0 if arguments else 1
     try:
-        if arguments and arguments[0] in PLAIN_COMMANDS:
+        if arguments[0] in PLAIN_COMMANDS:
             return _run_plain(arguments[0], arguments[1:])
         return run_lightning(arguments)
     except KeyboardInterrupt:

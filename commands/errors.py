@@ -4,6 +4,16 @@ import os
 import re
 import sys
 import traceback
+from typing import Final
+
+HINT: Final = "(see: python main.py SUBCOMMAND --help, and --print_config)"
+"""Where to look after a mistake on the command line."""
+
+_PARSER_NOISE: Final = re.compile(
+    r"\s*(- )?(Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Expected a <class 'NoneType'>|"
+    r"Given value type: |Given value: |Expected a path but .* either not accessible or invalid|usage:|tip:)",
+    re.IGNORECASE,
+)
 
 
 class UsageError(Exception):
@@ -46,9 +56,12 @@ def report_error(error: BaseException) -> int:
 def readable(message: str) -> str:
     """The part of a message that a user can act on.
 
-    An error in a loader process arrives wrapped in that process's traceback: its last line is the message. The parser's
-    usage lines and its internal "Problem with given class_path" prefixes are cut.
+    An error in a loader process arrives wrapped in that process's traceback: its last line is the message. The parser
+    lists every type that a value might have had, and why it has none of them: only the reason that counts is kept.
     """
     if message.startswith("Caught ") and "Original Traceback" in message:
         message = re.split(r"\n(?:[\w.]+(?:Error|Exception)): ", message)[-1]
-    return "\n".join(line.rstrip() for line in message.strip().splitlines() if line.strip())
+    lines = [line.rstrip() for line in message.strip().splitlines() if line.strip()]
+    kept = [re.sub(r"^(\s*)- (?=\S)", r"\1", line) for line in lines if not _PARSER_NOISE.match(line)]
+    hints = [line for line in kept if line.strip() == HINT]
+    return "\n".join([line for line in kept if line.strip() != HINT] + hints[:1] if kept else lines).lstrip()

@@ -1,11 +1,10 @@
 """The argument parser: LightningCLI's, with errors as one readable message instead of usage text."""
 
-import re
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from commands.errors import UsageError
+from commands.errors import HINT, UsageError
 
 
 class SuiteParser(LightningArgumentParser):
@@ -21,13 +20,7 @@ class SuiteParser(LightningArgumentParser):
         Raises:
             UsageError: With the part of the message that names the key, the value and what was expected.
         """
-        raise UsageError(f"{_clean(message)}\n(see: python main.py SUBCOMMAND --help, and --print_config)") from ex
-
-
-def _clean(message: str) -> str:
-    lines = [line.rstrip() for line in str(message).splitlines() if line.strip()]
-    kept = [line for line in lines if not re.match(r"\s*(usage:|tip:)", line)]
-    return "\n".join(kept)
+        raise UsageError(f"{message}\n{HINT}") from ex
 
 
 def add_suite_arguments(parser: Any) -> None:

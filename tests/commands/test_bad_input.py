@@ -50,7 +50,8 @@ def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_wrong_settings_are_named(option: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = _refused(tiny_run("fit", tmp_path, option), capsys)
     assert named in message
-    assert len(message.splitlines()) < 30
+    assert len(message.splitlines()) < 5 or "clip" in option
+    assert not any(noise in message for noise in ("Union", "NoneType", "Namespace"))
 
 
 def test_a_missing_root_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,6 +149,13 @@ def test_print_config_shows_every_setting(name: str, capsys: pytest.CaptureFixtu
     assert shown["trainer"]["inference_mode"] is False
 
 
+def test_alone_it_names_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 1
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in ("fit", "validate", "test", "predict", "data", "report"))
+
+
 @pytest.mark.slow
 def test_main_runs_from_another_folder(tmp_path: Path) -> None:
     script = CONFIGS.parent / "main.py"

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from callbacks.tables import ResultTable
 from datamodules.datasets.batch import Batch, StepOutput
-from image_ops.color import luma
+from image_ops.color import recolor, split_luma_chroma
 from metrics.fusion import FusionMetrics
 from models.classic import CLASSIC_FUSIONS
 
@@ -94,12 +95,7 @@ class Evaluator(Callback):
 
     def _update(self, outputs: StepOutput, batch: Batch) -> None:
         for name, scores in self._scores.items():
-            # A classic rule is scored on the luma alone: it has no colour of its own, and recolouring could only clamp.
-            fused = (
-                outputs["fused"]
-                if name == self._method
-                else CLASSIC_FUSIONS[name](batch["infrared"], luma(batch["visible"]))
-            )
+            fused = outputs["fused"] if name == self._method else _classic_picture(name, batch)
             scores.update(fused.float(), batch["infrared"], batch["visible"], batch["dataset"], batch["name"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -125,6 +121,12 @@ class Evaluator(Callback):
         }
         # The same on every rank already: the metric gathers itself.
         module.log_dict(overall | per_dataset, add_dataloader_idx=False)
+
+
+def _classic_picture(name: str, batch: Batch) -> Tensor:
+    """A classic rule in the visible image's colour: the picture that its own task would save."""
+    visible_luma, chroma = split_luma_chroma(batch["visible"])
+    return recolor(CLASSIC_FUSIONS[name](batch["infrared"], visible_luma), chroma)
 
 
 def method_name(module: LightningModule) -> str:

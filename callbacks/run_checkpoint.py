@@ -31,6 +31,8 @@ class RunCheckpoint(ModelCheckpoint):
             monitor=monitor,
             mode=mode,
             every_n_train_steps=every_n_train_steps,
+            # Also where validation follows steps: else the steps after the last validation would be in no checkpoint.
+            save_on_train_epoch_end=every_n_train_steps is None,
             enable_version_counter=False,
         )
 

@@ -1,7 +1,8 @@
 """Result tables: methods as rows, metrics as columns, one block per dataset and one overall."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -39,6 +40,7 @@ class ResultTable:
                 record: dict[str, object] = {"dataset": dataset, "method": method, "n": len(own)}
                 record |= {metric: own[metric].mean() for metric in self.metrics}
                 record["undefined"] = int(own[self.metrics].isna().sum().sum())
+                record |= {f"n_{metric}": int(own[metric].notna().sum()) for metric in self.metrics}
                 records.append(record)
         return pd.DataFrame(records)
 
@@ -54,7 +56,7 @@ class ResultTable:
             for method in rows["method"]:
                 table.add_column(str(method), justify="right")
             for metric in self.metrics:
-                table.add_row(with_direction(metric), *(f"{value:.4f}" for value in rows[metric]))
+                table.add_row(with_direction(metric), *(_mean(row, metric) for row in rows.to_dict("records")))
             table.add_row("undefined values", *map(str, rows["undefined"]))
             console.print(table)
 
@@ -71,11 +73,17 @@ class ResultTable:
         titles = [with_direction(name) if name in self.metrics else name for name in columns]
         lines = ["| " + " | ".join(titles) + " |", "|" + "|".join(" --- " for _ in columns) + "|"]
         for record in self.summary.to_dict("records"):
-            cells = [f"{record[name]:.4f}" if name in self.metrics else str(record[name]) for name in columns]
+            cells = [_mean(record, name) if name in self.metrics else str(record[name]) for name in columns]
             lines.append("| " + " | ".join(cells) + " |")
         return (
             f"Convention `{self.convention}`; undefined values are left out of the means.\n\n" + "\n".join(lines) + "\n"
         )
+
+
+def _mean(record: Mapping[Hashable, Any], metric: str) -> str:
+    """A mean, with the number of images that it is over where that is not all of them."""
+    count = record[f"n_{metric}"]
+    return f"{record[metric]:.4f}" + (f" (n={count})" if count < record["n"] else "")
 
 
 def with_direction(metric: str) -> str:

@@ -1,10 +1,17 @@
 """A look at a checkpoint before anything is built: is it there, whole, and free of code?"""
 
+import hashlib
 from pathlib import Path
 
 import torch
 
 from commands.errors import UsageError
+
+
+def fingerprint(path: Path) -> str:
+    """The file's name and the start of its sha256, so that a checkpoint that was written over is another one."""
+    with path.open("rb") as stream:
+        return f"{path.name}@{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
 
 
 def check_checkpoint(path: Path) -> None:

@@ -42,6 +42,7 @@ def user_errors() -> tuple[type[BaseException], ...]:
         FileExistsError,
         FileNotFoundError,
         PermissionError,
+        ValueError,  # every constructor and function of ours explains itself; IVIF_TRACEBACK=1 shows where it was
     )
 
 

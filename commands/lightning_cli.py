@@ -1,6 +1,8 @@
 """LightningCLI with the suite's run folders, defaults and refusals."""
 
+import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +19,7 @@ from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
 from commands.arguments import CONFIGS, CommandLine
-from commands.checkpoints import check_checkpoint
+from commands.checkpoints import check_checkpoint, fingerprint
 from commands.errors import UsageError
 from commands.parser import SuiteParser, add_suite_arguments
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
@@ -141,6 +143,8 @@ class SuiteCLI(LightningCLI):
         """Carries out the subcommand in its locked folder, and says where the results are."""
         if self.trainer.is_global_zero:
             lock_run_folder(self.run_folder)
+            if self.line.resume is not None:
+                _keep_earlier_log(self.run_folder)
             if self.subcommand == "fit":
                 mark_latest(self.run_folder)
         if self.subcommand == "predict":
@@ -185,7 +189,8 @@ class SuiteCLI(LightningCLI):
             check_checkpoint(Path(checkpoint))
         if self.subcommand not in ("test", "predict") or checkpoint or self._option("allow_random_weights"):
             return
-        if str(self._get(self.config, "model")["class_path"]).endswith("ClassicFusionTask"):
+        module, _, name = str(self._get(self.config, "model")["class_path"]).rpartition(".")
+        if not getattr(import_module(module), name).needs_weights:
             return
         raise UsageError(
             f"{self.subcommand} needs trained weights: give --ckpt_path RUN_FOLDER/checkpoints/last.ckpt, or "
@@ -200,8 +205,6 @@ class SuiteCLI(LightningCLI):
 
     def _loggers(self) -> list[Logger]:
         loggers: list[Logger] = [CSVLogger(self.run_folder, name="", version="", flush_logs_every_n_steps=1)]
-        if self.line.resume is not None:
-            _keep_earlier_log(self.run_folder)
         mode = self._option("wandb")
         if mode != "disabled":
             self.run_folder.mkdir(parents=True, exist_ok=True)  # W&B falls back to /tmp otherwise
@@ -218,8 +221,9 @@ class SuiteCLI(LightningCLI):
         checkpoint = self._option("ckpt_path")
         made_by = {
             "task": type(self.model).__name__,
-            "weights": str(Path(checkpoint).resolve()) if checkpoint else "none",
+            "weights": fingerprint(Path(checkpoint)) if checkpoint else "untrained",
             "colour": "grey" if self._option("grey") else "rgb",
+            "data": self._data_settings(),
         }
         check_record(Path(output), made_by)
         skipped = self.datamodule.skip_predictions(
@@ -227,6 +231,13 @@ class SuiteCLI(LightningCLI):
         )
         if skipped:
             print(f"{skipped} fused images are already in '{output}' and are skipped.")
+
+    def _data_settings(self) -> str:
+        """What decides which pairs are read and how, in one line."""
+        data = self._get(self.config, "data").as_dict()
+        settings = {key: value for key, value in data["init_args"].items() if key not in ("loading", "transforms")}
+        settings["resize"] = self.datamodule.transforms.resize
+        return f"{data['class_path']} {json.dumps(settings, default=str, sort_keys=True)}"
 
     def _say_where(self) -> None:
         if self.subcommand == "predict":

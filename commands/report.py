@@ -18,6 +18,7 @@ from commands.report_pairs import ScoreInputs, collect
 from commands.report_tables import COLUMNS, write_tables
 from datamodules.datasets.errors import UnreadableFileError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
+from image_ops.color import recolor, split_luma_chroma
 from metrics.conventions import check_names, suite
 from metrics.functional import Triplet
 from metrics.preparation import grey_levels
@@ -116,8 +117,12 @@ def score(
     console = Console()
     for problem in inputs.problems:
         console.print(f"[yellow]warning:[/yellow] {problem}", soft_wrap=True, highlight=False)
-    if not rows:
-        raise UsageError("Nothing could be scored; the warnings above name every file.")
+    empty = sorted(set(inputs.methods) - {str(row[0]) for row in rows})
+    if empty or not rows:
+        raise UsageError(
+            f"Nothing of {', '.join(empty) or 'any method'} could be scored; the warnings above name every file. Where "
+            f"names differ, --pair 'REGEX' with one group says what partners share."
+        )
     summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), inputs.problems, out)
     _show(summary, console)
     console.print(f"Tables and figure: {out}", highlight=False)
@@ -131,12 +136,12 @@ def _score_pair(
     infrared, visible = _read(infrared_path, inputs.problems), _read(visible_path, inputs.problems, colour=True)
     if infrared is None or visible is None:
         return
-    if infrared.shape != visible.shape:
+    if infrared.shape[2:] != visible.shape[2:]:
         inputs.problems.append(
             f"{infrared_path} is {_size(infrared)} but {visible_path} is {_size(visible)}: the pair is left out"
         )
         return
-    sources = infrared.to(device), visible.to(device)
+    sources = grey_levels(infrared).to(device), grey_levels(visible).to(device)
     for method, fused in _results(name, inputs, (infrared, visible), classic):
         triplet = Triplet(fused.to(device), *sources)
         for convention, chosen in names.items():
@@ -156,30 +161,31 @@ def _results(
         fused = _read(files[name], inputs.problems, colour=True) if name in files else None
         if fused is None:
             continue
-        if fused.shape != sources[0].shape:
+        if fused.shape[2:] != sources[0].shape[2:]:
             inputs.problems.append(
                 f"{files[name]} is {_size(fused)}, its pair is {_size(sources[0])}: {method} is not scored on '{name}'"
             )
             continue
-        yield method, fused
+        yield method, grey_levels(fused)
     if classic:
         from models.classic import CLASSIC_FUSIONS
 
+        visible_luma, chroma = split_luma_chroma(sources[1])
         for method, fuse in CLASSIC_FUSIONS.items():
             label = f"{method} (classic)" if method in inputs.methods else method
-            yield label, grey_levels(fuse(sources[0] / 255.0, sources[1] / 255.0))
+            yield label, grey_levels(recolor(fuse(sources[0], visible_luma), chroma))
 
 
 def _read(path: Path, problems: list[str], colour: bool = False) -> Tensor | None:
-    """Grey levels (1, 1, H, W), or None with a line among the problems."""
+    """The image (1, 1 or 3, H, W) in [0, 1], or None with a line among the problems."""
     try:
         pixels = read_image(path)
         image = to_visible(pixels) if colour else to_infrared(pixels)
-    except UnreadableFileError as error:
-        problems.append(f"{error} Left out.")
+    except (UnreadableFileError, ValueError) as error:
+        problems.append(f"{path}: {error} Left out.")
         return None
     image = image.float() / 255.0 if image.dtype == torch.uint8 else image.float()
-    return grey_levels(image.unsqueeze(0))
+    return image.unsqueeze(0)
 
 
 def _size(image: Tensor) -> str:

@@ -52,7 +52,9 @@ def lock_run_folder(folder: Path) -> None:
 
 
 def release_run_folder(folder: Path) -> None:
-    """Gives the folder up, if this process holds it."""
+    """Gives the folder up, if this process holds it, so that another run of this process chooses its own."""
+    if not os.environ.get("LOCAL_RANK"):
+        os.environ.pop(RUN_FOLDER_VARIABLE, None)
     lock = folder / _LOCK
     if lock.is_file() and json.loads(lock.read_text(encoding="utf-8"))["pid"] == os.getpid():
         lock.unlink()

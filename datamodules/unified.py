@@ -69,10 +69,24 @@ class UnifiedDataModule(FusionDataModule):
         self.datasets = tuple(datasets)
         self.roots = dict(roots or {})
         self.reading = reading
+        self._not_found: dict[str, DatasetNotFoundError] = {}
 
     def sources(self) -> list[Source]:
         """The datasets asked for."""
         return [Source(name, self._opener(name)) for name in self.datasets]
+
+    def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
+        """The readers of a stage, one per dataset that has pairs there.
+
+        Raises:
+            DatasetNotFoundError: If there are none because the datasets are not where they were looked for.
+        """
+        readers = super().stage_readers(stage)
+        if not readers and self._not_found:
+            url = next(iter(self._not_found.values())).url
+            folders = [f"{name}/ (any case)" for name in self._not_found]
+            raise DatasetNotFoundError(", ".join(self.datasets), self.root, folders, url)
+        return readers
 
     def _opener(self, name: str) -> Callable[[str], PairedDataset]:
         root = self.roots.get(name) or _folder_named(self.root, name.removesuffix("_fusion"))
@@ -84,7 +98,10 @@ class UnifiedDataModule(FusionDataModule):
         except DatasetNotFoundError as error:
             if self.strict:
                 raise
-            logger.warning("%s is left out: %s", source.dataset, str(error).splitlines()[0])
+            logger.warning(
+                "%s is left out: %s", source.dataset, str(error).partition(" Looked for:")[0].splitlines()[0]
+            )
+            self._not_found[source.dataset] = error
             return None
 
 

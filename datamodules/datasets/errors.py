@@ -20,6 +20,7 @@ class DatasetNotFoundError(DatasetError):
             looked_for: The layouts tried, relative to `root`.
             url: Where the dataset is released.
         """
+        self.url = url
         tried = "\n".join(f"  - {entry}" for entry in looked_for)
         super().__init__(
             f"No {dataset} pairs under '{root}'. Looked for:\n{tried}\nDownload the dataset from {url}, unpack it, and "

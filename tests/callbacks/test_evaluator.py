@@ -114,3 +114,26 @@ def test_two_processes_write_the_table_of_one(tmp_path: Path) -> None:
     one, two = (pd.read_csv(tmp_path / str(devices) / "tables" / "test.csv") for devices in (1, 2))
     assert one["n"].tolist() == two["n"].tolist() == [5, 5, 5]
     pd.testing.assert_frame_equal(one, two, rtol=1e-6)
+
+
+def test_a_classic_row_is_what_its_own_task_scores(tmp_path: Path) -> None:
+    table = _test(tmp_path)  # of the maximum
+    trainer = quiet_trainer(tmp_path / "own", callbacks=[Evaluator(test_metrics=["EN", "Qabf"])])
+    trainer.test(ClassicFusionTask("average"), MadeData(), verbose=False)
+    own = pd.read_csv(tmp_path / "own" / "tables" / "test.csv")
+    for rows in (table, own):
+        rows.sort_values(["dataset", "method"], inplace=True, ignore_index=True)
+    pd.testing.assert_frame_equal(table, own)
+
+
+def test_undefined_values_are_counted_per_metric(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(test_metrics=["SCD"])])
+    data = MadeData()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClassicFusionTask, "fuse_images", lambda _self, batch: batch["infrared"])
+        patch.setattr("lightning_modules.base.recolor", lambda fused, _chroma: fused.expand(-1, 3, -1, -1))
+        trainer.test(ClassicFusionTask("average"), data, verbose=False)
+    table = pd.read_csv(tmp_path / "tables" / "test.csv").query("method == 'average' and dataset == 'all'").iloc[0]
+    assert table["n"] == 5
+    assert table["n_SCD"] == 0
+    assert table["undefined"] == 5

@@ -1,5 +1,6 @@
 """The main path through `main.py`, and what a checkpoint may and may not decide."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -164,3 +165,41 @@ def test_main_runs_from_another_folder(tmp_path: Path) -> None:
         [sys.executable, script, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_pictures_of_other_data_are_not_taken_for_these(
+    runs: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = f"--output_dir={tmp_path / 'out'}"
+    assert main(tiny_run("predict", tmp_path, checkpoint, output)) == 0
+    assert main(tiny_run("predict", tmp_path, checkpoint, output, "--data.init_args.scene_seed=1")) == 1
+    assert "scene_seed" in capsys.readouterr().err
+
+
+def test_the_last_checkpoint_is_the_last_step(tmp_path: Path) -> None:
+    steps = ("--trainer.max_epochs=-1", "--trainer.max_steps=5", "--trainer.val_check_interval=3")
+    assert main(tiny_run("fit", tmp_path, *steps, "--trainer.check_val_every_n_epoch=null")) == 0
+    assert torch.load(newest_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 5
+
+
+def test_two_runs_of_one_process_have_two_folders(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        assert main(tiny_run("fit", tmp_path, f"--run_name={name}", "--trainer.limit_val_batches=0")) == 0
+        assert (tmp_path / name / "latest" / "config.yaml").is_file()
+
+
+def test_a_refused_resume_leaves_the_log_of_the_living_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(tiny_run("fit", tmp_path, "--trainer.limit_val_batches=0")) == 0
+    run = newest_run(tmp_path)
+    (run / ".lock").write_text(f'{{"host": "{socket.gethostname()}", "pid": 1}}')
+    assert main(["fit", "--resume", str(run)]) == 1
+    assert "in use by process 1" in capsys.readouterr().err
+    assert (run / "metrics.csv").is_file()
+
+
+def test_without_any_dataset_the_root_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ("--data=unified.yaml", f"--data.init_args.root={tmp_path / 'nothing'}")
+    assert main(tiny_run("fit", tmp_path, data=data)) == 1
+    message = capsys.readouterr().err
+    assert "nothing" in message
+    assert "--data.init_args.root" in message

@@ -1,5 +1,6 @@
 """`main.py report score` on folders made here."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from commands.report import main
 from commands.report_tables import summarise
 from metrics import FusionMetrics
 from metrics.functional import formula_triplet, qabf
+from tests.fakes import write_folder
 
 NAMES = ("one", "two", "three")
 
@@ -128,3 +130,14 @@ def test_ranks_follow_the_direction_and_statistics_leave_undefined_values_out() 
     assert table.loc[("Qcv", "a"), "mean"] == 3.0
     assert table.loc[("Qcv", "a"), "std"] == pytest.approx(2**0.5)
     assert (table.loc[("Qcv", "b"), "n"], table.loc[("Qcv", "b"), "images"]) == (1, 2)
+
+
+def test_a_method_without_any_match_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, count=2, size=(48, 56))
+    fused = tmp_path / "fused"
+    fused.mkdir()
+    for path in (root / "vi").iterdir():
+        shutil.copy(path, fused / f"{path.stem}_fused{path.suffix}")
+    folders = ["--infrared", str(root / "ir"), "--visible", str(root / "vi")]
+    with pytest.raises(UsageError, match=r"fused could be scored.*--pair"):
+        main(["score", *folders, "--fused", str(fused), "--metrics", "EN", "--out", str(tmp_path / "out")])

@@ -1,8 +1,8 @@
 """What every fusion task shares: any image size, colour, logging, optimisation, refusals."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import torch
 from lightning import LightningModule
@@ -14,6 +14,9 @@ from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.configuration import plain_dict
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from models.layers.frozen import FrozenPartsMixin
+
+TASK_KEY: Final = "task"
+"""Where a checkpoint names the class of its task."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -59,6 +62,11 @@ class FusionTask(FrozenPartsMixin, LightningModule):
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Unweighted scalar terms by name; their names are the keys of `loss_weights`."""
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Names the task, so that a checkpoint says by itself how to rebuild it."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[TASK_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
+
     def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
         """Bytes that a training step at this size needs, or None when unknown."""
         return None
@@ -83,7 +91,7 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         """One step of the weighted sum of the terms."""
         terms = self.losses(self.fuse_images(batch), batch)
         loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
-        self._refuse_non_finite(loss, terms, batch)
+        self.refuse_non_finite(loss, terms, pair_names(batch))
         self._log_terms(loss, terms)
         return loss
 
@@ -123,15 +131,28 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         own = self.optimizer_config.gradient_clip
         self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
 
-    def _refuse_non_finite(self, loss: Tensor, terms: Mapping[str, Tensor], batch: Batch) -> None:
+    def refuse_non_finite(
+        self, loss: Tensor, terms: Mapping[str, Tensor], pairs: Sequence[str], level: str = ""
+    ) -> None:
+        """Stops before a loss that is no number reaches a weight.
+
+        Args:
+            loss: The sum.
+            terms: What it is the sum of.
+            pairs: Names of the batch's pairs.
+            level: Which level of a bilevel scheme, where there is one.
+
+        Raises:
+            NonFiniteLossError: If the loss is NaN or infinite.
+        """
         if torch.isfinite(loss.detach()):
             return
         values = ", ".join(f"{name}={term.item():g}" for name, term in terms.items())
-        pairs = ", ".join(f"{dataset}/{name}" for dataset, name in zip(batch["dataset"], batch["name"], strict=True))
+        where = f"{level}." if level else ""
         raise NonFiniteLossError(
-            f"The loss is not finite at step {self.global_step} ({values}) for the pairs {pairs}. Lower "
-            f"schedule.peak, set optimizer.gradient_clip (for instance 1.0), or train in float32; the last checkpoint "
-            f"is untouched."
+            f"The {f'{level} level' if level else 'training'} loss is not finite at step {self.global_step} ({values}) "
+            f"for the pairs {', '.join(pairs)}. Lower {where}schedule.peak, set {where}optimizer.gradient_clip (for "
+            f"instance 1.0), or train in float32; the last checkpoint is untouched."
         )
 
     def _log_interval(self) -> int:
@@ -144,3 +165,8 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         if (self.global_step + 1) % self._log_interval() == 0:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
+
+
+def pair_names(batch: Batch) -> list[str]:
+    """`dataset/name` of each pair, for messages."""
+    return [f"{dataset}/{name}" for dataset, name in zip(batch["dataset"], batch["name"], strict=True)]

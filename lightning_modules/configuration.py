@@ -36,9 +36,19 @@ def config_from(kind: type[ConfigT], value: ConfigT | Mapping[str, Any]) -> Conf
     if not isinstance(value, Mapping):
         return value
     try:
-        return kind(**{key: tuple(entry) if isinstance(entry, list) else entry for key, entry in value.items()})
+        return kind(**{key: _field(kind, key, entry) for key, entry in value.items()})
     except TypeError as error:
         raise ValueError(f"These settings do not fit {kind.__name__}: {error}.") from error
+
+
+def _field(kind: type[Any], key: str, entry: Any) -> Any:
+    """A list as a tuple; a mapping as the dataclass that the field's default is an instance of."""
+    if isinstance(entry, list):
+        return tuple(entry)
+    default = getattr(kind, key, None)
+    if isinstance(entry, Mapping) and is_dataclass(default):
+        return config_from(type(default), entry)
+    return entry
 
 
 def plain_dict(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,7 +16,8 @@ class AdamConfig:
 
     Args:
         betas: Decay rates of the first and second moments.
-        weight_decay: Decoupled weight decay (AdamW) when positive; 0 is plain Adam.
+        weight_decay: Decoupled weight decay (AdamW) when positive; 0 is plain Adam. It spares biases and normalisation
+            (parameters of fewer than two dimensions).
         gradient_clip: Largest global gradient norm; 0 does not clip.
     """
 
@@ -28,7 +29,10 @@ class AdamConfig:
         """The optimiser over those parameters that require a gradient."""
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         if self.weight_decay > 0:
-            return torch.optim.AdamW(trainable, learning_rate, betas=self.betas, weight_decay=self.weight_decay)
+            decayed = [parameter for parameter in trainable if parameter.ndim > 1]
+            spared = [parameter for parameter in trainable if parameter.ndim <= 1]
+            groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+            return torch.optim.AdamW(groups, learning_rate, betas=self.betas, weight_decay=self.weight_decay)
         return torch.optim.Adam(trainable, learning_rate, betas=self.betas)
 
 
@@ -38,7 +42,7 @@ class WarmupDecayConfig:
 
     MGFusion section 4.2 gives 1e-4 -> 1e-3 over the first 20 of 100 epochs, then back to 1e-4; it states no shapes.
     Ours: linear, then half a cosine (or linear), updated at every step. Fractions instead of epochs, so that a shorter
-    run keeps the shape.
+    run keeps the shape. From Text to Pixels decays exponentially.
 
     Args:
         start: Learning rate at the first step.
@@ -55,13 +59,15 @@ class WarmupDecayConfig:
     peak: float = 1e-3
     end: float = 1e-4
     warmup_fraction: float = 0.2
-    decay: Literal["cosine", "linear"] = "cosine"
+    decay: Literal["cosine", "linear", "exponential"] = "cosine"
 
     def __post_init__(self) -> None:
         if min(self.start, self.peak, self.end) < 0 or self.peak == 0:
             raise ValueError(f"schedule: learning rates must not be negative and peak must be positive, got {self}.")
         if not 0 <= self.warmup_fraction < 1:
             raise ValueError(f"schedule.warmup_fraction is {self.warmup_fraction}; it must lie in [0, 1).")
+        if self.decay == "exponential" and self.end == 0:
+            raise ValueError("schedule.end is 0, which an exponential decay never reaches; give a small positive rate.")
 
     def learning_rate(self, progress: float) -> float:
         """The learning rate at a share `progress` of the run; 0 is its start, 1 and beyond its end."""
@@ -69,6 +75,8 @@ class WarmupDecayConfig:
         if progress < self.warmup_fraction:
             return self.start + (self.peak - self.start) * progress / self.warmup_fraction
         remaining = (progress - self.warmup_fraction) / (1 - self.warmup_fraction)
+        if self.decay == "exponential":
+            return float(self.peak * (self.end / self.peak) ** remaining)
         weight = 0.5 * (1 + math.cos(math.pi * remaining)) if self.decay == "cosine" else 1 - remaining
         return self.end + (self.peak - self.end) * weight
 
@@ -83,3 +91,16 @@ class WarmupDecayConfig:
         return LambdaLR(
             optimizer, lambda step: self.learning_rate(step / max(1, total_steps()) if step else 0.0) / self.peak
         )
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """How one level of a bilevel problem is optimised.
+
+    Args:
+        optimizer: Adam's numbers, and the level's own gradient clipping.
+        schedule: Learning rate over the level's own part of the run.
+    """
+
+    optimizer: AdamConfig = AdamConfig()
+    schedule: WarmupDecayConfig = WarmupDecayConfig()

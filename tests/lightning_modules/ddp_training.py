@@ -1,4 +1,4 @@
-"""Trains MGFusion on generated scenes for a few steps and saves what each rank ended with; run by test_ddp.py."""
+"""Trains a task on generated scenes for a few steps and saves what each rank ended with; run by test_ddp.py."""
 
 import sys
 from pathlib import Path
@@ -10,19 +10,28 @@ from lightning import Trainer
 
 from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.synthetic import SyntheticDataModule
+from lightning_modules.base import FusionTask
+from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.level_batch import CropConfig
 from lightning_modules.mgfusion import MGFusionTask
 from models.mgfusion import MGFusionConfig
+from tests.lightning_modules.tiny_bilevel import TinyBilevelTask, still
 
 
-def main(folder: Path, devices: int, batch_size: int) -> None:
+def make_task(kind: str) -> FusionTask:
+    """MGFusion, or two tiny levels under the scheme that is named."""
+    if kind == "mgfusion":
+        return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
+    task = TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, synchronise_every=1))  # type: ignore[arg-type]
+    task.crops = CropConfig(None)  # random crops are drawn by each process for itself
+    return task
+
+
+def main(folder: Path, devices: int, batch_size: int, kind: str) -> None:
     """Fits with BatchNorm in eval mode, so that batch statistics are the same for any number of processes."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    task = MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
-    for module in task.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
-            module.train = lambda _mode=True, module=module: module  # type: ignore[method-assign, misc]
+    task = still(make_task(kind))
     data = SyntheticDataModule(
         train_length=8,
         size=(40, 48),
@@ -48,4 +57,4 @@ def main(folder: Path, devices: int, batch_size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -6,14 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 SCRIPT = Path(__file__).parent / "ddp_training.py"
 
 
-def _train(folder: Path, devices: int, batch_size: int) -> None:
+def _train(folder: Path, devices: int, batch_size: int, kind: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), str(devices), str(batch_size)],
+        [sys.executable, str(SCRIPT), str(folder), str(devices), str(batch_size), kind],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -28,9 +29,17 @@ def _train(folder: Path, devices: int, batch_size: int) -> None:
     assert process.returncode == 0, output
 
 
-def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
-    _train(tmp_path, devices=2, batch_size=2)
-    _train(tmp_path, devices=1, batch_size=4)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "mgfusion",
+        "value_function",
+        *(pytest.param(scheme, marks=pytest.mark.slow) for scheme in ("separate", "joint", "alternate", "rank1")),
+    ],
+)
+def test_two_processes_equal_one_on_the_joined_batch(kind: str, tmp_path: Path) -> None:
+    _train(tmp_path, 2, 2, kind)
+    _train(tmp_path, 1, 4, kind)
     ranks = [torch.load(tmp_path / f"rank{rank}_of_2.pt", weights_only=True) for rank in range(2)]
     single = torch.load(tmp_path / "rank0_of_1.pt", weights_only=True)
     for name, value in single.items():

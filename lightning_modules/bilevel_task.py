@@ -1,0 +1,219 @@
+"""Manual optimisation around a bilevel solver: what every task with two levels shares."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from datamodules.datasets.batch import Batch
+from lightning_modules.base import FusionTask, pair_names
+from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, Solver, build_solver
+from lightning_modules.bilevel.level import copy_values
+from lightning_modules.optimization import LevelConfig
+
+SOLVER_KEY = "bilevel_solver"
+"""Where a checkpoint keeps the solver's own state."""
+
+
+class BilevelTask(FusionTask):
+    """Fusion (lower level) and detection (upper level) trained by a solver of `lightning_modules.bilevel`.
+
+    A method gives `problem` and reports each level's terms through `weighted`. One batch is one iteration, whatever
+    number of optimiser steps the scheme makes of it, and `trainer.max_steps` counts iterations. Without an upper level
+    (`problem` returns a level, not a problem) the lower one is trained alone.
+
+    Args:
+        bilevel: The scheme.
+        lower: Optimiser and schedule of fusion.
+        upper: Optimiser and schedule of detection.
+    """
+
+    def __init__(self, bilevel: BilevelConfig, lower: LevelConfig, upper: LevelConfig) -> None:
+        super().__init__(lower.optimizer, lower.schedule)
+        self.automatic_optimization = False
+        self.bilevel_config = bilevel
+        self.level_configs: Mapping[str, LevelConfig] = {"lower": lower, "value": lower, "upper": upper}
+        self._solver: Solver | None = None
+        self._solver_state: Mapping[str, Any] | None = None
+        self._terms: dict[str, Tensor] = {}
+        self._names: list[str] = []
+
+    @abstractmethod
+    def level_modules(self) -> Mapping[str, nn.Module]:
+        """The trained networks by level: `lower`, and where there are such, `upper` and `value` (a copy of lower)."""
+
+    @abstractmethod
+    def level_loss(self, level: str, batch: Any) -> Tensor:
+        """The loss of a level on what `level_batch` gave, or on a part of it."""
+
+    @abstractmethod
+    def level_batch(self, batch: Batch) -> Any:
+        """What the levels' losses take, made once per iteration so that all of them see the same."""
+
+    @abstractmethod
+    def split_batch(self, batch: Any, parts: int) -> Sequence[Any]:
+        """Cuts what `level_batch` gave into parts, for accumulation."""
+
+    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Never asked: each level has its own loss.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("A task with two levels has `level_loss` in place of `losses`.")
+
+    def after_step(self, level: str) -> None:
+        """Called after each optimiser step of a level: codebook statistics, moving averages."""
+
+    @property
+    def solver(self) -> Solver:
+        """The scheme, built when training starts.
+
+        Raises:
+            RuntimeError: If the task trains the lower level alone.
+        """
+        if self._solver is None:
+            raise RuntimeError("There is no solver: the task has no upper level, or training has not started.")
+        return self._solver
+
+    def configure_optimizers(self) -> Any:
+        """One optimiser per level, in the order lower, upper, value."""
+        modules = self.level_modules()
+        names = [name for name in ("lower", "upper", "value") if name in modules]
+        self._level_names = names
+        return [
+            self.level_configs[name].optimizer.build(modules[name].parameters(), self.level_configs[name].schedule.peak)
+            for name in names
+        ]
+
+    def on_fit_start(self) -> None:
+        """Ties the levels to their optimisers."""
+        found = self.optimizers()
+        optimizers = found if isinstance(found, list) else [found]
+        levels = {
+            name: self._level(name, optimizer) for name, optimizer in zip(self._level_names, optimizers, strict=True)
+        }
+        self._lower = levels["lower"]
+        self._optimizers = dict(zip(self._level_names, optimizers, strict=True))
+        if "upper" not in levels:
+            return
+        problem = Problem(
+            levels["upper"],
+            levels["lower"],
+            levels.get("value"),
+            synchronise=self._synchronise,
+            split=self.split_batch,
+            reduce=lambda value: self.trainer.strategy.reduce(value, reduce_op="mean"),
+        )
+        self._solver = build_solver(problem, self.bilevel_config)
+        if self._solver_state is not None:
+            self._solver.load_state_dict(self._solver_state)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override] # the solver steps
+        """One iteration of the scheme."""
+        progress = Progress(self.current_epoch, self.global_step, self._fraction())
+        self._set_learning_rates(progress.fraction)
+        self._terms = {}
+        self._names = pair_names(batch)
+        for optimizer in self._optimizers.values():  # Lightning would count each optimiser's steps as steps of the run
+            optimizer._on_before_step = optimizer._on_after_step = _nothing
+        levels = self.level_batch(batch)
+        if self._solver is None:
+            self._descend_alone(levels)
+        else:
+            report = self._solver.step(levels, self.manual_backward, progress)
+            self.diagnostics |= {f"bilevel/{name}": value for name, value in report.items()}
+        self._count_iteration()
+        self._log_levels()
+
+    def weighted(self, level: str, terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
+        """Sum of a level's terms, which are logged as `train/<level>/<term>`.
+
+        Raises:
+            NonFiniteLossError: If the sum is not finite; before any gradient of it reaches a weight.
+        """
+        loss = torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
+        self.refuse_non_finite(loss, terms, self._names, level)
+        self._terms |= {f"train/{level}/{name}": term.detach() for name, term in terms.items()}
+        self._terms[f"train/{level}/loss"] = loss.detach()
+        return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the solver's state."""
+        super().on_save_checkpoint(checkpoint)
+        if self._solver is not None:
+            checkpoint[SOLVER_KEY] = self._solver.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the solver's state until training starts."""
+        super().on_load_checkpoint(checkpoint)
+        self._solver_state = checkpoint.get(SOLVER_KEY)
+
+    def _level(self, name: str, optimizer: LightningOptimizer) -> Level:
+        module = self.level_modules()[name]
+        clip = self.level_configs[name].optimizer.gradient_clip
+
+        def step() -> None:
+            if clip:
+                self._unscale(optimizer)
+                self.clip_gradients(optimizer.optimizer, clip, "norm")
+            optimizer.step()
+            self.after_step(name)
+
+        return Level(
+            name,
+            [parameter for parameter in module.parameters() if parameter.requires_grad],
+            lambda batch: self.level_loss(name, batch),
+            step,
+            optimizer.zero_grad,
+            module,
+        )
+
+    def _unscale(self, optimizer: LightningOptimizer) -> None:
+        """Under float16, gradients carry the scaler's factor, and a norm would be clipped at the wrong place."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            scaler.unscale_(optimizer.optimizer)
+
+    def _synchronise(self) -> None:
+        modules = self.level_modules()
+        copy_values(modules["lower"].parameters(), modules["value"].parameters())
+        copy_values(modules["lower"].buffers(), modules["value"].buffers())
+
+    def _descend_alone(self, batch: Any) -> None:
+        parts = self.split_batch(batch, self.bilevel_config.accumulate)
+        self._lower.zero_grad()
+        for part in parts:
+            self.manual_backward(self._lower.loss(part) / len(parts))
+        self._lower.step()
+
+    def _fraction(self) -> float:
+        total = float(self.trainer.estimated_stepping_batches)
+        return min(1.0, self.global_step / total) if total not in (0.0, float("inf")) else 0.0
+
+    def _set_learning_rates(self, fraction: float) -> None:
+        for name, optimizer in self._optimizers.items():
+            own = self._solver.level_fraction(name, fraction) if self._solver else fraction
+            rate = self.level_configs[name].schedule.learning_rate(own)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            self.diagnostics[f"{name}/learning_rate"] = torch.tensor(rate)
+
+    def _count_iteration(self) -> None:
+        # Semi-internal name: lightning is pinned below 2.7, and tests/lightning_modules/test_bilevel_task.py covers it.
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+
+    def _log_levels(self) -> None:
+        if self.global_step % self._log_interval() == 0:
+            total = torch.stack([value for name, value in self._terms.items() if name.endswith("/loss")]).sum()
+            self.log("train/loss", total, prog_bar=True)
+            self.log_dict(self._terms)
+
+
+def _nothing() -> None:
+    """In place of Lightning's own hook."""

@@ -1,0 +1,70 @@
+"""The smallest task with two levels: one convolution fuses, one "detects"."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.datasets.batch import Batch
+from image_ops.color import luma
+from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel_task import BilevelTask
+from lightning_modules.configuration import config_from
+from lightning_modules.level_batch import CropConfig, LevelBatch
+from lightning_modules.optimization import LevelConfig
+
+
+class TinyBilevelTask(BilevelTask):
+    """Fusion should be the mean of both sources; the detector should find 0.3 in it."""
+
+    def __init__(
+        self, bilevel: BilevelConfig, lower: LevelConfig = LevelConfig(), upper: LevelConfig = LevelConfig()
+    ) -> None:
+        super().__init__(
+            config_from(BilevelConfig, bilevel), config_from(LevelConfig, lower), config_from(LevelConfig, upper)
+        )
+        self.store_hyperparameters(bilevel=bilevel, lower=lower, upper=upper)
+        self.fusion = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+        self.value = deepcopy(self.fusion) if self.bilevel_config.scheme == "value_function" else None
+        self.detector = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+        self.steps: list[str] = []
+        self.poison = ""
+        self.crops = CropConfig(16, 2)
+
+    def fuse_images(self, batch: Batch) -> Tensor:
+        fused: Tensor = self.fusion(torch.cat([batch["infrared"], luma(batch["visible"])], dim=1))
+        return fused
+
+    def level_modules(self) -> Mapping[str, nn.Module]:
+        modules: dict[str, nn.Module] = {"lower": self.fusion, "upper": self.detector}
+        return modules | ({"value": self.value} if self.value is not None else {})
+
+    def level_batch(self, batch: Batch) -> LevelBatch:
+        return LevelBatch(batch, self.crops.cut(batch))
+
+    def split_batch(self, batch: LevelBatch, parts: int) -> Sequence[LevelBatch]:
+        return batch.split(parts)
+
+    def level_loss(self, level: str, batch: LevelBatch) -> Tensor:
+        if level == "upper":
+            terms = {"found": (self.detector(self.fuse_images(batch.frames)) - 0.3).square().mean()}
+        else:
+            crops = torch.cat([batch.crops["infrared"], luma(batch.crops["visible"])], dim=1)
+            terms = {"mean": (self.level_modules()[level](crops) - crops.mean(dim=1, keepdim=True)).square().mean()}
+        if level == self.poison:
+            terms = {name: value * torch.nan for name, value in terms.items()}
+        return self.weighted(level, terms, {})
+
+    def after_step(self, level: str) -> None:
+        self.steps.append(level)
+
+
+def still(module: Any) -> Any:
+    """Keeps every BatchNorm in eval mode, so that statistics do not depend on the number of processes."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
+            part.train = lambda _mode=True, part=part: part  # type: ignore[method-assign, misc]
+    return module

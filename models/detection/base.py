@@ -1,0 +1,109 @@
+"""What every detector gives, whoever wrote its network."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from torch import Tensor, nn
+
+
+class Objects(TypedDict):
+    """What is in one image: `boxes` (N, 4) float32 xyxy pixels, `labels` (N,) int64; without objects (0, 4), (0,)."""
+
+    boxes: Tensor
+    labels: Tensor
+
+
+class Found(TypedDict):
+    """What a detector found: `boxes` (N, 4) xyxy pixels, `scores` (N,) in [0, 1], falling, `labels` (N,) int64."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class DetectorWeightsError(ValueError):
+    """A weights file is missing, damaged, or of another network; says which and what would fit."""
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Which detector, and how it looks at an image.
+
+    Args:
+        architecture: `yolov5n`, `yolov5s`, `yolov5m`, `yolov5l`, `yolov5x` (ultralytics' anchor-free YOLOv5u,
+            AGPL-3.0), or torchvision's `fcos_resnet50` or `ssdlite320` (BSD).
+        weights: File to start from: `yolov5*u.pt`, or a state dict as `.safetensors` or `.pt`. `None` starts untrained.
+        image_size: Longer side in pixels that images are letterboxed to; `None` keeps their size and pads to the
+            stride. `ssdlite320` always squashes to 320x320.
+        score_threshold: Least score of a detection; low, because mAP integrates over all scores.
+        iou_threshold: Overlap above which non-maximum suppression drops the lower-scored box of the same class.
+        max_detections: Most detections of an image.
+        reuse_classes: Start a class of the same name (person, car, ...) from the head of the weights file.
+        box_gain: Weight of YOLO's box loss.
+        class_gain: Weight of YOLO's classification loss.
+        dfl_gain: Weight of YOLO's distribution focal loss.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    architecture: str = "yolov5n"
+    weights: str | Path | None = None
+    image_size: int | None = 640
+    score_threshold: float = 0.001
+    iou_threshold: float = 0.6
+    max_detections: int = 300
+    reuse_classes: bool = True
+    box_gain: float = 7.5
+    class_gain: float = 0.5
+    dfl_gain: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < 32:
+            raise ValueError(f"detector.image_size is {self.image_size}; it must be at least 32 pixels, or null.")
+        for name in ("score_threshold", "iou_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"detector.{name} is {getattr(self, name)}; it must lie in [0, 1].")
+        if self.max_detections < 1:
+            raise ValueError(f"detector.max_detections is {self.max_detections}; it must be at least 1.")
+
+
+class Detector(nn.Module, ABC):
+    """Boxes and classes of what is in an image; differentiable with respect to the image.
+
+    Args:
+        class_names: Name of each label, in order.
+        stride: Multiple of pixels that the network needs.
+    """
+
+    def __init__(self, class_names: Sequence[str], stride: int) -> None:
+        super().__init__()
+        self.class_names = tuple(class_names)
+        self.stride = stride
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+        return len(self.class_names)
+
+    @abstractmethod
+    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
+        """The training loss by named terms, weighted, whose sum does not depend on the batch's size.
+
+        In evaluation mode too, where BatchNorm neither uses nor changes a batch's statistics.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], any size.
+            targets: The objects of each image, in its pixels.
+        """
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> list[Found]:
+        """What is in each image, in the image's own pixels.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], any size.
+        """

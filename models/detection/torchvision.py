@@ -1,0 +1,83 @@
+"""Torchvision's detectors (BSD) behind our protocol, for those who cannot take YOLO's licence."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import fcos_resnet50_fpn, ssdlite320_mobilenet_v3_large
+from torchvision.ops import clip_boxes_to_image
+
+from models.detection.base import Detector, DetectorConfig, Found, Objects
+
+OFFSETS: Final = {"fcos_resnet50": 0, "ssdlite320": 1}
+"""Architectures, and how many labels come before the first class (ssdlite counts the background)."""
+
+
+class TorchvisionDetector(Detector):
+    """FCOS with a ResNet-50, or SSDlite with a MobileNetV3; resizes and normalises by itself.
+
+    Its losses are normalised by the boxes of the process's own batch: under DDP the mean over processes is not exactly
+    the loss of the joined batch.
+
+    Args:
+        config: Architecture, size, thresholds.
+        class_names: Name of each label, in order.
+    """
+
+    def __init__(self, config: DetectorConfig, class_names: Sequence[str]) -> None:
+        super().__init__(class_names, 32)
+        self.config = config
+        self.offset = OFFSETS[config.architecture]
+        count = len(class_names) + self.offset
+        options: dict[str, Any] = {
+            "weights": None,
+            "weights_backbone": None,
+            "num_classes": count,
+            "score_thresh": config.score_threshold,
+            "nms_thresh": config.iou_threshold,
+            "detections_per_img": config.max_detections,
+        }
+        if config.architecture == "ssdlite320":
+            self.model: nn.Module = ssdlite320_mobilenet_v3_large(**options)
+        else:
+            self.model = fcos_resnet50_fpn(trainable_backbone_layers=5, **options)
+
+    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
+        """Torchvision's own terms: `classification`, `bbox_regression`, and for FCOS `bbox_ctrness`."""
+        self._fit(images)
+        shifted = [{"boxes": entry["boxes"], "labels": entry["labels"] + self.offset} for entry in targets]
+        mode, self.model.training = self.model.training, True  # only the outermost: whether losses are computed
+        try:
+            terms: dict[str, Tensor] = self.model(list(images), shifted)
+        finally:
+            self.model.training = mode
+        return terms
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> list[Found]:
+        """Detections; computed in evaluation mode whatever the module's mode."""
+        self._fit(images)
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        results = self.model(list(images))
+        for module, mode in modes:
+            module.training = mode
+        size = (images.shape[-2], images.shape[-1])
+        return [
+            Found(
+                boxes=clip_boxes_to_image(result["boxes"], size).float(),
+                scores=result["scores"].float(),
+                labels=result["labels"] - self.offset,
+            )
+            for result in results
+        ]
+
+    def _fit(self, images: Tensor) -> None:
+        """FCOS resizes the shorter side to `min_size`: here, so that the longer one is as configured."""
+        if self.config.architecture == "ssdlite320":
+            return
+        height, width = images.shape[-2:]
+        scale = 1.0 if self.config.image_size is None else self.config.image_size / max(height, width)
+        transform: Any = self.model.transform
+        transform.min_size, transform.max_size = (round(min(height, width) * scale),), round(max(height, width) * scale)

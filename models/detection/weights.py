@@ -1,0 +1,167 @@
+"""Weights files of detectors: what of them fits, and what starts anew."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models.detection.base import Detector, DetectorWeightsError
+from models.detection.yolov5 import YOLOv5Detector, read_checkpoint
+
+logger = logging.getLogger(__name__)
+
+COCO_STREET: Final = {0: "person", 1: "bicycle", 2: "car", 3: "motorcycle", 5: "bus", 7: "truck"}
+"""Index in COCO's 80 classes of those that the suite's data sets have too."""
+
+SYNONYMS: Final = {"people": "person", "pedestrian": "person", "bike": "bicycle", "motorbike": "motorcycle"}
+
+_PREFIXES: Final = ("module.", "detector.", "model.")
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What of a weights file went into a detector.
+
+    Args:
+        matched: Tensors taken over.
+        started_anew: Names of the detector's tensors that the file has not, or in another shape.
+        unused: Names in the file that the detector has no place for.
+        reused_classes: Classes whose row of the head was taken over.
+    """
+
+    matched: int
+    started_anew: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    reused_classes: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        """One line."""
+        classes = f", classes {', '.join(self.reused_classes)} from it" if self.reused_classes else ""
+        return (
+            f"{self.matched} tensors taken over{classes}; {len(self.started_anew)} start anew, "
+            f"{len(self.unused)} of the file are not used"
+        )
+
+
+def load_weights(detector: Detector, path: Path, reuse_classes: bool = True) -> WeightsReport:
+    """Starts a detector from a file. Its head starts anew where classes or head differ; all else must fit.
+
+    Args:
+        detector: Changed in place.
+        path: `.safetensors` or `.pt`.
+        reuse_classes: Take over the head's rows of classes of the same name.
+
+    Returns:
+        What was taken over; it is logged as well.
+
+    Raises:
+        DetectorWeightsError: If the file is missing, damaged, or of another network.
+    """
+    state, names = _read(path, detector)
+    own = detector.state_dict()
+    state = _aligned(state, set(own))
+    head = _head_prefix(detector)
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    wrong = [key for key in own if key not in fitting and not key.startswith(head)]
+    if wrong:
+        there = tuple(state[wrong[0]].shape) if wrong[0] in state else "missing"
+        raise DetectorWeightsError(
+            f"Detector weights '{path}' are of another network than this one: {len(wrong)} of {len(own)} tensors do "
+            f"not fit, first {wrong[0]} ({there} there, {tuple(own[wrong[0]].shape)} here). Choose the architecture "
+            f"that they are of, or other weights."
+        )
+    # A class row means what its name says: equal counts of other classes must not be taken over.
+    same_classes = tuple(map(_canonical, names)) == tuple(map(_canonical, detector.class_names))
+    reused: tuple[str, ...] = ()
+    with torch.no_grad():
+        for key, value in fitting.items():
+            if same_classes or not _is_class_row(key, detector):
+                own[key].copy_(value)
+        if reuse_classes and not same_classes:
+            reused = _reuse_rows(detector, own, state, names)
+    anew = [key for key in own if key not in fitting or (_is_class_row(key, detector) and not same_classes)]
+    report = WeightsReport(len(own) - len(anew), tuple(anew), tuple(sorted(set(state) - set(own))), reused)
+    logger.info("Detector starts from '%s': %s.", path, report)
+    return report
+
+
+def _read(path: Path, detector: Detector) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    if not path.is_file():
+        raise DetectorWeightsError(
+            f"Detector weights '{path}': there is no such file, and none is downloaded. Fetch it yourself (yolov5nu.pt "
+            f"from ultralytics' releases, for instance) and give its path, or leave weights out to start untrained."
+        )
+    if path.suffix == ".safetensors":
+        try:
+            state = {key: value.float() for key, value in load_file(path).items()}
+        except (SafetensorError, OSError) as error:
+            raise DetectorWeightsError(f"Detector weights '{path}' are damaged ({error}); copy them again.") from error
+        return state, _names_by_count(state)
+    if isinstance(detector, YOLOv5Detector):
+        return read_checkpoint(path)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for damaged files
+        raise DetectorWeightsError(
+            f"Detector weights '{path}' are damaged or hold code, which is never run."
+        ) from error
+    return {key: value for key, value in loaded.items() if isinstance(value, Tensor)}, ()
+
+
+def _names_by_count(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """A state dict has no names: 80 rows in YOLOv5u's class branch are COCO's."""
+    rows = [value.shape[0] for key, value in state.items() if ".cv3.0.2.bias" in key]
+    return tuple(COCO_STREET.get(index, f"coco {index}") for index in range(80)) if rows == [80] else ()
+
+
+def _aligned(state: Mapping[str, Tensor], own: set[str]) -> dict[str, Tensor]:
+    """The state under the detector's own names: files differ in how often they say `model.`."""
+    candidates = [dict(state)]
+    stripped = dict(state)
+    while stripped and any(all(key.startswith(prefix) for key in stripped) for prefix in _PREFIXES):
+        prefix = next(prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in stripped))
+        stripped = {key.removeprefix(prefix): value for key, value in stripped.items()}
+        candidates.append(stripped)
+    for prefix in ("model.", "model.model."):
+        candidates += [{f"{prefix}{key}": value for key, value in entry.items()} for entry in candidates[:3]]
+    return max(candidates, key=lambda entry: len(own & set(entry)))
+
+
+def _head_prefix(detector: Detector) -> str:
+    if isinstance(detector, YOLOv5Detector):
+        return f"model.model.{detector.head.i}."
+    return "model.head."
+
+
+def _is_class_row(key: str, detector: Detector) -> bool:
+    """Whether the first dimension of a tensor counts classes."""
+    if isinstance(detector, YOLOv5Detector):
+        return key.startswith(_head_prefix(detector)) and ".cv3." in key and key.split(".")[-2] == "2"
+    return ".cls_logits." in key or "classification_head" in key
+
+
+def _canonical(name: str) -> str:
+    return SYNONYMS.get(name.lower(), name.lower())
+
+
+def _reuse_rows(
+    detector: Detector, own: Mapping[str, Tensor], state: Mapping[str, Tensor], names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Copies the rows of classes that both know, where the layers before them fit."""
+    known = {_canonical(name): index for index, name in enumerate(names)}
+    pairs = [
+        (new, known[_canonical(name)]) for new, name in enumerate(detector.class_names) if _canonical(name) in known
+    ]
+    rows = [key for key in own if _is_class_row(key, detector)]
+    if not pairs or any(key not in state or state[key].shape[1:] != own[key].shape[1:] for key in rows):
+        return ()
+    for key in rows:
+        for new, old in pairs:
+            own[key][new] = state[key][old]
+    return tuple(detector.class_names[new] for new, _ in pairs)

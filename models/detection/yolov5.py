@@ -1,0 +1,185 @@
+"""YOLOv5 of ultralytics (AGPL-3.0) behind our protocol; the only file that imports ultralytics.
+
+ultralytics' `yolov5.yaml` is YOLOv5u: YOLOv5's backbone and neck with an anchor-free head and its losses, not the
+anchor-based head of the 2020 release that papers cite.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.detection.base import Detector, DetectorConfig, DetectorWeightsError, Found, Objects
+from models.detection.postprocess import letterbox, relative_boxes, suppress
+
+STRIDE: Final = 32
+
+_ENVIRONMENT: Final = {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_VERBOSE": "false"}
+
+
+class YOLOv5Detector(Detector):
+    """YOLOv5 n, s, m, l or x with any number of classes; built without network and without weights.
+
+    Args:
+        config: Architecture, letterbox, thresholds, gains.
+        class_names: Name of each label, in order.
+
+    Raises:
+        ValueError: If there is no such architecture.
+    """
+
+    def __init__(self, config: DetectorConfig, class_names: Sequence[str]) -> None:
+        super().__init__(class_names, STRIDE)
+        if not re.fullmatch(r"yolov5[nsmlx]", config.architecture):
+            raise ValueError(
+                f"There is no '{config.architecture}'; there are yolov5n, yolov5s, yolov5m, yolov5l, yolov5x."
+            )
+        self.config = config
+        tasks, _ = _ultralytics()
+        self.model: nn.Module = tasks.DetectionModel(f"{config.architecture}.yaml", nc=len(class_names), verbose=False)
+        self.model.args = SimpleNamespace(box=config.box_gain, cls=config.class_gain, dfl=config.dfl_gain)
+        self.model.names = dict(enumerate(self.class_names))
+        for name, parameter in self.model.named_parameters():
+            if ".dfl" in name:  # fixed numbers 0..15, not weights
+                parameter.requires_grad_(False)
+
+    @property
+    def head(self) -> Any:
+        """The detection head."""
+        return self.model.get_submodule("model")[-1]  # type: ignore[index]
+
+    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
+        """YOLO's `box`, `class` and `dfl` terms with their gains.
+
+        ultralytics divides by the sum of the assigned targets' scores in the batch. Under DDP the sum is that of all
+        processes, so that the mean over processes is the loss of their joined batches.
+        """
+        inputs, box = letterbox(images, self.config.image_size, self.stride)
+        owners, labels, boxes = relative_boxes(targets, box, (inputs.shape[-2], inputs.shape[-1]))
+        output = self._forward(inputs)
+        raw = output[1] if isinstance(output, tuple) else output
+        with torch.autocast(images.device.type, enabled=False):
+            raw = {key: _in_float32(value) for key, value in raw.items()}
+            criterion, assigner = self._criterion()
+            terms, _ = criterion(raw, {"batch_idx": owners, "cls": labels, "bboxes": boxes})
+            terms = terms * assigner.share() / len(images)
+        return dict(zip(("box", "class", "dfl"), terms, strict=True))
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> list[Found]:
+        """Detections after non-maximum suppression; computed in evaluation mode whatever the module's mode."""
+        inputs, box = letterbox(images, self.config.image_size, self.stride)
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        output = self._forward(inputs)[0].float()
+        for module, mode in modes:
+            module.training = mode
+        found = []
+        for one in output.transpose(1, 2):
+            centred, scores = one[:, :4], one[:, 4:]
+            corners = torch.cat([centred[:, :2] - centred[:, 2:] / 2, centred[:, :2] + centred[:, 2:] / 2], dim=1)
+            config = self.config
+            kept = suppress(corners, scores, config.score_threshold, config.iou_threshold, config.max_detections)
+            found.append(Found(boxes=box.to_image(kept["boxes"]), scores=kept["scores"], labels=kept["labels"]))
+        return found
+
+    def _forward(self, inputs: Tensor) -> Any:
+        self.head.shape = None  # its cached anchors may be inference tensors, which no later gradient could pass
+        return self.model(inputs)
+
+    def _criterion(self) -> tuple[Any, "_SharedAssigner"]:
+        # Made anew: it holds tensors of one device, and takes microseconds.
+        _, losses = _ultralytics()
+        criterion = losses.v8DetectionLoss(self.model)
+        criterion.assigner = assigner = _SharedAssigner(criterion.assigner)
+        return criterion, assigner
+
+
+class _SharedAssigner:
+    """ultralytics' target assigner, which remembers the sum that the loss is divided by."""
+
+    def __init__(self, assigner: Any) -> None:
+        self.assigner = assigner
+        self.total = torch.ones(())
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        assigned = self.assigner(*arguments, **options)
+        self.total = assigned[2].sum()
+        return assigned
+
+    def share(self) -> Tensor:
+        """This process's sum over the mean of all processes' sums; 1 alone."""
+        own = self.total.clamp(min=1)
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return torch.ones_like(own)
+        everyone, processes = self.total.clone(), torch.distributed.get_world_size()
+        torch.distributed.all_reduce(everyone)
+        return own * processes / everyone.clamp(min=1)
+
+
+def _in_float32(value: Any) -> Any:
+    return [entry.float() for entry in value] if isinstance(value, list | tuple) else value.float()
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """State dict and class names of a `yolov5*u.pt`, without running code that the file may hold.
+
+    Raises:
+        DetectorWeightsError: If the file is the original YOLOv5's, damaged, or something else.
+    """
+    tasks, _ = _ultralytics()
+    try:
+        checkpoint, _ = tasks.torch_safe_load(str(path), safe_only=True)
+        model = checkpoint.get("ema") or checkpoint["model"]
+        state = {key: value.float() for key, value in model.state_dict().items()}
+        names = model.names
+    except Exception as error:  # ultralytics raises a dozen kinds
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise DetectorWeightsError(
+            f"Detector weights '{path}': not a checkpoint of ultralytics' YOLOv5u ({reason}). Files of the original "
+            f"YOLOv5 (yolov5n.pt) do not load; take yolov5nu.pt, or a state dict as .safetensors."
+        ) from error
+    return state, tuple(names[index] for index in sorted(names)) if isinstance(names, dict) else tuple(names)
+
+
+@cache
+def _ultralytics() -> tuple[Any, Any]:
+    """(ultralytics.nn.tasks, ultralytics.utils.loss), imported offline and without its side effects."""
+    folder = Path(os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(".cache/ultralytics").resolve())))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with _unchanged():
+        from ultralytics.nn import tasks
+        from ultralytics.utils import SETTINGS, loss
+
+        if SETTINGS.get("sync"):
+            SETTINGS.update(sync=False)  # type: ignore[no-untyped-call]
+    return tasks, loss
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    """The import sets thread counts, environment and print options of the whole process; all come back."""
+    kept = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS")}
+    threads, numbers = torch.get_num_threads(), np.get_printoptions()
+    line_width = torch._tensor_str.PRINT_OPTS.linewidth
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        torch.set_num_threads(threads)
+        torch.set_printoptions(profile="default", linewidth=line_width)  # type: ignore[no-untyped-call]
+        np.set_printoptions(**numbers)

@@ -1,0 +1,122 @@
+"""Training a detector on one modality or on any fused picture: the baselines of every detection table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from datamodules.datasets.batch import Batch, StepOutput
+from lightning_modules.base import FusionTask
+from lightning_modules.configuration import config_from
+from lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
+from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
+from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from models.detection import DetectorConfig
+from models.layers.frozen import FrozenPartMismatchError
+
+
+class DetectionTask(FusionTask):
+    """A detector on infrared, visible, a classic rule's picture, a frozen trained fusion's, or stored pictures.
+
+    `fused` in its outputs is the picture that the detector sees, so that the tables of fusion and of detection speak of
+    the same image. Validation, test and predict use the running average of the weights.
+
+    Args:
+        classes: Name of each label, in order; the command line takes them from the datamodule.
+        source: What the detector sees.
+        detector: Which detector. Its `weights` only start a training: a checkpoint of this task has weights of its own.
+        training: Averaging and frozen layers.
+        optimizer: AdamW's numbers.
+        schedule: Learning rate over the run.
+
+    Raises:
+        ValueError: If there are no classes, or the source does not load.
+    """
+
+    scores_detection: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        classes: Sequence[str] | None = None,
+        source: DetectionSource = DetectionSource(),
+        detector: DetectorConfig = DetectorConfig(),
+        training: DetectorTrainingConfig = DetectorTrainingConfig(),
+        optimizer: AdamConfig = AdamConfig(weight_decay=5e-4, gradient_clip=10.0),
+        schedule: WarmupDecayConfig = WarmupDecayConfig(start=1e-5, peak=1e-3, end=1e-5, warmup_fraction=0.1),
+    ) -> None:
+        super().__init__(config_from(AdamConfig, optimizer), config_from(WarmupDecayConfig, schedule))
+        source = config_from(DetectionSource, source)
+        detector = config_from(DetectorConfig, detector)
+        training = config_from(DetectorTrainingConfig, training)
+        self.store_hyperparameters(
+            classes=list(classes or ()),
+            source=source,
+            detector=replace(detector, weights=None),  # a checkpoint has the weights themselves
+            training=training,
+            optimizer=self.optimizer_config,
+            schedule=self.schedule_config,
+        )
+        self.kind = source.kind
+        self.source: Callable[[Batch], Tensor] = build_source(source)
+        self.part = DetectorPart(detector, classes, training)
+        self.class_names = self.part.class_names
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The frozen fusion's CLIP, whose whole-frame views the datamodule makes; None where there is none."""
+        return getattr(self._fusion(), "encoder", None)
+
+    @property
+    def clip_view(self) -> str:
+        """What the frozen fusion's CLIP sees: `crop` or `full`."""
+        return str(getattr(self._fusion(), "clip_view", "crop"))
+
+    def fuse_images(self, batch: Batch) -> Tensor:
+        """The picture that the detector sees, (B, 3, H, W) in [0, 1]."""
+        return self.source(batch)
+
+    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The detector's own terms, which hold their gains already.
+
+        Raises:
+            ValueError: If the batch has no boxes, or labels beyond the classes.
+        """
+        terms = self.part.loss(fused, batch)
+        self.loss_weights = dict.fromkeys(terms, 1.0)
+        return terms
+
+    def fuse(self, batch: Batch) -> StepOutput:
+        """The picture and what the averaged detector finds in it."""
+        output = super().fuse(batch)
+        output["detections"] = self.part.detect(output["fused"])
+        return output
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The step, and then the running average.
+
+        Not in `on_train_batch_end`: callbacks have saved their checkpoint by then, and it would lack the last update.
+        """
+        super().optimizer_step(*args, **kwargs)
+        self.part.update_average()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a detector that was trained on other pictures.
+
+        Raises:
+            FrozenPartMismatchError: If the checkpoint's source is of another kind; names both.
+        """
+        super().on_load_checkpoint(checkpoint)
+        trained = checkpoint.get("hyper_parameters", {}).get("source", {}).get("kind", self.kind)
+        if trained != self.kind:
+            raise FrozenPartMismatchError(
+                f"The checkpoint's detector was trained on '{trained}', but this run shows it '{self.kind}'. Give the "
+                f"same --model.init_args.source.kind."
+            )
+
+    def on_validation_start(self) -> None:
+        """All processes validate the same detector."""
+        self.part.synchronize()
+
+    def _fusion(self) -> FusionTask | None:
+        return self.source.task if isinstance(self.source, FrozenFusion) else None

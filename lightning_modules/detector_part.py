@@ -1,0 +1,161 @@
+"""The detector as a part of a task: its losses, its running average, its answers in evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from datamodules.datasets.batch import Batch, Detections, Targets
+from lightning_modules.averaging import WeightAverage
+from models.detection import Detector, DetectorConfig, build_detector
+
+
+@dataclass(frozen=True)
+class DetectorTrainingConfig:
+    """How a detector is trained, apart from its optimiser.
+
+    Args:
+        average_decay: Decay of the running average of the weights that evaluation uses, in [0, 1); 0 keeps none.
+        average_ramp: Steps over which that decay grows: decay * (1 - exp(-steps / ramp)).
+        freeze: Beginnings of the names of parameters that stay as they are, such as `model.model.0.`; their
+            BatchNorm statistics stay too.
+        freeze_batch_norm: Leave every BatchNorm's running statistics as they are, and use them in training too; for
+            very small batches.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    average_decay: float = 0.9999
+    average_ramp: float = 2000.0
+    freeze: tuple[str, ...] = ()
+    freeze_batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"training.average_decay is {self.average_decay}; it must lie in [0, 1), 0 for none.")
+        if self.average_ramp <= 0:
+            raise ValueError(f"training.average_ramp is {self.average_ramp}; it must be positive.")
+
+
+class DetectorPart(nn.Module):
+    """A detector, the running average of its weights, and the checks between a batch and both.
+
+    The task that owns it calls `update_average` after each optimiser step of the detector, and `synchronize` before a
+    validation.
+
+    Args:
+        config: Which detector.
+        class_names: Name of each label, in order.
+        training: Averaging and frozen layers.
+
+    Raises:
+        ValueError: If there are no class names, or a name in `training.freeze` begins no parameter's.
+    """
+
+    def __init__(
+        self, config: DetectorConfig, class_names: Sequence[str] | None, training: DetectorTrainingConfig
+    ) -> None:
+        super().__init__()
+        if not class_names:
+            raise ValueError(
+                "A detector needs the names of its classes, and none are known: give the task `classes`, as in "
+                "[person, car]. The command line takes them from the datamodule, whose dataset may have no boxes."
+            )
+        self.class_names = tuple(class_names)
+        self.detector: Detector = build_detector(config, self.class_names)
+        self.average: WeightAverage | None = None
+        if training.average_decay > 0:
+            self.average = WeightAverage(self.detector, training.average_decay, training.average_ramp)
+        self._still = _frozen_layers(self.detector, training)
+        self.train()  # Lightning leaves every module in the mode that it finds it in
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for the average and the frozen layers."""
+        super().train(mode)
+        for name in self._still:
+            self.detector.get_submodule(name).eval()
+        return self
+
+    def loss(self, images: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The detector's terms on pictures of the batch's scenes; their sum is the loss.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1], RGB, on the pixel grid of the batch's boxes.
+            batch: Gives the boxes.
+
+        Raises:
+            ValueError: If the batch has no boxes, or labels beyond the class names.
+        """
+        return self.detector.loss(images, self._targets(batch))
+
+    @torch.no_grad()
+    def detect(self, images: Tensor) -> list[Detections]:
+        """What the averaged detector (the present one, where there is no average) finds in each image.
+
+        Computed in single precision whatever the run's precision: half of it moves boxes by whole pixels.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1], RGB.
+        """
+        detector = self.detector if self.average is None else cast("Detector", self.average.module)
+        with torch.autocast(images.device.type, enabled=False):
+            return [
+                {"boxes": found["boxes"], "scores": found["scores"], "labels": found["labels"]}
+                for found in detector.predict(images.float())
+            ]
+
+    def update_average(self) -> None:
+        """Takes the detector's present weights into the average; after each optimiser step."""
+        if self.average is not None:
+            self.average.update_parameters(self.detector)
+
+    def synchronize(self) -> None:
+        """Gives every process the BatchNorm statistics of the first, so that all of them evaluate one detector.
+
+        DDP does so before each forward pass only where its `broadcast_buffers` is on.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def _targets(self, batch: Batch) -> list[Targets]:
+        if "targets" not in batch:
+            raise ValueError(
+                "Training a detector needs boxes, and the batch has none. Choose a dataset with boxes and leave "
+                "--data.init_args.reading.labels true; every dataset of a mixture must have them."
+            )
+        labels = [target["labels"] for target in batch["targets"]]
+        present = torch.cat(labels)
+        if present.numel() and (int(present.max()) >= len(self.class_names) or int(present.min()) < 0):
+            index = next(i for i, own in enumerate(labels) if own.numel() and not self._known(own))
+            raise ValueError(
+                f"{batch['dataset'][index]}/{batch['name'][index]} has the labels {sorted(set(labels[index].tolist()))}"
+                f", but the detector knows {len(self.class_names)} classes ({', '.join(self.class_names)}). Give the "
+                f"task the classes of its dataset."
+            )
+        return batch["targets"]
+
+    def _known(self, labels: Tensor) -> bool:
+        return int(labels.min()) >= 0 and int(labels.max()) < len(self.class_names)
+
+
+def _frozen_layers(detector: nn.Module, training: DetectorTrainingConfig) -> list[str]:
+    """Freezes what is to stay, and returns the names of the layers that stay in eval mode."""
+    names = [name for name, _ in detector.named_parameters()]
+    for beginning in training.freeze:
+        if not any(name.startswith(beginning) for name in names):
+            raise ValueError(
+                f"training.freeze: no parameter's name begins with '{beginning}'; the first is {names[0]}."
+            )
+    for name, parameter in detector.named_parameters():
+        if name.startswith(training.freeze):
+            parameter.requires_grad_(False)
+    return [
+        name
+        for name, module in detector.named_modules()
+        if isinstance(module, _BatchNorm) and (training.freeze_batch_norm or f"{name}.".startswith(training.freeze))
+    ]

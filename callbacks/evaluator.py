@@ -7,9 +7,11 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from callbacks.detection_tables import DetectionTable, with_overall
 from callbacks.tables import ResultTable
 from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import recolor, split_luma_chroma
+from metrics.detection import DetectionMetrics
 from metrics.fusion import FusionMetrics
 from models.classic import CLASSIC_FUSIONS
 
@@ -19,6 +21,9 @@ DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "SSIM", "Qabf", "VIF")
 
 class Evaluator(Callback):
     """Scores every fused image of validation and test, per dataset and overall.
+
+    Detections are scored too where a task makes them and a dataset has boxes: mAP, average precision of each class,
+    precision and recall; testing writes `tables/detection.csv` and `.md`.
 
     Scored is the luma of the 8-bit fused RGB, which is the PNG that would be saved. Names count once, so the repeats
     that DDP's samplers add do not change a figure. A metric that is undefined on an image leaves it out and says how
@@ -47,6 +52,7 @@ class Evaluator(Callback):
         self.chunk = chunk
         self._scores: dict[str, FusionMetrics] = {}
         self._method = ""
+        self._detection: DetectionMetrics | None = None
         for names in (self.metrics, self.test_metrics):  # unknown names end the run here, not after training
             self._build("fused", (), names)
 
@@ -58,14 +64,16 @@ class Evaluator(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts from no image."""
         self._build(method_name(pl_module), (), self.metrics)
-        self._move(trainer)
+        self._begin(trainer, pl_module)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts from no image, with the classic rows."""
         self._build(method_name(pl_module), tuple(CLASSIC_FUSIONS) if self.classic_rows else (), self.test_metrics)
-        self._move(trainer)
+        self._begin(trainer, pl_module)
 
-    def _move(self, trainer: Trainer) -> None:
+    def _begin(self, trainer: Trainer, module: LightningModule) -> None:
+        names = getattr(module, "class_names", ()) if getattr(module, "scores_detection", False) else ()
+        self._detection = DetectionMetrics(names) if names else None
         for scores in self._scores.values():
             scores.to(trainer.strategy.root_device)
 
@@ -97,6 +105,8 @@ class Evaluator(Callback):
         for name, scores in self._scores.items():
             fused = outputs["fused"] if name == self._method else _classic_picture(name, batch)
             scores.update(fused.float(), batch["infrared"], batch["visible"], batch["dataset"], batch["name"])
+        if self._detection is not None and "detections" in outputs and "targets" in batch:
+            self._detection.update(outputs["detections"], batch["targets"], batch["dataset"], batch["name"])  # type: ignore[arg-type]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs `val/<metric>` and `val/<dataset>/<metric>`."""
@@ -110,6 +120,7 @@ class Evaluator(Callback):
         if trainer.is_global_zero:
             table.show()
             table.write(Path(trainer.default_root_dir) / "tables", "test")
+        self._write_detection(trainer)
 
     def _log(self, module: LightningModule, stage: str) -> None:
         scores = self._scores[self._method]
@@ -119,8 +130,28 @@ class Evaluator(Callback):
             for dataset, values in scores.per_dataset().items()
             for metric, value in values.items()
         }
-        # The same on every rank already: the metric gathers itself.
-        module.log_dict(overall | per_dataset, add_dataloader_idx=False)
+        # The same on every rank already: the metrics gather themselves.
+        module.log_dict(overall | per_dataset | self._detection_values(stage), add_dataloader_idx=False)
+
+    def _detection_values(self, stage: str) -> dict[str, float]:
+        if self._detection is None:
+            return {}
+        overall, scores = self._detection.compute_overall(), self._detection.compute()
+        if not overall.images:
+            return {}  # no dataset of this stage has boxes
+        values = {f"{stage}/{name}": value for name, value in overall.named().items()}
+        for dataset, result in scores.items():
+            values |= {f"{stage}/{dataset}/{name}": value for name, value in result.named().items()}
+        return values
+
+    def _write_detection(self, trainer: Trainer) -> None:
+        if self._detection is None:
+            return
+        overall, scores = self._detection.compute_overall(), self._detection.compute()
+        if trainer.is_global_zero and overall.images:
+            table = DetectionTable(self._method, with_overall(scores, overall))
+            table.show()
+            table.write(Path(trainer.default_root_dir) / "tables")
 
 
 def _classic_picture(name: str, batch: Batch) -> Tensor:

@@ -2,11 +2,14 @@
 
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from callbacks.boxes import Boxes, draw_boxes
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -33,12 +36,19 @@ def save_atomically(picture: Image.Image, path: Path) -> None:
         raise
 
 
-def panel(images: dict[str, Tensor], height: int = 256) -> Image.Image:
+def panel(
+    images: dict[str, Tensor],
+    height: int = 256,
+    boxes: Mapping[str, Boxes] | None = None,
+    class_names: Sequence[str] = (),
+) -> Image.Image:
     """Pictures of one scene side by side, each under its caption.
 
     Args:
         images: Caption -> tensor (1 or 3, H, W) in [0, 1], all of one size.
         height: Height of each picture in the panel, in pixels.
+        boxes: Caption -> boxes to draw on that picture.
+        class_names: Name of each label.
     """
     pictures = [to_picture(image).convert("RGB") for image in images.values()]
     width = max(1, round(pictures[0].width * height / pictures[0].height))
@@ -49,5 +59,8 @@ def panel(images: dict[str, Tensor], height: int = 256) -> Image.Image:
     for column, (name, picture) in enumerate(zip(images, pictures, strict=True)):
         left = column * (width + gap)
         draw.text((left + 4, 2), name, fill="black", font=font)
-        canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, caption))
+        shown = picture.resize((width, height), Image.Resampling.LANCZOS)
+        if boxes and name in boxes:
+            shown = draw_boxes(shown, boxes[name], class_names, height / picture.height)
+        canvas.paste(shown, (left, caption))
     return canvas

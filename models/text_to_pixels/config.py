@@ -1,0 +1,120 @@
+"""The shape of a From Text to Pixels network."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Self
+
+_STRIDES: Final = {"patch": 8, "window": 4, "channel": 1}
+
+
+@dataclass(frozen=True)
+class TextToPixelsConfig:
+    """Everything that decides the shape of the network; the defaults are the preset `base`.
+
+    Attributes:
+        channels: Channels C of both extractors' paths.
+        dilations: Dilation of each 3x3 path of the extractors; their number is the number of paths.
+        features: Channels of psi, the joint features at full resolution that also skip to the decoder.
+        width: Width d of tokens and codebook entries, a multiple of 4 and of `heads`.
+        heads: Attention heads.
+        blocks: Transformer blocks.
+        expansion: Width of the blocks' feed-forward layers, relative to `width`.
+        attention: `patch`: self-attention between all tokens; `window`: inside shifted windows; `channel`: between
+            channels (MDTA), at full resolution, where a `width` of 64 is affordable.
+        stride: Pixels per token side; None: 8 for `patch`, 4 for `window`, 1 for `channel`.
+        window: Side of the windows in tokens.
+        self_attention: Whether blocks have self-attention (ablations M1 and M3 set false).
+        cross_attention: Whether blocks read the text (ablations M1 and M2 set false).
+        codebook: Whether tokens are quantised.
+        codebook_entries: Number of entries K.
+        codebook_update: `grad` or `ema`.
+        codebook_beta: Weight of the commitment part of the codebook's loss.
+        codebook_decay: Of the codebook's moving averages.
+        codebook_revive_after: Updates after which a dead entry is replaced; 0: never.
+        decoder_channels: Channels of the decoder's 3x3 layers before the last one.
+    """
+
+    channels: int = 32
+    dilations: tuple[int, ...] = (1, 1, 1, 1, 1, 1)
+    features: int = 64
+    width: int = 256
+    heads: int = 8
+    blocks: int = 2
+    expansion: float = 4.0
+    attention: Literal["patch", "window", "channel"] = "patch"
+    stride: int | None = None
+    window: int = 8
+    self_attention: bool = True
+    cross_attention: bool = True
+    codebook: bool = True
+    codebook_entries: int = 1024
+    codebook_update: Literal["grad", "ema"] = "grad"
+    codebook_beta: float = 0.25
+    codebook_decay: float = 0.99
+    codebook_revive_after: int = 200
+    decoder_channels: tuple[int, ...] = (64, 32, 16)
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ValueError: If one is out of range or two do not fit; says which and what would.
+        """
+        sizes = ("channels", "features", "width", "heads", "window", "codebook_entries", "token_stride")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(f"From Text to Pixels needs {name} >= 1, got {getattr(self, name)}.")
+        for name in ("dilations", "decoder_channels"):
+            if not getattr(self, name) or min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} is a list of at least one number >= 1, got {getattr(self, name)}.")
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads}) and of 4.")
+        if self.blocks < 0 or int(self.width * self.expansion) < 1:
+            raise ValueError(f"blocks={self.blocks} must be >= 0 and expansion={self.expansion} > 0.")
+        for name, allowed in {"attention": tuple(_STRIDES), "codebook_update": ("grad", "ema")}.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r} is none of {', '.join(map(repr, allowed))}.")
+
+    @property
+    def token_stride(self) -> int:
+        """Pixels per token side."""
+        return _STRIDES.get(self.attention, 1) if self.stride is None else self.stride
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether the network reads text states at all."""
+        return self.cross_attention and self.blocks > 0
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """A named configuration.
+
+        Args:
+            name: `light` or `base`.
+            **changes: Fields that shall differ from the preset.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ValueError: If there is no such preset, or the changes do not fit.
+            TypeError: If there is no such field.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"There is no From Text to Pixels preset '{name}'; there are {', '.join(PRESETS)}.")
+        return replace(cls(**PRESETS[name]), **changes)
+
+
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "light": {
+        "channels": 8,
+        "dilations": (1, 1, 1),
+        "features": 16,
+        "width": 64,
+        "heads": 2,
+        "blocks": 1,
+        "codebook_entries": 256,
+        "decoder_channels": (8, 8),
+    },
+    "base": {},
+}
+"""What each preset changes of the defaults. `light` is for CPUs: half of the paths, a fourth of the widths."""

@@ -1,0 +1,104 @@
+"""The From Text to Pixels network: extractors, text-guided transformer, codebook, decoder."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from image_ops.padding import crop_to, pad_to_multiple
+from models.layers.quantizer import VectorQuantizer
+from models.text_to_pixels.config import TextToPixelsConfig
+from models.text_to_pixels.decoder import FusionDecoder
+from models.text_to_pixels.extractor import MultiLevelExtractor
+from models.text_to_pixels.text import TextAdapter
+from models.text_to_pixels.transformer import TextGuidedTransformer
+
+
+class TextToPixelsOutput(NamedTuple):
+    """What the network gives.
+
+    Attributes:
+        fused: The fused luma (B, 1, H, W) in [0, 1], float32 or wider.
+        codebook_loss: Scalar, float32 or wider; 0 without codebook.
+    """
+
+    fused: Tensor
+    codebook_loss: Tensor
+
+
+class TextToPixelsNetwork(nn.Module):
+    """From Text to Pixels (Li et al., arXiv 2401.00421), without CLIP's text tower, whose token states are an input.
+
+    Args:
+        config: Shape of the network.
+        text_width: Width E of the text states (512 for ViT-B/32); None builds no text projection, and the network
+            always reads its null token.
+
+    Attributes:
+        quantizer: The codebook, or None. The trainer calls its `update_statistics` after each step.
+    """
+
+    def __init__(self, config: TextToPixelsConfig | None = None, text_width: int | None = None) -> None:
+        super().__init__()
+        self.config = config = config or TextToPixelsConfig()
+        self.infrared_extractor = MultiLevelExtractor(config.channels, config.dilations)
+        self.visible_extractor = MultiLevelExtractor(config.channels, config.dilations)
+        self.joint = nn.Linear(2 * config.channels, config.features)
+        self.text = TextAdapter(text_width, config.width) if config.needs_text else None
+        self.transformer = TextGuidedTransformer(config)
+        self.quantizer: VectorQuantizer | None = None
+        if config.codebook:
+            self.quantizer = VectorQuantizer(
+                config.codebook_entries,
+                config.width,
+                config.codebook_update,
+                config.codebook_beta,
+                config.codebook_decay,
+                config.codebook_revive_after,
+            )
+        self.decoder = FusionDecoder(config)
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether `forward` reads text at all: not without cross-attention (ablations M1 and M2)."""
+        return self.text is not None
+
+    def forward(
+        self, infrared: Tensor, visible_luma: Tensor, text: Tensor | None = None, mask: Tensor | None = None
+    ) -> TextToPixelsOutput:
+        """Fuses registered pairs.
+
+        Args:
+            infrared: x (B, 1, H, W) in [0, 1], any size.
+            visible_luma: y (B, 1, H, W) in [0, 1].
+            text: States (B, L, E) of the text tower's tokens; None: no sample has text.
+            mask: (B, L) bool, True at real tokens; a row without any has no text. None: all are real.
+
+        Returns:
+            The fused luma and the codebook's loss.
+
+        Raises:
+            ValueError: If shapes do not fit.
+        """
+        if infrared.ndim != 4 or infrared.shape[1] != 1 or visible_luma.shape != infrared.shape:
+            raise ValueError(
+                f"From Text to Pixels fuses infrared (B, 1, H, W) with visible luma of the same shape, got "
+                f"{tuple(infrared.shape)} and {tuple(visible_luma.shape)} (image_ops.color.luma makes it of RGB)."
+            )
+        infrared, size = pad_to_multiple(infrared, self.config.token_stride)
+        visible_luma, _ = pad_to_multiple(visible_luma, self.config.token_stride)
+        extracted = self.infrared_extractor(infrared), self.visible_extractor(visible_luma)
+        # A 1x1 convolution as a matrix product: PyTorch's own leaves channels_last memory on one thread.
+        features = self.joint(torch.cat(extracted, dim=1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        states = (None, None) if self.text is None else self.text(text, mask, len(infrared))
+        tokens = self.transformer(features, *states)
+        loss = torch.zeros((), device=tokens.device)
+        if self.quantizer is not None:
+            tokens, _, loss = self.quantizer(tokens)
+        fused = self.decoder(tokens, features)
+        return TextToPixelsOutput(crop_to(fused, size), loss)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """The number of trainable values of a network."""
+    return sum(torch.numel(parameter) for parameter in network.parameters() if parameter.requires_grad)

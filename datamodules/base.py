@@ -2,27 +2,29 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 from lightning import LightningDataModule
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from datamodules import pipelines
 from datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
-from datamodules.datasets.base import PairedDataset, ReadingConfig
+from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.batch import Batch, Sample, batch_to_float, collate
+from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from datamodules.datasets.cache import cached
 from datamodules.datasets.errors import SplitError
 from datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
+from datamodules.datasets.stored import StoredPlanes
 from datamodules.datasets.synthetic import SyntheticDataset
-from datamodules.datasets.transforms import AddClipViews, Compose, RandomCrop, Resize, VisibleJitter
-from datamodules.datasets.turns import RandomTurn
 from datamodules.manifest_expansion import write_expansion
 from datamodules.manifests import Manifest, Selection
-from datamodules.sampling import EpochSampler, EvaluationView, TrainingView
+from datamodules.sampling import EpochSampler, EvaluationView, TrainingView, position_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +36,12 @@ class Source:
     Args:
         dataset: Name of the dataset, as in manifests and tables.
         open: Split name -> reader of that split.
+        classes: Class names of its boxes, where it has boxes and they are read.
     """
 
     dataset: str
     open: Callable[[str], PairedDataset]
+    classes: tuple[str, ...] = ()
 
 
 class FusionDataModule(LightningDataModule):
@@ -55,6 +59,10 @@ class FusionDataModule(LightningDataModule):
         loading: Batch size, workers, seed.
         transforms: Crops, augmentation, resizing, CLIP views.
         prompts: Where `prompt` comes from, if anywhere.
+        fused_dir: Folder of fused pictures, as `predict` writes it: every sample carries its own as `fused`, for a
+            detector on another method's results, say.
+        previous_dir: Folder in which a task keeps its results of the last epoch (`batch.STORE_RECORD` says how):
+            samples of the training epoch after it carry theirs as `previous`.
     """
 
     def __init__(
@@ -65,6 +73,8 @@ class FusionDataModule(LightningDataModule):
         loading: LoadingConfig = LoadingConfig(),
         transforms: TransformConfig = TransformConfig(),
         prompts: PromptConfig | None = None,
+        fused_dir: Path | None = None,
+        previous_dir: Path | None = None,
     ) -> None:
         super().__init__()
         self.manifest = Manifest.load(manifest)
@@ -73,6 +83,8 @@ class FusionDataModule(LightningDataModule):
         self.loading = loading
         self.transforms = transforms
         self.prompts = prompts
+        self.fused_dir = fused_dir
+        self.previous_dir = previous_dir
         self.selections: dict[str, list[Selection]] = {}
         self._readers: dict[str, list[Dataset[Sample]]] = {}
         self._caches: dict[str, list[Dataset[Sample]]] = {}
@@ -80,6 +92,21 @@ class FusionDataModule(LightningDataModule):
     @abstractmethod
     def sources(self) -> list[Source]:
         """The datasets of this datamodule, in the order of its loaders."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the boxes, known before a file is opened; () without boxes, or where data sets disagree."""
+        known = {source.classes for source in self.sources() if source.classes}
+        return known.pop() if len(known) == 1 else ()
+
+    def has_labels(self, stage: str) -> bool:
+        """Whether every reader of a stage found boxes, so that its batches have `targets`; opens the readers."""
+        readers = self.stage_readers(stage)
+        return bool(readers) and all(reader.has_labels for reader in readers)  # type: ignore[attr-defined]
+
+    def box_rule(self) -> BoxRule:
+        """Which boxes survive transforms."""
+        return DEFAULT_RULE
 
     def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
         """The readers of a stage ("train", "val", "test", "all"), one per source that has pairs there; cached."""
@@ -114,7 +141,8 @@ class FusionDataModule(LightningDataModule):
         """Opens what a stage ("fit", "validate", "test", "predict") needs, so that a user's mistake ends the run early.
 
         Raises:
-            DatasetError: If folders are missing or a stage that is needed holds no pair.
+            DatasetError: If folders are missing, a stage that is needed holds no pair, or a pair lacks its picture in
+                `fused_dir`.
         """
         needed = {"fit": "train", "validate": "val", "test": "test", "predict": self.predict_stage}[stage]
         if not self.stage_readers(needed):
@@ -123,26 +151,48 @@ class FusionDataModule(LightningDataModule):
                 f"The manifest '{self.manifest.name}' gives no '{needed}' pairs for {names}. Choose another manifest "
                 f"with --data.init_args.manifest, or another dataset (TNO, for one, is never trained on by 'mgfusion')."
             )
-        if stage == "fit":
-            self.stage_readers("val")
+        for each in (needed, "val") if stage == "fit" else (needed,):
+            readers = self.stage_readers(each)
+            for reader, pictured in zip(readers, self._with_fused(readers), strict=True):
+                if isinstance(pictured, StoredPlanes):
+                    pictured.check(_dataset_name(reader), reader.names)  # type: ignore[attr-defined]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
-        pairs: ConcatDataset[Sample] = ConcatDataset(self._cached("train"))
+        readers = self._cached("train")
+        pairs: ConcatDataset[Sample] = ConcatDataset(self._with_fused(readers))
         sampler = EpochSampler(
             len(pairs),
             self.loading.batch_size,
             self.loading.seed,
             rank=self._rank(),
             world_size=self._world_size(),
-            position=self._position if self.trainer else None,
+            position=partial(position_of, self.trainer) if self.trainer else None,
         )
-        view = TrainingView(pairs, self._training_transform(), self.loading.seed)
+        view = TrainingView(
+            pairs,
+            pipelines.training(self.transforms, self.box_rule()),
+            self.loading.seed,
+            pipelines.training_frames(self.transforms, self.box_rule()),
+            pipelines.mosaic(self.transforms, self.box_rule()),
+            self._stored(pairs, self.previous_dir, "previous", _several(readers)) if self.previous_dir else None,
+        )
         return self._loader(view, self.loading.batch_size, sampler=sampler)
+
+    def _with_fused(self, readers: Sequence[Dataset[Sample]]) -> list[Dataset[Sample]]:
+        if self.fused_dir is None:
+            return list(readers)
+        return [self._stored(reader, self.fused_dir, "fused", _several(readers)) for reader in readers]
+
+    def _stored(
+        self, reader: Dataset[Sample], folder: Path, key: Literal["fused", "previous"], several: bool
+    ) -> StoredPlanes:
+        channels: Literal[1, 3] = 3 if key == "fused" else 1
+        return StoredPlanes(reader, folder, key, channels, several=several, resized=self.transforms.resize)
 
     def _cached(self, stage: str) -> list[Dataset[Sample]]:
         if stage not in self._caches:
-            where = self.loading.cache, self.loading.cache_dir
+            where = self.loading.cache, self.loading.cache_folder
             self._caches[stage] = [cached(reader, *where) for reader in self.stage_readers(stage)]
         return self._caches[stage]
 
@@ -152,28 +202,21 @@ class FusionDataModule(LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
-    def _position(self) -> tuple[int, int]:
-        # Semi-internal names: lightning is pinned below 2.7, and tests/lightning_modules/test_resume.py covers them.
-        loop: Any = self.trainer.fit_loop  # type: ignore[union-attr]
-        epochs = loop.epoch_progress.current
-        if not loop.is_resuming:
-            return epochs.processed, 0
-        batches = loop.epoch_loop.batch_progress  # `current.ready`: `completed` is one less inside on_train_batch_end
-        if batches.is_last_batch and epochs.processed < epochs.started:
-            return epochs.processed + 1, 0  # saved after an epoch's last batch, before the epoch was counted
-        return epochs.processed, batches.current.ready
-
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with validation pairs; empty when the manifest has none."""
-        return [self._evaluation_loader(reader) for reader in self._cached("val")]
+        return self._evaluation_loaders(self._cached("val"))
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with test pairs."""
-        return [self._evaluation_loader(reader) for reader in self.stage_readers("test")]
+        return self._evaluation_loaders(self.stage_readers("test"))
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source of `predict_stage`."""
-        return [self._evaluation_loader(reader) for reader in self.stage_readers(self.predict_stage)]
+        return self._evaluation_loaders(self.stage_readers(self.predict_stage))
+
+    def frame_loaders(self, stage: str) -> list[DataLoader[Batch]]:
+        """The whole frames of a stage, not augmented, one loader per source: what a store of results is made from."""
+        return self._evaluation_loaders(self._cached(stage))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """8-bit planes become float32 in [0, 1] here, after they crossed to the device as bytes."""
@@ -219,25 +262,16 @@ class FusionDataModule(LightningDataModule):
             return self.loading.batch_size, *self.transforms.resize
         return None
 
-    def _training_transform(self) -> Compose:
-        config = self.transforms
-        steps: list[Any] = [AddClipViews(config.clip_size)] if config.clip_size else []
-        steps += [Resize(config.resize)] if config.resize else []
-        steps += [RandomCrop(config.crop)] if config.crop else []
-        steps += [RandomTurn(config.flip, config.rotate90)] if config.flip or config.rotate90 else []
-        steps += [VisibleJitter(config.jitter, config.jitter, config.jitter)] if config.jitter else []
-        return Compose(steps)
+    def _evaluation_loaders(self, readers: Sequence[Dataset[Sample]]) -> list[DataLoader[Batch]]:
+        return [self._evaluation_loader(reader) for reader in self._with_fused(readers)]
 
     def _evaluation_loader(self, reader: Dataset[Sample]) -> DataLoader[Batch]:
-        config = self.transforms
-        steps: list[Any] = [AddClipViews(config.clip_size)] if config.clip_size else []
-        steps += [Resize(config.resize)] if config.resize else []
-        view = EvaluationView(reader, Compose(steps))
+        view = EvaluationView(reader, pipelines.evaluation(self.transforms, self.box_rule()))
         world_size = self._world_size()
         sampler: DistributedSampler[Sample] | None = None
         if world_size > 1:
             sampler = DistributedSampler(view, world_size, self._rank(), shuffle=False)
-        return self._loader(view, self.loading.batch_size if config.resize else 1, sampler=sampler)
+        return self._loader(view, self.loading.batch_size if self.transforms.resize else 1, sampler=sampler)
 
     def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any) -> DataLoader[Batch]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
@@ -252,37 +286,13 @@ class FusionDataModule(LightningDataModule):
         )
 
 
-class PairedDataModule(FusionDataModule):
-    """A datamodule over one dataset on disk. A subclass names its reader, and adds the reader's own options.
-
-    Args:
-        root: The folder that holds the dataset's official layout.
-        reading: Thermal range, labels, box rules.
-        **kwargs: Arguments of `FusionDataModule`.
-    """
-
-    dataset_class: ClassVar[type[PairedDataset]]
-
-    def __init__(self, root: Path, reading: ReadingConfig = ReadingConfig(), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.root = Path(root)
-        self.reading = reading
-
-    def reader_options(self) -> dict[str, Any]:
-        """Further keyword arguments of the reader's constructor."""
-        return {}
-
-    def sources(self) -> list[Source]:
-        """The one dataset of this datamodule."""
-        return [Source(self.dataset_class.dataset_name, self._open_split)]
-
-    def _open_split(self, split: str) -> PairedDataset:
-        return self.dataset_class(self.root, split, reading=self.reading, **self.reader_options())
-
-
 def with_clip_size(config: TransformConfig, size: int) -> TransformConfig:
     """The same transforms with `clip_view_*` planes of the given side, unless the user chose another."""
     return config if config.clip_size else replace(config, clip_size=size)
+
+
+def _several(readers: Sequence[Dataset[Sample]]) -> bool:
+    return len({_dataset_name(reader) for reader in readers}) > 1
 
 
 def _dataset_name(reader: Dataset[Sample]) -> str:

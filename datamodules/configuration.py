@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+"""The folder that relative caches lie in."""
 
 Stage = Literal["train", "val", "test"]
 """Stages of a manifest."""
@@ -23,7 +26,8 @@ class LoadingConfig:
             every visit, `ram` takes memory (in every training process), `disk` writes a file that later runs use too.
             A pair takes 4 bytes for each pixel; the size is said up front. Test and prediction see a pair once: they
             read its files.
-        cache_dir: Folder of the `disk` cache. Its files are made again when they are missing, so it may be deleted.
+        cache_dir: Folder of the `disk` cache; a relative one lies in this repository, wherever a run is started. Its
+            files are made again when they are missing, so it may be deleted.
 
     Raises:
         ValueError: If a number is out of range or `cache` is unknown.
@@ -43,31 +47,48 @@ class LoadingConfig:
         if self.cache not in ("none", "ram", "disk"):
             raise ValueError(f"loading.cache is '{self.cache}'; known: none, ram, disk.")
 
+    @property
+    def cache_folder(self) -> Path:
+        """`cache_dir`, absolute."""
+        return REPOSITORY / self.cache_dir
+
 
 @dataclass(frozen=True)
 class TransformConfig:
-    """What happens to a pair between disk and batch. All geometry moves infrared, visible, boxes and mask together.
+    """What happens to a pair between disk and batch. All geometry moves infrared, visible, boxes and planes together.
+
+    Frames are made first (`clip_size`, `resize`, `saliency`), then joined (`mosaic`), then changed (`zoom`, `crop`,
+    `flip`, `rotate90`, `jitter`): the latter two steps in training alone. For detectors on street scenes, say:
+    `{crop: null, resize: [256, 320], flip: horizontal, rotate90: false, zoom: [0.7, 1.5], mosaic: 0.5, jitter: 0.2}`.
 
     Args:
         crop: Side of the random square training crop in pixels; smaller images are padded; `None` keeps whole frames.
-        flip: Random horizontal and vertical flips in training.
-        rotate90: Random rotation by a multiple of 90 degrees in training.
-        jitter: Strength in [0, 1] of brightness, contrast and saturation jitter on the visible image alone, in
-            training.
+        flip: Random horizontal and vertical flips; `horizontal`: for scenes that have an up and a down.
+        rotate90: Random rotation by a multiple of 90 degrees. Frames that are not square (`crop: null`) are turned by
+            180 alone, because a batch has one size.
+        jitter: Strength in [0, 1] of brightness, contrast and saturation jitter on the visible image alone.
         resize: (height, width) that every frame of every stage is resized to first; `None` keeps native sizes.
         clip_size: Side of the `clip_view_*` planes (the whole frame, squashed, not augmented); `None` leaves them out.
             The command line fills it in for tasks that ask for `clip_view: full`.
+        zoom: Least and largest factor by which training frames are randomly shown smaller (grey around them) or larger
+            (a random window), at constant size.
+        mosaic: Probability that a training frame is joined from parts of four pairs of one size, of which the first
+            gives name and prompt. Loads four pairs for one.
+        saliency: Add the `saliency` plane (infrared, visible luma) to training frames, computed before anything is cut.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or `mosaic` is combined with `clip_size`.
     """
 
     crop: int | None = 256
-    flip: bool = True
+    flip: bool | Literal["horizontal"] = True
     rotate90: bool = True
     jitter: float = 0.0
     resize: tuple[int, int] | None = None
     clip_size: int | None = None
+    zoom: tuple[float, float] | None = None
+    mosaic: float = 0.0
+    saliency: bool = False
 
     def __post_init__(self) -> None:
         if self.crop is not None and self.crop < 8:
@@ -76,3 +97,14 @@ class TransformConfig:
             raise ValueError(f"transforms.jitter is {self.jitter}; it must lie in [0, 1].")
         if self.resize is not None and min(self.resize) < 8:
             raise ValueError(f"transforms.resize is {self.resize}; height and width must be at least 8 pixels.")
+        if self.flip not in (True, False, "horizontal"):
+            raise ValueError(f"transforms.flip is {self.flip!r}; known: true, false, horizontal.")
+        if self.zoom is not None and not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"transforms.zoom is {self.zoom}; give two positive factors, the smaller one first.")
+        if not 0 <= self.mosaic <= 1:
+            raise ValueError(f"transforms.mosaic is {self.mosaic}; it must lie in [0, 1].")
+        if self.mosaic and self.clip_size:
+            raise ValueError(
+                "transforms.mosaic joins four pairs, but clip views and their cached features stand for one: set "
+                "transforms.mosaic to 0, or let the task take its CLIP view from the crop."
+            )

@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
 
-from datamodules.base import PairedDataModule, Source
+from datamodules.base import Source
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.batch import Sample
 from datamodules.datasets.folder import DEFAULT_LAYOUT, FolderDataset, FolderLayout
 from datamodules.manifests import Manifest
+from datamodules.paired import PairedDataModule
 
 
 class FolderDataModule(PairedDataModule):
@@ -41,12 +42,17 @@ class FolderDataModule(PairedDataModule):
         if not 0 <= train_fraction <= 1:
             raise ValueError(f"train_fraction is {train_fraction}; it must lie in [0, 1].")
         self.layout = layout
-        self.classes = tuple(classes)
+        self.class_names = tuple(classes)
         self.train_fraction = train_fraction
+
+    def sources(self) -> list[Source]:
+        """The one data set, with the classes given for its labels, if it has any."""
+        labelled = self.layout.labels and self.reading.labels
+        return [Source(self.layout.name, self._open_split, self.class_names if labelled else ())]
 
     def reader_options(self) -> dict[str, Any]:
         """Layout and classes."""
-        return {"layout": self.layout, "classes": self.classes}
+        return {"layout": self.layout, "classes": self.class_names}
 
     def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
         reader = source.open("all")

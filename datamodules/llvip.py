@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from datamodules.base import PairedDataModule
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.llvip import LLVIP
+from datamodules.paired import PairedDataModule
 
 
 class LLVIPDataModule(PairedDataModule):

@@ -2,9 +2,10 @@
 
 from typing import Any, ClassVar, Literal
 
-from datamodules.base import PairedDataModule, Source
+from datamodules.base import Source
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.m3fd import M3FD
+from datamodules.paired import PairedDataModule
 
 
 class M3FDDataModule(PairedDataModule):
@@ -23,7 +24,9 @@ class M3FDDataModule(PairedDataModule):
 
     def sources(self) -> list[Source]:
         """The subset, which manifests and tables know by a name of its own: `m3fd` or `m3fd_fusion`."""
-        return [Source("m3fd" if self.subset == "detection" else "m3fd_fusion", self._open_split)]
+        if self.subset == "fusion":
+            return [Source("m3fd_fusion", self._open_split)]
+        return super().sources()
 
     def reader_options(self) -> dict[str, Any]:
         """The subset."""

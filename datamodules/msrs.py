@@ -2,9 +2,9 @@
 
 from typing import Any, ClassVar, Literal
 
-from datamodules.base import PairedDataModule
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.msrs import MSRS
+from datamodules.paired import PairedDataModule
 
 
 class MSRSDataModule(PairedDataModule):

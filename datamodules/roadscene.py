@@ -2,9 +2,9 @@
 
 from typing import Any, ClassVar
 
-from datamodules.base import PairedDataModule
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.roadscene import RoadScene
+from datamodules.paired import PairedDataModule
 
 
 class RoadSceneDataModule(PairedDataModule):

@@ -6,12 +6,16 @@ further on.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from datamodules.datasets.batch import Sample
+from datamodules.datasets.mosaic import Mosaic
+from datamodules.datasets.stored import StoredPlanes
+from datamodules.datasets.transforms import Transform
 
 Draw = tuple[int, int]
 """(epoch, index): what the sampler yields and a `TrainingView` takes."""
@@ -92,6 +96,19 @@ class EpochSampler(Sampler[Draw]):
         return iter([(epoch, index) for index in order[self.rank :: self.world_size]][skip:])
 
 
+def position_of(trainer: Any) -> tuple[int, int]:
+    """(epoch, batches already done in it) of a trainer that starts or resumes."""
+    # Semi-internal names: lightning is pinned below 2.7, and tests/lightning_modules/test_resume.py covers them.
+    loop = trainer.fit_loop
+    epochs = loop.epoch_progress.current
+    if not loop.is_resuming:
+        return epochs.processed, 0
+    batches = loop.epoch_loop.batch_progress  # `current.ready`: `completed` is one less inside on_train_batch_end
+    if batches.is_last_batch and epochs.processed < epochs.started:
+        return epochs.processed + 1, 0  # saved after an epoch's last batch, before the epoch was counted
+    return epochs.processed, batches.current.ready
+
+
 class TrainingView(Dataset[Sample]):
     """A reader seen through random joint transforms, deterministic by (seed, epoch, index).
 
@@ -99,14 +116,27 @@ class TrainingView(Dataset[Sample]):
         reader: Map-style dataset of samples.
         transform: Joint transform that takes every random number from the generator it is given.
         seed: The run's data seed.
+        prepare: What is done to each whole frame first, without randomness.
+        mosaic: Joins frames between `prepare` and `transform`.
+        previous: The same reader with the last epoch's results as planes. It is read in the epoch that follows the
+            stored one; in every other epoch (the first, say) samples have no such plane.
     """
 
     def __init__(
-        self, reader: Dataset[Sample], transform: Callable[[Sample, torch.Generator], Sample], seed: int = 0
+        self,
+        reader: Dataset[Sample],
+        transform: Transform,
+        seed: int = 0,
+        prepare: Sequence[Transform] = (),
+        mosaic: Mosaic | None = None,
+        previous: StoredPlanes | None = None,
     ) -> None:
         self.reader = reader
         self.transform = transform
         self.seed = seed
+        self.prepare = tuple(prepare)
+        self.mosaic = mosaic
+        self.previous = previous
 
     def __len__(self) -> int:
         return len(self.reader)  # type: ignore[arg-type]
@@ -115,7 +145,17 @@ class TrainingView(Dataset[Sample]):
         """The augmented sample of `(epoch, index)`."""
         epoch, index = draw
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-        return self.transform(self.reader[index], generator)
+        others = self.mosaic.others(len(self), generator) if self.mosaic is not None else []
+        stored = self.previous is not None and self.previous.epoch == epoch - 1
+        reader: Any = self.previous if stored else self.reader
+        frames = [self._prepared(reader[each], generator) for each in (index, *others)]
+        sample = self.mosaic.join(frames, generator) if self.mosaic is not None and others else frames[0]
+        return self.transform(sample, generator)
+
+    def _prepared(self, sample: Sample, generator: torch.Generator) -> Sample:
+        for step in self.prepare:
+            sample = step(sample, generator)
+        return sample
 
 
 class EvaluationView(Dataset[Sample]):
@@ -126,7 +166,7 @@ class EvaluationView(Dataset[Sample]):
         transform: Joint transform without randomness.
     """
 
-    def __init__(self, reader: Dataset[Sample], transform: Callable[[Sample, torch.Generator], Sample]) -> None:
+    def __init__(self, reader: Dataset[Sample], transform: Transform) -> None:
         self.reader = reader
         self.transform = transform
 

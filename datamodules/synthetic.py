@@ -37,6 +37,11 @@ class SyntheticDataModule(FusionDataModule):
         """None on disk."""
         return []
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the generator draws and labels."""
+        return SyntheticDataset.classes
+
     def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
         """The generator of a stage; `all` is every scene of every stage. Captions give way to `prompts`, where set."""
         if stage not in self._readers:

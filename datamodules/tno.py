@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from datamodules.base import PairedDataModule
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.tno import TNO
+from datamodules.paired import PairedDataModule
 
 
 class TNODataModule(PairedDataModule):

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from datamodules.base import FusionDataModule, Source
 from datamodules.datasets.base import PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
+from datamodules.datasets.boxes import BoxRule
 from datamodules.datasets.errors import DatasetNotFoundError
 from datamodules.datasets.llvip import LLVIP
 from datamodules.datasets.m3fd import M3FD
@@ -73,7 +74,11 @@ class UnifiedDataModule(FusionDataModule):
 
     def sources(self) -> list[Source]:
         """The datasets asked for."""
-        return [Source(name, self._opener(name)) for name in self.datasets]
+        return [Source(name, self._opener(name), self._classes_of(name)) for name in self.datasets]
+
+    def box_rule(self) -> BoxRule:
+        """Transforms drop what the readers would drop."""
+        return self.reading.box_rule
 
     def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
         """The readers of a stage, one per dataset that has pairs there.
@@ -87,6 +92,11 @@ class UnifiedDataModule(FusionDataModule):
             folders = [f"{name}/ (any case)" for name in self._not_found]
             raise DatasetNotFoundError(", ".join(self.datasets), self.root, folders, url)
         return readers
+
+    def _classes_of(self, name: str) -> tuple[str, ...]:
+        reader = READERS[name]
+        labelled = self.reading.labels and isinstance(reader, type)  # m3fd_fusion, a partial of M3FD, has no boxes
+        return tuple(getattr(reader, "classes", ())) if labelled else ()
 
     def _opener(self, name: str) -> Callable[[str], PairedDataset]:
         root = self.roots.get(name) or _folder_named(self.root, name.removesuffix("_fusion"))

@@ -1,4 +1,4 @@
-"""Transforms of appearance, not of geometry: colour jitter of the visible image, and the views that CLIP sees."""
+"""Transforms of appearance, not of geometry: colour jitter of the visible image, saliency, and the views CLIP sees."""
 
 from typing import cast
 
@@ -7,8 +7,10 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
-from datamodules.datasets.batch import Sample
+from datamodules.datasets.batch import Sample, plane_to_float
 from datamodules.datasets.io import LUMA_WEIGHTS
+from image_ops.color import luma
+from image_ops.saliency import saliency_pair
 
 
 class VisibleJitter:
@@ -73,6 +75,20 @@ class AddClipViews:
         square = [self.size, self.size]
         resized = cast("Tensor", geometry.resize(plane, square, InterpolationMode.BICUBIC, antialias=True))
         return resized if plane.dtype == torch.uint8 else resized.clamp(0.0, 1.0)
+
+
+class AddSaliency:
+    """Adds `saliency` (2, H, W), float32 in [0, 1]: how far each pixel is from all others of its own image.
+
+    Infrared first, then the visible luma. Put it before crops and mosaics: a histogram is one of the whole frame.
+    """
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        """Draws nothing."""
+        extended = cast("Sample", dict(sample))
+        visible = plane_to_float(sample["visible"])[None]
+        extended["saliency"] = saliency_pair(plane_to_float(sample["infrared"])[None], luma(visible))[0]
+        return extended
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
 from datamodules.datasets.batch import Sample, Targets, empty_targets
+from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from datamodules.datasets.errors import DatasetNotFoundError, LabelError, PairingError, SplitError, UnreadableFileError
 from datamodules.datasets.io import (
     combine_digests,
@@ -63,6 +64,11 @@ class ReadingConfig:
     def __post_init__(self) -> None:
         if self.missing_labels not in ("empty", "drop", "error"):
             raise ValueError(f"reading.missing_labels is '{self.missing_labels}'; known: empty, drop, error.")
+
+    @property
+    def box_rule(self) -> BoxRule:
+        """What transforms keep of a box: the usual rule, but no smaller boxes than the reader takes."""
+        return replace(DEFAULT_RULE, minimum_side=max(DEFAULT_RULE.minimum_side, self.minimum_box_side))
 
 
 DEFAULT_READING: Final = ReadingConfig()

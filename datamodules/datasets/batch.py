@@ -16,13 +16,23 @@ IMAGE_KEYS: Final = (
     "mask",
     "saliency",
     "previous",
+    "fused",
     "clip_view_infrared",
     "clip_view_visible",
 )
 """Every key that holds an image-like plane (uint8 in a sample at most, float32 in [0, 1] in a batch)."""
 
-SPATIAL_KEYS: Final = ("infrared", "visible", "mask", "saliency", "previous")
+SPATIAL_KEYS: Final = ("infrared", "visible", "mask", "saliency", "previous", "fused")
 """The planes that share the pair's pixel grid, so that joint geometric transforms move them together."""
+
+
+STORE_RECORD: Final = "epoch.json"
+"""File in a folder of last epoch's results that says which epoch made them, and that they are complete.
+
+Who writes a store removes this file first, then writes every picture as `FOLDER/<dataset>/<name>.png`, and last this
+file anew, under a temporary name that is then changed: `{"epoch": 3}`, epochs counted from 0. Loaders show the pictures
+in the epoch that follows (4), and in no other.
+"""
 
 
 class Targets(TypedDict):
@@ -35,9 +45,10 @@ class Targets(TypedDict):
 class Sample(TypedDict):
     """One registered pair, without the batch dimension.
 
-    `infrared` (1, H, W), `visible` (3, H, W), `mask` (1, H, W), `saliency` (2, H, W), `previous` (1, H, W): uint8
-    0..255 or float32 in [0, 1]. `name` is unique within `dataset`. `content_id` is a hash of both files' bytes (of seed
-    and index for generated pairs). `clip_view_*` are the whole frame squashed to CLIP's input size, never augmented.
+    `infrared` (1, H, W), `visible` (3, H, W), `mask` (1, H, W), `saliency` (2, H, W; infrared, visible luma),
+    `previous` (1, H, W; last epoch's fused luma), `fused` (3, H, W; a stored fused picture): uint8 0..255 or float32 in
+    [0, 1]. `name` is unique within `dataset`. `content_id` is a hash of both files' bytes (of seed and index for
+    generated pairs). `clip_view_*` are the whole frame squashed to CLIP's input size, never augmented.
     """
 
     infrared: Tensor
@@ -50,6 +61,7 @@ class Sample(TypedDict):
     mask: NotRequired[Tensor]
     saliency: NotRequired[Tensor]
     previous: NotRequired[Tensor]
+    fused: NotRequired[Tensor]
     clip_view_infrared: NotRequired[Tensor]
     clip_view_visible: NotRequired[Tensor]
 
@@ -67,6 +79,7 @@ class Batch(TypedDict):
     mask: NotRequired[Tensor]
     saliency: NotRequired[Tensor]
     previous: NotRequired[Tensor]
+    fused: NotRequired[Tensor]
     clip_view_infrared: NotRequired[Tensor]
     clip_view_visible: NotRequired[Tensor]
 

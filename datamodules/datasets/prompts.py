@@ -1,9 +1,7 @@
-"""Text for every pair: a wrapper that adds `prompt` to any reader, and the JSONL format prompts are kept in."""
+"""Text for every pair: a wrapper that adds `prompt` to any reader."""
 
 import copy
-import json
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +11,13 @@ from torch.utils.data import Dataset
 
 from datamodules.datasets.batch import Sample, Targets
 from datamodules.datasets.descriptions import describe, time_of_day
-from datamodules.datasets.errors import DatasetError
+from datamodules.datasets.pairing import PairingReport
+from datamodules.datasets.prompt_files import Origin, PromptEntry, read_prompt_folder, read_prompts
 
 logger = logging.getLogger(__name__)
 
 Source = Literal["none", "coarse", "fine", "file", "folder"]
 SOURCES: Final = ("none", "coarse", "fine", "file", "folder")
-
-Origin = Literal["template", "dataset", "caption", "human"]
-ORIGINS: Final = ("template", "dataset", "caption", "human")
-"""How a prompt was made: from boxes, one sentence for the data set, by a captioning model, by a person."""
 
 SENTENCES: Final = {
     "m3fd": "An infrared and visible image pair of streets and campuses with people and cars in varied weather.",
@@ -36,10 +31,6 @@ SENTENCES: Final = {
 """The `coarse` sentence of each data set; `folder`'s serves all others."""
 
 
-class PromptError(DatasetError):
-    """A prompt file or folder is missing, or holds something that cannot be used."""
-
-
 @runtime_checkable
 class PromptableReader(Protocol):
     """What a reader must have to be given prompts; `PairedDataset` and `SyntheticDataset` do."""
@@ -47,6 +38,7 @@ class PromptableReader(Protocol):
     dataset_name: str
     classes: tuple[str, ...]
     has_labels: bool
+    pairing: PairingReport
 
     @property
     def names(self) -> list[str]:
@@ -72,9 +64,10 @@ class PromptConfig:
 
     Args:
         source: `none`: the empty prompt for every pair. `coarse`: one sentence for the data set. `fine`: a template
-            over the boxes and the mean visible luma (generated scenes keep their own caption). `file`: a JSONL of
-            `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a text file per pair,
-            `NAME.txt` at any depth; of several captions `NAME_1.txt`, `NAME_2.txt`, ... the first counts.
+            over the boxes and the mean visible luma, over the luma alone where a pair has no label file (generated
+            scenes keep their own caption). `file`: a JSONL of `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a
+            text file per pair, `NAME.txt` at any depth; of several captions `NAME_1.txt`, `NAME_2.txt`, ... the first
+            counts.
         path: The JSONL file or the folder.
         sentence: The sentence of `coarse`; default: the data set's own.
 
@@ -92,16 +85,6 @@ class PromptConfig:
         if self.source in ("file", "folder") and not self.path:
             kind = "JSONL file" if self.source == "file" else "folder of text files"
             raise ValueError(f"prompts.source is '{self.source}' but prompts.path is not set: give the {kind}.")
-
-
-@dataclass(frozen=True)
-class PromptEntry:
-    """One line of a prompt file; `source` says how the prompt was made, where that is known."""
-
-    dataset: str
-    name: str
-    prompt: str
-    source: Origin | None = None
 
 
 class PromptedDataset(Dataset[Sample]):
@@ -125,6 +108,8 @@ class PromptedDataset(Dataset[Sample]):
         self.dataset_name = reader.dataset_name
         self.classes = reader.classes
         self.has_labels = reader.has_labels
+        self.pairing = reader.pairing
+        self._unlabelled = frozenset(reader.pairing.unlabelled)
         self._table: dict[str, PromptEntry] = {}
         if source.source in ("file", "folder"):
             self._table = self._read_table(Path(source.path or ""))
@@ -144,9 +129,7 @@ class PromptedDataset(Dataset[Sample]):
     @property
     def leaks_labels(self) -> bool:
         """Whether any pair's prompt was made from its boxes."""
-        if self.source.source == "fine":
-            return self.reader.has_labels
-        return any(self._table[name].source == "template" for name in self.names if name in self._table)
+        return any(self._origin(name) == "template" for name in self.names)
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -159,6 +142,10 @@ class PromptedDataset(Dataset[Sample]):
     def prompt(self, index: int) -> str:
         """The prompt of one pair; decodes its images only where their content decides (`fine`)."""
         return self._prompt(index, self.reader[index] if self.source.source == "fine" else None)
+
+    def origin(self, index: int) -> Origin | None:
+        """How the prompt of one pair was made; None where nobody knows, or where there is none."""
+        return self._origin(self.names[index])
 
     def load_targets(self, index: int) -> Targets:
         """The objects of one pair."""
@@ -178,12 +165,24 @@ class PromptedDataset(Dataset[Sample]):
         subset.reader = self.reader.select(names)
         return subset
 
+    def _origin(self, name: str) -> Origin | None:
+        if self.source.source == "coarse":
+            return "dataset"
+        if self.source.source == "fine":
+            return "template" if self._has_boxes(name) else "brightness"
+        entry = self._table.get(name)
+        return entry.source if entry else None
+
+    def _has_boxes(self, name: str) -> bool:
+        """Whether anyone has looked for objects in a pair; without a label file nothing may be said about them."""
+        return self.has_labels and name not in self._unlabelled
+
     def _prompt(self, index: int, sample: Sample | None) -> str:
         kind = self.source.source
         if kind == "coarse":
             return self.source.sentence or SENTENCES.get(self.dataset_name, SENTENCES["folder"])
         if kind == "fine" and sample is not None:
-            targets = self.reader.load_targets(index) if self.has_labels else None
+            targets = self.reader.load_targets(index) if self._has_boxes(sample["name"]) else None
             template = describe(time_of_day(sample["visible"]), targets, self.classes, self.reader.image_size(index))
             return sample.get("prompt") or template
         if kind in ("file", "folder"):
@@ -193,84 +192,8 @@ class PromptedDataset(Dataset[Sample]):
 
     def _read_table(self, path: Path) -> dict[str, PromptEntry]:
         if self.source.source == "folder":
-            return _read_folder(path, self.reader.names, self.dataset_name)
+            return read_prompt_folder(path, self.reader.names, self.dataset_name)
         return {entry.name: entry for entry in read_prompts(path) if entry.dataset == self.dataset_name}
-
-
-def read_prompts(path: Path) -> list[PromptEntry]:
-    """Reads a prompt file, one JSON object a line; blank lines are skipped, of two lines for one pair the last counts.
-
-    Raises:
-        PromptError: If the file is missing or a line is malformed; names file and line.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(
-            f"Cannot read the prompt file '{path}': {error}. Write one with `python main.py data prompts --out {path}`."
-        ) from error
-    return [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _parse(line: str, path: Path, number: int) -> PromptEntry:
-    where = f"'{path}', line {number}"
-    wanted = '{"dataset": "msrs", "name": "00001D", "prompt": "..."}'
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise PromptError(f"{where}: not a JSON object ({error.msg}). Each line looks like {wanted}.") from error
-    if not isinstance(value, dict):
-        raise PromptError(f"{where}: not a JSON object. Each line looks like {wanted}.")
-    for key in ("dataset", "name", "prompt"):
-        if not isinstance(value.get(key), str):
-            raise PromptError(f"{where}: '{key}' is missing or not a text. Each line looks like {wanted}.")
-    origin = value.get("source")
-    if origin is not None and origin not in ORIGINS:
-        raise PromptError(f"{where}: 'source' is {origin!r}; known: {', '.join(ORIGINS)}, or leave it out.")
-    return PromptEntry(value["dataset"], value["name"], value["prompt"], origin)
-
-
-def save_prompts(path: Path, entries: Iterable[PromptEntry]) -> None:
-    """Writes a prompt file; a reader sees the old file or the new one, never a part."""
-    lines = []
-    for entry in entries:
-        fields = {"dataset": entry.dataset, "name": entry.name, "prompt": entry.prompt, "source": entry.source}
-        lines.append(json.dumps({key: value for key, value in fields.items() if value is not None}, ensure_ascii=False))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
-
-
-def _read_folder(folder: Path, names: Iterable[str], dataset: str) -> dict[str, PromptEntry]:
-    """Text files by stem at any depth: `NAME.txt`, or the first of several captions, `NAME_1.txt`."""
-    files: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*.txt")):
-        files.setdefault(file.stem, []).append(file)
-    if not files:
-        raise PromptError(
-            f"No text files under '{folder}'. Point prompts.path at the folder that holds NAME.txt files."
-        )
-    known, table = set(names), {}
-    for name in known:
-        stem = Path(name).name
-        numbered = f"{stem}_1"
-        found = files.get(stem) or (files.get(numbered, []) if numbered not in known else [])
-        if len(found) > 1:
-            raise PromptError(
-                f"'{name}' has {len(found)} prompts under '{folder}': '{found[0]}', '{found[1]}'. Point prompts.path "
-                f"at one of their folders."
-            )
-        if found:
-            table[name] = PromptEntry(dataset, name, _read_text(found[0]))
-    return table
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return " ".join(file.read_text(encoding="utf-8-sig").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"Cannot read the prompt '{file}': {error}. Store it as UTF-8 text.") from error
 
 
 def warn_if_labels_leak(dataset: PromptedDataset, split: str, *, scores_detection: bool) -> bool:

@@ -7,36 +7,34 @@ first.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, cast
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as geometry
 
-from datamodules.datasets import boxes
-from datamodules.datasets.appearance import AddClipViews, VisibleJitter, uniform
-from datamodules.datasets.batch import IMAGE_KEYS, SPATIAL_KEYS, Sample, Targets
+from datamodules.datasets import boxes, joint
+from datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter, uniform
+from datamodules.datasets.batch import IMAGE_KEYS, Sample
 from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 
 __all__ = [
     "AddClipViews",
+    "AddSaliency",
     "Compose",
     "Letterbox",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomRotate90",
     "RandomVerticalFlip",
+    "RandomZoom",
     "Resize",
     "Transform",
     "VisibleJitter",
 ]
 
 Transform = Callable[[Sample, Generator], Sample]
-
-LETTERBOX_GREY: Final = 114
-"""Filling around letterboxed images, as YOLO detectors are trained with."""
 
 
 class Compose:
@@ -53,7 +51,7 @@ class Compose:
         """Transforms one sample; all draws come from `generator`."""
         for transform in self.transforms:
             sample = transform(sample, generator)
-        return _map_planes(sample, lambda plane, _: _contiguous(plane), IMAGE_KEYS)
+        return joint.map_planes(sample, lambda plane, _: joint.contiguous(plane), IMAGE_KEYS)
 
 
 class RandomCrop:
@@ -79,20 +77,22 @@ class RandomCrop:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws a row and a column; returns views where nothing is padded."""
-        height, width = _size(sample)
+        height, width = joint.frame_size(sample)
         top = self._offset(height, self.size[0], generator)
         left = self._offset(width, self.size[1], generator)
 
         def cut(plane: Tensor, _: str) -> Tensor:
             return self._window(self._window(plane, -2, top, self.size[0]), -1, left, self.size[1])
 
-        return _map(sample, cut, lambda targets: boxes.shift_and_clip(targets, left, top, self.size, self.rule))
+        return joint.map_sample(
+            sample, cut, lambda targets: boxes.shift_and_clip(targets, left, top, self.size, self.rule)
+        )
 
     @staticmethod
     def _offset(extent: int, wanted: int, generator: Generator) -> int:
         if extent < wanted:
             return -((wanted - extent) // 2)
-        return _integer(extent - wanted + 1, generator)
+        return joint.integer(extent - wanted + 1, generator)
 
     def _window(self, plane: Tensor, dimension: int, start: int, length: int) -> Tensor:
         extent = plane.shape[dimension]
@@ -122,8 +122,10 @@ class RandomHorizontalFlip:
         """Draws once."""
         if uniform(0.0, 1.0, generator) >= self.probability:
             return sample
-        width = _size(sample)[1]
-        return _map(sample, lambda plane, _: plane.flip(-1), lambda targets: boxes.flip_horizontal(targets, width))
+        width = joint.frame_size(sample)[1]
+        return joint.map_sample(
+            sample, lambda plane, _: plane.flip(-1), lambda targets: boxes.flip_horizontal(targets, width)
+        )
 
 
 class RandomVerticalFlip:
@@ -140,8 +142,10 @@ class RandomVerticalFlip:
         """Draws once."""
         if uniform(0.0, 1.0, generator) >= self.probability:
             return sample
-        height = _size(sample)[0]
-        return _map(sample, lambda plane, _: plane.flip(-2), lambda targets: boxes.flip_vertical(targets, height))
+        height = joint.frame_size(sample)[0]
+        return joint.map_sample(
+            sample, lambda plane, _: plane.flip(-2), lambda targets: boxes.flip_vertical(targets, height)
+        )
 
 
 class RandomRotate90:
@@ -157,13 +161,13 @@ class RandomRotate90:
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws twice."""
         drawn = uniform(0.0, 1.0, generator) < self.probability
-        turns = _integer(4, generator)
-        size = _size(sample)
+        turns = joint.integer(4, generator)
+        size = joint.frame_size(sample)
         if size[0] != size[1]:
             turns = 2 * (turns % 2)
         if not drawn or turns == 0:
             return sample
-        return _map(
+        return joint.map_sample(
             sample,
             lambda plane, _: _rotated(plane, turns),
             lambda targets: boxes.rotate_90(targets, size, turns),
@@ -184,7 +188,7 @@ class Resize:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws nothing."""
-        return _resize(sample, self.size, self.rule)
+        return joint.resize(sample, self.size, self.rule)
 
 
 class Letterbox:
@@ -201,37 +205,50 @@ class Letterbox:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws nothing."""
-        height, width = _size(sample)
+        height, width = joint.frame_size(sample)
         ratio = self.size / max(height, width)
         inner = (max(1, round(height * ratio)), max(1, round(width * ratio)))
-        sample = _resize(sample, inner, self.rule)
+        sample = joint.resize(sample, inner, self.rule)
         top, left = (self.size - inner[0]) // 2, (self.size - inner[1]) // 2
-
-        def frame(plane: Tensor, key: str) -> Tensor:
-            grey = 0 if key == "mask" else LETTERBOX_GREY
-            filling = grey if plane.dtype == torch.uint8 else grey / 255
-            framed = plane.new_full((plane.shape[0], self.size, self.size), filling)
-            framed[:, top : top + inner[0], left : left + inner[1]] = plane
-            return framed
-
-        window = (self.size, self.size)
-        return _map(sample, frame, lambda targets: boxes.shift_and_clip(targets, -left, -top, window, self.rule))
+        return joint.window(sample, -top, -left, (self.size, self.size), self.rule)
 
 
-def _map_planes(sample: Sample, change: Callable[[Tensor, str], Tensor], keys: Sequence[str]) -> Sample:
-    changed: dict[str, Any] = dict(sample)
-    for key in keys:
-        if key in changed:
-            changed[key] = change(changed[key], key)
-    return cast("Sample", changed)
+class RandomZoom:
+    """Shows the pair larger or smaller, somewhere in a frame of the same size.
 
+    A factor above 1 cuts a random window out and enlarges it; below 1 the whole frame is shown smaller at a random
+    place, with grey 114 (0 in the mask) around it. The aspect ratio is kept to the pixel.
 
-def _map(sample: Sample, change: Callable[[Tensor, str], Tensor], move: Callable[[Targets], Targets]) -> Sample:
-    """Changes every spatial plane, and the boxes with them."""
-    changed = _map_planes(sample, change, SPATIAL_KEYS)
-    if "targets" in changed:
-        changed["targets"] = move(changed["targets"])
-    return changed
+    Args:
+        factors: Least and largest factor; the draw is uniform between them.
+        rule: Which boxes survive: enough of them must be inside, and their shorter side long enough afterwards.
+
+    Raises:
+        ValueError: If the factors are not positive or not in order.
+    """
+
+    def __init__(self, factors: tuple[float, float], rule: BoxRule = DEFAULT_RULE) -> None:
+        if not 0 < factors[0] <= factors[1]:
+            raise ValueError(f"RandomZoom's factors are {factors}; they must be positive, the smaller one first.")
+        self.factors = factors
+        self.rule = rule
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        """Draws a factor, a row and a column."""
+        size = joint.frame_size(sample)
+        factor = uniform(*self.factors, generator)
+        seen = (max(1, round(size[0] / factor)), max(1, round(size[1] / factor)))
+        top, left = (self._offset(*extents, generator) for extents in zip(size, seen, strict=True))
+        if seen == size:
+            return sample
+        shown = joint.window(sample, top, left, seen, replace(self.rule, minimum_side=0.0))
+        return joint.resize(shown, size, self.rule)
+
+    @staticmethod
+    def _offset(extent: int, seen: int, generator: Generator) -> int:
+        free = extent - seen
+        drawn = joint.integer(abs(free) + 1, generator)
+        return drawn if free >= 0 else -drawn
 
 
 def _rotated(plane: Tensor, turns: int) -> Tensor:
@@ -240,28 +257,5 @@ def _rotated(plane: Tensor, turns: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.rot90(plane.numpy(), turns, (-2, -1))))  # torch takes twice as long
 
 
-def _contiguous(plane: Tensor) -> Tensor:
-    # NumPy takes decoded RGB apart into planes a little faster than torch
-    return plane if plane.is_contiguous() else torch.from_numpy(np.ascontiguousarray(plane.numpy()))
-
-
-def _resize(sample: Sample, size: tuple[int, int], rule: BoxRule) -> Sample:
-    height, width = _size(sample)
-
-    def change(plane: Tensor, key: str) -> Tensor:
-        mode = InterpolationMode.NEAREST_EXACT if key == "mask" else InterpolationMode.BILINEAR
-        return cast("Tensor", geometry.resize(plane, list(size), mode, antialias=key != "mask"))
-
-    return _map(sample, change, lambda targets: boxes.scale(targets, size[1] / width, size[0] / height, rule))
-
-
-def _size(sample: Sample) -> tuple[int, int]:
-    return sample["visible"].shape[-2], sample["visible"].shape[-1]
-
-
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def _integer(below: int, generator: Generator) -> int:
-    return int(torch.randint(below, (), generator=generator))

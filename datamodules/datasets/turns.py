@@ -1,6 +1,6 @@
 """Flips and rotation by 90 degrees in one: the training transform that copies each plane once, at its end."""
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,17 +17,18 @@ class RandomTurn:
     One after the other they would copy the planes up to four times, which is 2 % of decoding a 640x480 PNG pair.
 
     Args:
-        flip: With the two flips.
+        flip: With the two flips; `horizontal`: with the horizontal one alone.
         rotate90: With the rotation.
     """
 
-    def __init__(self, flip: bool = True, rotate90: bool = True) -> None:
+    def __init__(self, flip: bool | Literal["horizontal"] = True, rotate90: bool = True) -> None:
         self.flip = flip
         self.rotate90 = rotate90
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws as the three do; planes come out contiguous."""
-        mirrored, upturned = (uniform(0.0, 1.0, generator) < 0.5 if self.flip else False for _ in range(2))
+        wanted = (bool(self.flip), self.flip is True)
+        mirrored, upturned = (uniform(0.0, 1.0, generator) < 0.5 if flips else False for flips in wanted)
         height, width = sample["visible"].shape[-2:]
         turns = 0
         if self.rotate90:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.base import PairedDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.datasets.batch import Batch
 from datamodules.datasets.errors import DatasetNotFoundError, SplitError
@@ -13,6 +12,7 @@ from datamodules.datasets.prompts import PromptConfig
 from datamodules.llvip import LLVIPDataModule
 from datamodules.m3fd import M3FDDataModule
 from datamodules.msrs import MSRSDataModule
+from datamodules.paired import PairedDataModule
 from datamodules.roadscene import RoadSceneDataModule
 from datamodules.tno import TNODataModule
 from tests.fakes import write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
@@ -161,7 +161,19 @@ def test_impossible_loading_is_refused(settings: dict[str, int]) -> None:
         LoadingConfig(**settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("settings", [{"crop": 4}, {"jitter": 2.0}, {"resize": (4, 9)}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop": 4},
+        {"jitter": 2.0},
+        {"resize": (4, 9)},
+        {"flip": "vertical"},
+        {"zoom": (0.0, 1.0)},
+        {"zoom": (2.0, 1.0)},
+        {"mosaic": 1.5},
+        {"mosaic": 0.5, "clip_size": 224},
+    ],
+)
 def test_impossible_transforms_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         TransformConfig(**settings)  # type: ignore[arg-type]

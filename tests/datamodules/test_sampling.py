@@ -1,10 +1,16 @@
 """Draws depend on seed, epoch and index alone."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
-from datamodules.datasets.batch import Sample
+from datamodules.datasets.batch import STORE_RECORD, Sample
+from datamodules.datasets.mosaic import Mosaic
+from datamodules.datasets.stored import StoredPlanes
 from datamodules.sampling import EpochSampler, TrainingView, mix_seed
 
 
@@ -83,6 +89,44 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone() -> None:
     assert not torch.equal(view[(2, 7)]["infrared"], view[(3, 7)]["infrared"])
     assert not torch.equal(view[(2, 7)]["infrared"], view[(2, 6)]["infrared"])
     assert not torch.equal(view[(2, 7)]["infrared"], TrainingView(_Numbers(), _noise, seed=6)[(2, 7)]["infrared"])
+
+
+def test_a_mosaic_is_drawn_by_seed_epoch_and_index_too() -> None:
+    views = [TrainingView(_Numbers(), lambda sample, _: sample, seed=5, mosaic=Mosaic(0.5)) for _ in range(2)]
+    contents = {}
+    for epoch in range(4):
+        for index in range(10):
+            first, again = (view[(epoch, index)] for view in views)
+            assert torch.equal(first["infrared"], again["infrared"])
+            assert first["name"] == again["name"] == str(index)
+            contents[epoch, index] = first["content_id"]
+    joined = [content for (_, index), content in contents.items() if content != str(index)]
+    assert 10 < len(joined) < 30
+    assert len(set(joined)) == len(joined)
+
+
+def test_frames_are_prepared_before_they_are_joined() -> None:
+    def number(sample: Sample, _: torch.Generator) -> Sample:
+        return {**sample, "mask": sample["infrared"] + 1}
+
+    view = TrainingView(_Numbers(), lambda sample, _: sample, prepare=[number], mosaic=Mosaic(1.0))
+    for index in range(10):
+        sample = view[(0, index)]
+        assert torch.equal(sample["mask"], sample["infrared"] + 1)
+
+
+def test_results_are_shown_in_the_epoch_after_theirs_alone(tmp_path: Path) -> None:
+    for index in range(10):
+        Image.fromarray(np.full((2, 2), 20 * index, dtype=np.uint8)).save(tmp_path / f"{index}.png")
+    store = StoredPlanes(_Numbers(), tmp_path, "previous", 1)
+    view = TrainingView(_Numbers(), lambda sample, _: sample, previous=store)
+    assert "previous" not in view[(0, 3)]
+    assert "previous" not in view[(1, 3)]
+    (tmp_path / STORE_RECORD).write_text('{"epoch": 0}')
+    assert ["previous" in view[(epoch, 3)] for epoch in range(4)] == [False, True, False, False]
+    assert set(view[(1, 3)]["previous"].flatten().tolist()) == {60}
+    (tmp_path / STORE_RECORD).write_text('{"epoch": 1}')
+    assert ["previous" in view[(epoch, 3)] for epoch in range(4)] == [False, False, True, False]
 
 
 def test_mixed_seeds_are_spread() -> None:

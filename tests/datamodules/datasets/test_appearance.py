@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from datamodules.datasets.appearance import AddClipViews, VisibleJitter
+from datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter
 from datamodules.datasets.batch import Sample
 from datamodules.datasets.transforms import Compose, RandomCrop
 
@@ -91,3 +91,28 @@ def test_float_views_stay_in_range() -> None:
     sample["infrared"] = (sample["infrared"] > 128).float()
     view = AddClipViews(60)(sample, seeded())["clip_view_infrared"]
     assert 0 <= view.min() <= view.max() <= 1
+
+
+def test_saliency_is_of_the_whole_frame_and_moves_with_the_pair() -> None:
+    sample = random_sample()
+    whole = AddSaliency()(sample, seeded())["saliency"]
+    assert whole.shape == (2, 30, 44)
+    assert whole.dtype == torch.float32
+    row, column = 7, 9
+    levels = sample["infrared"].double()
+    expected = (levels - levels[0, row, column]).abs().mean() / 255
+    assert whole[0, row, column].item() == pytest.approx(expected.item(), abs=1e-5)
+    red, green, blue = sample["visible"].double()
+    luma = (0.299 * red + 0.587 * green + 0.114 * blue).round()
+    assert whole[1, row, column].item() == pytest.approx((luma - luma[row, column]).abs().mean().item() / 255, abs=1e-4)
+    cut = Compose([AddSaliency(), RandomCrop(12)])(sample, seeded(3))
+    position = RandomCrop(12)({**sample, "mask": torch.arange(30 * 44).view(1, 30, 44)}, seeded(3))["mask"]
+    assert torch.equal(cut["saliency"].flatten(1), whole.flatten(1)[:, position.flatten()])
+    assert "saliency" not in sample
+
+
+def test_saliency_of_float_planes_is_that_of_bytes() -> None:
+    sample = random_sample()
+    floats: Sample = {**sample, "infrared": sample["infrared"] / 255, "visible": sample["visible"] / 255}
+    expected = AddSaliency()(sample, seeded())["saliency"]
+    torch.testing.assert_close(AddSaliency()(floats, seeded())["saliency"], expected)

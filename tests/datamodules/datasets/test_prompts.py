@@ -8,19 +8,20 @@ from typing import Any, Self
 import pytest
 import torch
 
+from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.batch import Sample, Targets
+from datamodules.datasets.msrs import MSRS
+from datamodules.datasets.pairing import PairingReport
+from datamodules.datasets.prompt_files import PromptError
 from datamodules.datasets.prompts import (
     SENTENCES,
     PromptableReader,
     PromptConfig,
     PromptedDataset,
-    PromptEntry,
-    PromptError,
-    read_prompts,
-    save_prompts,
     warn_if_labels_leak,
 )
 from datamodules.datasets.synthetic import SyntheticDataset
+from tests.fakes import Faults, write_msrs
 
 
 class PlainReader:
@@ -30,6 +31,7 @@ class PlainReader:
         self.dataset_name = dataset_name
         self.classes: tuple[str, ...] = ("person", "car")
         self.has_labels = has_labels
+        self.pairing = PairingReport()
         self.names = list(names)
 
     def __len__(self) -> int:
@@ -84,7 +86,32 @@ def test_fine_describes_boxes_and_brightness() -> None:
     assert dataset[0]["prompt"] == dataset.prompt(0) == "A scene at night with one person near on the right."
     unlabelled = PromptedDataset(PlainReader(["a"], has_labels=False), PromptConfig("fine"))
     assert unlabelled.prompt(0) == "A scene at night."
+    assert unlabelled.origin(0) == "brightness"
     assert not unlabelled.leaks_labels
+
+
+def test_a_pair_without_a_label_file_is_not_said_to_be_empty() -> None:
+    reader = PlainReader(["a", "b"])
+    reader.pairing = PairingReport(unlabelled=("b",))
+    dataset = PromptedDataset(reader, PromptConfig("fine"))
+    assert dataset[1]["prompt"] == "A scene at night."
+    assert dataset[0]["prompt"] == "A scene at night with one person near on the right."
+    assert [dataset.origin(0), dataset.origin(1)] == ["template", "brightness"]
+    assert dataset.leaks_labels
+    assert dataset.select(["a"]).leaks_labels
+    assert not dataset.select(["b"]).leaks_labels
+
+
+def test_the_label_file_decides_for_real_readers(tmp_path: Path) -> None:
+    reader: PairedDataset = MSRS(write_msrs(tmp_path, faults=Faults(missing_label=True)))
+    dataset = PromptedDataset(reader, PromptConfig("fine"))
+    origins = {name: dataset.origin(index) for index, name in enumerate(dataset.names)}
+    (missing,) = reader.pairing.unlabelled
+    assert [name for name, origin in origins.items() if origin == "brightness"] == [missing]
+    assert set(origins.values()) == {"brightness", "template"}
+    assert "with" not in dataset.prompt(dataset.names.index(missing))
+    assert PromptedDataset(reader, PromptConfig("coarse")).origin(0) == "dataset"
+    assert PromptedDataset(reader, PromptConfig("none")).origin(0) is None
 
 
 def test_generated_scenes_keep_their_caption_when_fine() -> None:
@@ -135,16 +162,6 @@ def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
         PromptedDataset(PlainReader(["a"]), PromptConfig("file", tmp_path / "none.jsonl"))
 
 
-def test_saved_prompts_read_back_and_leave_no_partial_file(tmp_path: Path) -> None:
-    entries = [PromptEntry("msrs", "a", 'Eine "Straße".', "human"), PromptEntry("msrs", "b", "")]
-    path = tmp_path / "deep" / "p.jsonl"
-    save_prompts(path, entries[:1])
-    save_prompts(path, entries)
-    assert read_prompts(path) == entries
-    assert [file.name for file in path.parent.iterdir()] == ["p.jsonl"]
-    assert "source" not in json.loads(path.read_text(encoding="utf-8").splitlines()[1])
-
-
 def test_folder_takes_the_first_of_several_captions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "1").mkdir()
     for name, text in (
@@ -191,7 +208,7 @@ def test_the_leak_warning_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixt
         assert not caplog.records
         assert warn_if_labels_leak(fine, "test", scores_detection=True)
     assert "made from its boxes while mAP is scored" in caplog.text
-    for origin, leaks in (("template", True), ("human", False)):
+    for origin, leaks in (("template", True), ("brightness", False), ("caption", False), ("human", False)):
         path = _write_lines(tmp_path / "p.jsonl", {"dataset": "msrs", "name": "a", "prompt": "x", "source": origin})
         assert PromptedDataset(reader, PromptConfig("file", path)).leaks_labels is leaks
 

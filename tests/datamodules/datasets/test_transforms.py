@@ -14,6 +14,7 @@ from datamodules.datasets.transforms import (
     RandomHorizontalFlip,
     RandomRotate90,
     RandomVerticalFlip,
+    RandomZoom,
     Resize,
     Transform,
     VisibleJitter,
@@ -28,6 +29,9 @@ GEOMETRIC: list[Transform] = [
     RandomRotate90(),
     Resize((64, 100)),
     Resize(96),
+    RandomZoom((0.4, 0.9)),
+    RandomZoom((1.1, 1.6)),
+    RandomZoom((1.0, 1.0)),
     Letterbox(96),
     Letterbox(40),
 ]
@@ -48,6 +52,7 @@ def sample_with_blob(height: int = 48, width: int = 64, box: tuple[int, int, int
         "mask": blob[None].clone(),
         "saliency": blob[None].repeat(2, 1, 1).float() / 255,
         "previous": blob[None].clone(),
+        "fused": blob[None].repeat(3, 1, 1),
     }
 
 
@@ -170,6 +175,58 @@ def test_resize_keeps_masks_hard_and_antialiases_images() -> None:
     assert 110 < small["infrared"][..., 2:-2].float().min() <= small["infrared"][..., 2:-2].float().max() < 145
     assert set(small["mask"].flatten().tolist()) <= {0, 255}
     assert small["targets"]["boxes"].tolist() == [[5.5, 3.5, 9, 6.5]]
+
+
+def test_zoom_shows_a_window_larger_at_the_same_size() -> None:
+    ramp = torch.arange(48, dtype=torch.uint8)[:, None] * 4 + torch.zeros(64, dtype=torch.uint8)
+    sample = sample_with_blob()
+    sample["infrared"] = ramp[None]
+    starts = set()
+    for seed in range(40):
+        shown = RandomZoom((2.0, 2.0))(sample, seeded(seed))
+        assert shown["visible"].shape == (3, 48, 64)
+        rows = shown["infrared"][0, :, 0].float() / 4
+        start = float(rows[0])
+        assert rows[-1] - rows[0] == pytest.approx(23, abs=1)  # 24 of 48 rows are seen
+        starts.add(round(start))
+        for box in shown["targets"]["boxes"].tolist():
+            assert box[1] == pytest.approx(max(0.0, 2 * (14 - round(start))), abs=1)
+    assert min(starts) < 4
+    assert max(starts) > 20
+
+
+def test_zoom_shows_the_whole_frame_smaller_somewhere_on_grey() -> None:
+    places = set()
+    for seed in range(20):
+        shown = RandomZoom((0.5, 0.5))(sample_with_blob(box=(0, 0, 64, 48)), seeded(seed))
+        left, top, right, bottom = shown["targets"]["boxes"][0].tolist()
+        assert (right - left, bottom - top) == (32, 24)
+        assert shown["infrared"].shape == (1, 48, 64)
+        assert shown["mask"].sum() / 255 == pytest.approx(32 * 24, rel=0.02)
+        outside = torch.ones(48, 64, dtype=torch.bool)
+        outside[max(0, int(top) - 2) : int(bottom) + 2, max(0, int(left) - 2) : int(right) + 2] = False
+        assert set(shown["fused"][0][outside].tolist()) == {114}
+        places.add((left, top))
+    assert len(places) > 10
+
+
+def test_zoom_drops_what_became_too_small_or_is_mostly_outside() -> None:
+    small = sample_with_blob(box=(30, 20, 36, 26))
+    assert len(RandomZoom((0.5, 0.5), BoxRule(minimum_side=3.5))(small, seeded())["targets"]["boxes"]) == 0
+    assert len(RandomZoom((0.5, 0.5), BoxRule(minimum_side=2.5))(small, seeded())["targets"]["boxes"]) == 1
+    # too small as it is, large enough as it is shown
+    shown = [RandomZoom((2.0, 2.0), BoxRule(minimum_side=8.0))(small, seeded(seed)) for seed in range(20)]
+    assert any(len(sample["targets"]["boxes"]) for sample in shown)
+    wide = sample_with_blob(box=(0, 0, 64, 48))
+    assert len(RandomZoom((2.0, 2.0), BoxRule(minimum_visible=0.3))(wide, seeded())["targets"]["boxes"]) == 0
+
+
+def test_zoom_by_one_is_nothing_and_wrong_factors_are_refused() -> None:
+    sample = sample_with_blob()
+    assert RandomZoom((1.0, 1.0))(sample, seeded()) is sample
+    for factors in ((0.0, 1.0), (2.0, 1.0)):
+        with pytest.raises(ValueError, match="positive, the smaller one first"):
+            RandomZoom(factors)
 
 
 def test_letterbox_keeps_the_aspect_ratio() -> None:

@@ -1,5 +1,7 @@
 """All flips and turns at once."""
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -29,9 +31,10 @@ def _sample(height: int, width: int) -> Sample:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 12)])
-@pytest.mark.parametrize(("flip", "rotate90"), [(True, True), (True, False), (False, True)])
-def test_it_is_the_three_in_a_row(size: tuple[int, int], flip: bool, rotate90: bool) -> None:
-    three: list[Transform] = [RandomHorizontalFlip(), RandomVerticalFlip()] if flip else []
+@pytest.mark.parametrize(("flip", "rotate90"), [(True, True), (True, False), (False, True), ("horizontal", False)])
+def test_it_is_the_three_in_a_row(size: tuple[int, int], flip: bool | Literal["horizontal"], rotate90: bool) -> None:
+    three: list[Transform] = [RandomHorizontalFlip()] if flip else []
+    three += [RandomVerticalFlip()] if flip is True else []
     three += [RandomRotate90()] if rotate90 else []
     results = set()
     for seed in range(40):
@@ -45,6 +48,9 @@ def test_it_is_the_three_in_a_row(size: tuple[int, int], flip: bool, rotate90: b
         assert turned["visible"].is_contiguous()
         assert torch.equal(*(generator.get_state() for generator in generators)), "it draws as often"
         results.add(turned["infrared"].numpy().tobytes())
+    if flip == "horizontal":
+        assert len(results) == 2
+        return
     assert len(results) == (8 if flip and rotate90 and size[0] == size[1] else 4 if size[0] == size[1] or flip else 2)
 
 

@@ -1,0 +1,45 @@
+"""Which transforms a configuration stands for, and in which order."""
+
+from datamodules.configuration import TransformConfig
+from datamodules.datasets.boxes import BoxRule
+from datamodules.datasets.mosaic import Mosaic
+from datamodules.datasets.transforms import (
+    AddClipViews,
+    AddSaliency,
+    Compose,
+    RandomCrop,
+    RandomZoom,
+    Resize,
+    Transform,
+    VisibleJitter,
+)
+from datamodules.datasets.turns import RandomTurn
+
+
+def training_frames(config: TransformConfig, rule: BoxRule) -> list[Transform]:
+    """What happens to a whole training frame before anything random."""
+    return _frames(config, rule) + ([AddSaliency()] if config.saliency else [])
+
+
+def mosaic(config: TransformConfig, rule: BoxRule) -> Mosaic | None:
+    """How training frames are joined, if they are."""
+    return Mosaic(config.mosaic, rule) if config.mosaic else None
+
+
+def training(config: TransformConfig, rule: BoxRule) -> Compose:
+    """What happens at random, in training alone."""
+    steps: list[Transform] = [RandomZoom(config.zoom, rule)] if config.zoom else []
+    steps += [RandomCrop(config.crop, rule=rule)] if config.crop else []
+    steps += [RandomTurn(config.flip, config.rotate90)] if config.flip or config.rotate90 else []
+    steps += [VisibleJitter(config.jitter, config.jitter, config.jitter)] if config.jitter else []
+    return Compose(steps)
+
+
+def evaluation(config: TransformConfig, rule: BoxRule) -> Compose:
+    """What happens to the frames of validation, test and prediction."""
+    return Compose(_frames(config, rule))
+
+
+def _frames(config: TransformConfig, rule: BoxRule) -> list[Transform]:
+    steps: list[Transform] = [AddClipViews(config.clip_size)] if config.clip_size else []
+    return steps + ([Resize(config.resize, rule)] if config.resize else [])

@@ -2,14 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from commands.arguments import rewrite
 from commands.parser import SuiteParser
 from datamodules.base import FusionDataModule
+from models.captioner import DEFAULT_COCA
 
 STAGES = ("train", "val", "test")
 """Stages in the order of reports."""
+
+PROMPTS: Final = (
+    "Writes one prompt per pair as JSONL (dataset, name, prompt, source), for --data.init_args.prompts.source file. "
+    "What the file already has is kept, so an interrupted run goes on where it was stopped. `source` says how each "
+    "prompt was made: template (from boxes: never for test pairs while mAP is scored), brightness (time of day alone, "
+    "because the pair has no labels), dataset, caption; write human where you correct one."
+)
+
+BY: Final = (
+    "template: the objects of the boxes and the time of day; dataset: the data set's own sentence for every pair; "
+    "coca: a caption of each image by open_clip's CoCa, as 'Infrared: ... Visible: ...' (needs no labels, but weights "
+    "on disk)."
+)
+
+COCA: Final = (
+    "coca: TAG/ARCHITECTURE as open_clip lists them, such as laion2b_s13b_b90k/coca_ViT-B-32, an architecture alone, "
+    "or the path of a weights file. Nothing is downloaded: a missing file is an error that says what to fetch and "
+    "where to put it (MODELS.md)."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,12 +55,13 @@ def _parser() -> SuiteParser:
     subcommands = parser.add_subcommands()
     check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
-    prompts = SuiteParser(description="Writes one prompt per pair as JSONL; continues a file that is already there.")
-    prompts.add_argument("--out", type=str, required=True, help="The JSONL file.")
-    prompts.add_argument(
-        "--by", type=str, default="template", choices=["template", "dataset"], help="How to make them."
-    )
-    prompts.add_argument("--stage", type=str, default="all", choices=["all", *STAGES], help="Which pairs.")
+    prompts = SuiteParser(description=PROMPTS)
+    prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
+    prompts.add_argument("--by", type=Literal["template", "dataset", "coca"], default="template", help=BY)
+    prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
+    prompts.add_argument("--coca", type=str, default=DEFAULT_COCA, help=COCA)
+    prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
+    prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")
     for subcommand in (check, prompts):
         subcommand.add_argument("--config", action="config")
         subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
@@ -60,6 +81,8 @@ def _check(datamodule: FusionDataModule, options: Any) -> int:
 
 
 def _prompts(datamodule: FusionDataModule, options: Any) -> int:
-    from commands.prompts import write_prompts
+    from commands.prompts import CaptionConfig, write_prompts
 
-    return write_prompts(datamodule.stage_readers(options.stage), Path(options.out), by=options.by)
+    datamodule.prompts = None  # a configuration that reads the file to be written would stop for the lack of it
+    captions = CaptionConfig(options.coca, options.batch_size, options.device)
+    return write_prompts(datamodule.stage_readers(options.stage), Path(options.out), options.by, captions)

@@ -50,12 +50,12 @@ def build_image_text_encoder(spec: str | ClipConfig | Mapping[str, Any]) -> Imag
     layout = _layout(config.architecture)
     if config.tag == RANDOM:
         layout["quick_gelu"] = bool(config.quick_gelu or layout.get("quick_gelu"))
-        return ImageTextEncoder(_instantiate(layout), f"random-{config.architecture}", precision=config.precision)
+        return ImageTextEncoder(instantiate(layout), f"random-{config.architecture}", precision=config.precision)
     path = locate_weights(config)
     published = _published(config)
     layout["quick_gelu"] = _quick_gelu(config, layout, published, path)
     state = read_state_dict(path, config.trust_archive)
-    clip = _instantiate(layout)
+    clip = instantiate(layout)
     load_weights(clip, state, f"CLIP weights {path} and architecture '{config.architecture}'")
     base = config.architecture.removesuffix("-quickgelu") + ("-quickgelu" if layout["quick_gelu"] else "")
     mean, std = published.get("mean", OPENAI_MEAN), published.get("std", OPENAI_STD)
@@ -104,16 +104,16 @@ def _quick_gelu(config: ClipConfig, layout: dict[str, Any], published: dict[str,
     )
 
 
-def _instantiate(layout: dict[str, Any]) -> nn.Module:
-    """An open_clip model, initialised from the private seed without touching the global generator."""
-    from open_clip import CLIP, CustomTextCLIP
+def instantiate(layout: Mapping[str, Any]) -> nn.Module:
+    """An open_clip model of an open_clip configuration: `CLIP`, `CustomTextCLIP` or, with a text decoder, `CoCa`.
+
+    Initialised from the private seed without touching the global generator.
+    """
+    from open_clip import CLIP, CoCa, CustomTextCLIP
 
     layout = dict(layout)
-    if "multimodal_cfg" in layout:
-        raise ClipWeightsError(
-            "CoCa's captioning models are not supported; choose a CLIP such as ViT-B-32 or ViT-L-14."
-        )
     model_class = CustomTextCLIP if layout.pop("custom_text", False) else CLIP
+    model_class = CoCa if "multimodal_cfg" in layout else model_class
     # Not fork_rng with manual_seed: that would reseed the generators of every GPU as well.
     before = torch.default_generator.get_state()
     try:

@@ -21,7 +21,7 @@ KNOWN_SPECS: Final = (
 )
 """Every form that `resolve_clip` understands, for error messages and documentation."""
 
-_WEIGHT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+WEIGHT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def resolve_clip(spec: str | ClipConfig | Mapping[str, Any]) -> ClipConfig:
         return _split_random(ClipConfig(**spec))
     if spec.startswith(f"{RANDOM}-"):
         return _split_random(ClipConfig(architecture=spec))
-    if spec.endswith(_WEIGHT_SUFFIXES) or Path(spec).is_file():
+    if spec.endswith(WEIGHT_SUFFIXES) or Path(spec).is_file():
         return ClipConfig(architecture="", weights=spec)
     tag, separator, architecture = spec.partition("/")
     if separator and tag and architecture and not spec.startswith((".", "~")):

@@ -50,7 +50,7 @@ def read_state_dict(path: Path, trust_archive: bool = False) -> dict[str, Tensor
     except Exception as error:  # every reader has exceptions of its own for a truncated file
         reason = "holds pickled code or is damaged" if isinstance(error, pickle.UnpicklingError) else "cannot be read"
         raise ClipWeightsError(
-            f"CLIP weights {path} {reason} ({type(error).__name__}: {str(error).splitlines()[0][:160]}). "
+            f"{path} {reason} ({type(error).__name__}: {str(error).splitlines()[0][:160]}). "
             f"Fetch the file again; .safetensors is the safest format. See MODELS.md."
         ) from error
     return _plain_state_dict(content, path)

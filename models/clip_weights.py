@@ -84,10 +84,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def locate_weights(config: ClipConfig) -> Path:
+def locate_weights(config: ClipConfig, remedy: str | None = None) -> Path:
     """The weights file of a configuration: its own `weights`, else the tag's file from the known folders.
 
     Files with a published checksum are verified. Downloads only under `IVIF_DOWNLOAD=1`.
+
+    Args:
+        config: Architecture and tag, or a file.
+        remedy: For the error message: how a user of this command says where the file lies; default: CLIP's options.
 
     Raises:
         ClipWeightsError: If there is no file, or its checksum is wrong; names the folders searched and the remedies.
@@ -96,7 +100,7 @@ def locate_weights(config: ClipConfig) -> Path:
         path = Path(config.weights).expanduser()
         if not path.is_file():
             raise ClipWeightsError(
-                f"CLIP weights '{config.weights}' are no file (looked for {path.absolute()}). See MODELS.md."
+                f"Weights '{config.weights}' are no file (looked for {path.absolute()}). See MODELS.md."
             )
         return path
     tag = cast("str", config.tag)
@@ -105,7 +109,7 @@ def locate_weights(config: ClipConfig) -> Path:
     if found is None and os.environ.get(DOWNLOAD_VARIABLE) == "1":
         found = download(sources, weight_directories()[0])
     if found is None:
-        raise ClipWeightsError(_missing_message(config.architecture, tag, sources))
+        raise ClipWeightsError(_missing_message(config.architecture, tag, sources, remedy))
     return found
 
 
@@ -204,16 +208,18 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
         target.write(block)
 
 
-def _missing_message(architecture: str, tag: str, sources: list[Source]) -> str:
+def _missing_message(architecture: str, tag: str, sources: list[Source], remedy: str | None) -> str:
     files = "\n  ".join(
         f"{s.url}\n    -> FOLDER/{s.name}" + (f"  (sha256 {s.digest})" if s.digest else "") for s in sources
     )
     folders = "\n  ".join(str(directory) for directory in weight_directories())
+    remedy = remedy or (
+        f"say where the file lies: --model.init_args.clip.pretrained {tag} --model.init_args.clip.weights FILE. "
+        f"Only for trying things out, untrained: --model.init_args.clip random-tiny"
+    )
     return (
-        f"The weights '{tag}' of CLIP {architecture} are not on this machine. Download ONE of\n  {files}\n"
+        f"The weights '{tag}' of {architecture} are not on this machine. Download ONE of\n  {files}\n"
         f"where FOLDER is ${WEIGHTS_DIRECTORY_VARIABLE} or any of\n  {folders}\n"
-        f"(the Hugging Face cache is searched as well), or say where the file lies: "
-        f"--model.init_args.clip.pretrained {tag} --model.init_args.clip.weights FILE, "
-        f"or set {DOWNLOAD_VARIABLE}=1 to let this program fetch it. Only for trying things out, untrained: "
-        f"--model.init_args.clip random-tiny. See MODELS.md."
+        f"(the Hugging Face cache is searched as well), or set {DOWNLOAD_VARIABLE}=1 to let this program fetch it, "
+        f"or {remedy}. See MODELS.md."
     )

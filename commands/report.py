@@ -61,7 +61,9 @@ def _parser() -> SuiteParser:
     scores.add_argument("--metrics", help="Which metrics; default: those of the convention.", **several)
     scores.add_argument("--pair", type=str | None, default=None, help="Regex; its first group names a pair.")
     scores.add_argument("--out", type=str, default="runs/report", help="Folder of the tables and the figure.")
-    scores.add_argument("--classic", type=bool, default=True, help="Add average, maximum and Laplacian pyramid.")
+    scores.add_argument(
+        "--classic", type=bool, default=True, help="Add average, maximum, Laplacian pyramid and contourlet."
+    )
     scores.add_argument("--device", type=str, default="cpu", help="cpu, cuda, ...")
     drawing = SuiteParser(description="Draws the loss and the validation metrics of a training run.")
     drawing.add_argument("--run", type=str, required=True, help="The run folder.")
@@ -96,7 +98,7 @@ def score(
         metrics: Names of metrics; each convention's own by default.
         pair: Regular expression whose first group in a file's stem names the pair; the stem by default.
         out: Folder for the results.
-        classic: Whether to add the rows average, maximum and Laplacian pyramid.
+        classic: Whether to add the rows average, maximum, Laplacian pyramid and contourlet.
         device: Where to compute.
 
     Returns:

@@ -23,7 +23,9 @@ class ClassicFusionTask(FusionTask):
 
     needs_weights = False
 
-    def __init__(self, method: Literal["average", "maximum", "laplacian_pyramid"] = "laplacian_pyramid") -> None:
+    def __init__(
+        self, method: Literal["average", "maximum", "laplacian_pyramid", "contourlet"] = "laplacian_pyramid"
+    ) -> None:
         super().__init__(AdamConfig(), WarmupDecayConfig())
         self.store_hyperparameters(method=method)
         if method not in CLASSIC_FUSIONS:

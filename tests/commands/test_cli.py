@@ -12,6 +12,7 @@ import yaml
 
 from commands.arguments import CONFIGS
 from commands.cli import main
+from models.classic import CLASSIC_FUSIONS
 from tests.commands.runs import SCENES, newest_run, tiny_run
 
 
@@ -45,7 +46,7 @@ def test_testing_writes_the_table_and_predicting_the_pictures(
 ) -> None:
     assert main(tiny_run("test", tmp_path, checkpoint)) == 0
     (table,) = tmp_path.rglob("tables/test.csv")
-    assert set(pd.read_csv(table)["method"]) == {"MGFusion", "average", "maximum", "laplacian_pyramid"}
+    assert set(pd.read_csv(table)["method"]) == {"MGFusion", *CLASSIC_FUSIONS}
     output = f"--output_dir={tmp_path / 'out'}"
     assert main(tiny_run("predict", tmp_path, checkpoint, output)) == 0
     pictures = sorted(tmp_path.glob("out/*.png"))

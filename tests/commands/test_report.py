@@ -52,8 +52,8 @@ def test_files_hold_every_method_image_convention_and_metric(folders: Path) -> N
     assert main([*_arguments(folders, *more), "--metrics", "EN", "Qabf", "SCD"]) == 0
     table = pd.read_csv(folders / "out" / "per_image.csv")
     assert list(table.columns) == ["method", "name", "convention", "metric", "value"]
-    assert set(table["method"]) == {"mine", "other", "average", "maximum", "laplacian_pyramid"}
-    assert len(table) == 5 * len(NAMES) * 2 * 3
+    assert set(table["method"]) == {"mine", "other", "average", "maximum", "laplacian_pyramid", "contourlet"}
+    assert len(table) == 6 * len(NAMES) * 2 * 3
     undefined = table[table["value"].isna()]
     assert set(undefined["method"]) == {"other"}
     assert set(undefined["metric"]) == {"SCD"}

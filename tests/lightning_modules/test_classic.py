@@ -24,5 +24,5 @@ def test_it_has_nothing_to_fit(tmp_path: Path) -> None:
 
 
 def test_an_unknown_rule_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="average, maximum, laplacian_pyramid"):
+    with pytest.raises(ValueError, match="average, maximum, laplacian_pyramid, contourlet"):
         ClassicFusionTask("median")  # type: ignore[arg-type]

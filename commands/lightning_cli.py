@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
 from callbacks.image_logger import ImageLogger
 from callbacks.memory_guard import MemoryGuard
@@ -18,12 +19,13 @@ from callbacks.prediction_writer import PredictionWriter, check_record, picture_
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
+from commands.agreement import agree_on_views, class_names, keep_results, let_processes_differ
 from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import check_checkpoint, fingerprint
 from commands.errors import UsageError
 from commands.parser import SuiteParser, add_suite_arguments
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
-from datamodules.base import FusionDataModule, with_clip_size
+from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
 from lightning_modules.base import FusionTask
 
@@ -86,6 +88,7 @@ class SuiteCLI(LightningCLI):
         parser.add_argument("--transforms", type=TransformConfig, default=TransformConfig())
         parser.link_arguments("loading", "data.init_args.loading")
         parser.link_arguments("transforms", "data.init_args.transforms")
+        parser.link_arguments("data", "model.init_args.classes", compute_fn=self._class_names, apply_on="instantiate")
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(Evaluator, "evaluator")
         parser.add_lightning_class_args(ImageLogger, "images")
@@ -116,9 +119,10 @@ class SuiteCLI(LightningCLI):
         """
         try:
             super().instantiate_classes()
+            agree_on_views(self.model, self.datamodule)
         except (ValueError, TypeError) as error:
             raise UsageError(str(error)) from error
-        self._give_clip_views()
+        let_processes_differ(self.model, self.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder, its loggers and the callbacks of this subcommand."""
@@ -129,9 +133,11 @@ class SuiteCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
-        extra: list[Any] = [RunRecord(), Throughput()]
+        extra: list[Any] = [RunRecord(), Throughput(), DiagnosticsLogger()]
         if config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=20))
+        if self.subcommand == "fit":
+            extra += keep_results(self.model, self.datamodule, self.run_folder)
         if self.subcommand == "fit" and config.get("logger"):
             extra.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":
@@ -182,6 +188,8 @@ class SuiteCLI(LightningCLI):
                     raise UsageError(
                         f"{argument}: set it as --{name}... (it is given beside the dataset, not inside it)."
                     )
+            if argument.startswith("--model.init_args.classes"):
+                raise UsageError(f"{argument}: the classes are those of the data, or of the checkpoint; leave it out.")
 
     def _refuse_missing_weights(self) -> None:
         checkpoint = self._option("ckpt_path")
@@ -197,11 +205,10 @@ class SuiteCLI(LightningCLI):
             f"--allow_random_weights to run the untrained network all the same."
         )
 
-    def _give_clip_views(self) -> None:
-        """A task that looks at whole frames through CLIP gets them from the datamodule."""
-        encoder = getattr(self.model, "encoder", None)
-        if encoder is not None and getattr(self.model, "clip_view", "crop") == "full":
-            self.datamodule.transforms = with_clip_size(self.datamodule.transforms, encoder.image_size)
+    def _class_names(self, data: FusionDataModule) -> list[str]:
+        checkpoint = self._option("ckpt_path")
+        known = checkpoint and checkpoint not in ("best", "last", "hpc")
+        return class_names(data, Path(checkpoint) if known else None)
 
     def _loggers(self) -> list[Logger]:
         loggers: list[Logger] = [CSVLogger(self.run_folder, name="", version="", flush_logs_every_n_steps=1)]

@@ -1,0 +1,66 @@
+"""What a task, its data and its trainer must agree on, settled here so that no configuration has to say it twice."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.strategies import DDPStrategy
+
+from callbacks.previous_results import PreviousResults
+from commands.errors import UsageError
+from datamodules.base import FusionDataModule, with_clip_size
+from lightning_modules.base import FusionTask
+from lightning_modules.bilevel_task import BilevelTask
+
+
+def class_names(data: FusionDataModule, checkpoint: Path | None) -> list[str]:
+    """Names of the labels for a task that detects: the trained detector's, else the data's; none without labels.
+
+    Raises:
+        UsageError: If a trained detector and the data's labels do not name the same classes.
+    """
+    names = list(data.classes)
+    trained = _trained_classes(checkpoint)
+    if trained and names and names != trained:
+        raise UsageError(
+            f"The checkpoint detects {_listed(trained)}, but the data has the classes {_listed(names)}. Choose data "
+            f"with the checkpoint's classes, or set --data.init_args.reading.labels=false to leave its boxes out."
+        )
+    return trained or names
+
+
+def agree_on_views(task: FusionTask, data: FusionDataModule) -> None:
+    """A task that looks at more than the crop (CLIP at whole frames, saliency) gets that from the datamodule."""
+    encoder = getattr(task, "encoder", None)
+    if encoder is not None and getattr(task, "clip_view", "crop") == "full":
+        data.transforms = with_clip_size(data.transforms, encoder.image_size)
+    if getattr(task, "needs_saliency", False) and data.transforms.crop is not None:
+        data.transforms = replace(data.transforms, saliency=True)
+
+
+def keep_results(task: FusionTask, data: FusionDataModule, run_folder: Path) -> list[Callback]:
+    """The store of last epoch's results, where a task is held near to them: read by the data, written by a callback."""
+    loss = getattr(task, "loss_config", None)
+    if getattr(loss, "previous", None) != "memory":
+        return []
+    data.previous_dir = data.previous_dir or run_folder / "previous"
+    return [PreviousResults(data.previous_dir)]
+
+
+def let_processes_differ(task: FusionTask, trainer: Trainer) -> None:
+    """Under DDP, a bilevel step uses the parameters of one level at a time: the others must not be waited for."""
+    if isinstance(task, BilevelTask) and isinstance(trainer.strategy, DDPStrategy):
+        trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
+
+
+def _trained_classes(checkpoint: Path | None) -> list[str]:
+    if checkpoint is None:
+        return []
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return list(stored.get("hyper_parameters", {}).get("classes") or [])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,233 @@
+"""From Text to Pixels as a task: text-guided fusion and a detector on two levels (Li et al., arXiv 2401.00421)."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.datasets.batch import Batch, StepOutput
+from image_ops.color import luma, recolor, split_luma_chroma
+from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel_task import BilevelTask
+from lightning_modules.configuration import config_from
+from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
+from lightning_modules.level_batch import CropConfig, LevelBatch
+from lightning_modules.optimization import LevelConfig
+from lightning_modules.prompted import PromptEncoder
+from lightning_modules.snapshot import Snapshot
+from losses.content import content_loss, saliency_weights
+from losses.structure import ComparisonTerms, fidelity, structure_loss
+from models.clip import ClipConfig
+from models.detection import DetectorConfig
+from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork, TextToPixelsOutput
+
+logger = logging.getLogger(__name__)
+
+Previous = Literal["teacher", "memory", "none"]
+
+
+@dataclass(frozen=True)
+class TextToPixelsLoss:
+    """Weights and readings of L_f = a1 L_str + a2 L_cc + lambda_g g (eq 6 and 8 to 11).
+
+    Args:
+        structure: Factor on a1 L_str; 0 is the ablation without it.
+        content: Factor on a2 L_cc; 0 is the ablation without it, which keeps L_cc in the first epoch, when there is no
+            earlier result yet and nothing else would tie the fused image to its sources.
+        codebook: lambda_g.
+        saliency: How saliencies become weights: `ratio`, `softmax5` (IRFS), `printed` (eq 9, singular where equal).
+        mode: What the weights do: `weighted_loss` weighs losses, `composite` weighs images first, `literal` compares
+            with attenuated images (eq 9 to the letter: equal inputs come out half as bright).
+        previous: Where z', the result of the epoch before, comes from: `teacher`, a frozen copy of the network on the
+            same crop; `memory`, stored results that the datamodule reads; `none`: no structure loss.
+
+    Raises:
+        ValueError: If a choice is unknown or a weight negative.
+    """
+
+    structure: float = 1.0
+    content: float = 1.0
+    codebook: float = 1.0
+    saliency: Literal["ratio", "softmax5", "printed"] = "ratio"
+    mode: Literal["weighted_loss", "composite", "literal"] = "weighted_loss"
+    previous: Previous = "teacher"
+
+    def __post_init__(self) -> None:
+        if min(self.structure, self.content, self.codebook) < 0:
+            raise ValueError(f"loss: weights must not be negative, got {self}.")
+        if not self.content and (not self.structure or self.previous == "none"):
+            raise ValueError("loss: without the content term, the structure term and an earlier result are needed.")
+        if self.previous not in get_args(Previous):
+            raise ValueError(f"loss.previous is '{self.previous}'; known: {', '.join(get_args(Previous))}.")
+
+
+class TextToPixelsTask(BilevelTask):
+    """Extract, attend to the words, quantise, decode; a detector on the result (From Text to Pixels, figure 2).
+
+    Args:
+        clip: Text tower: a name such as `openai/ViT-B-32`, `random-tiny`, a weights file, or its configuration;
+            null uses no text at all.
+        network: Sizes and options of the fusion network.
+        loss: Weights and readings of the fusion loss.
+        detector: Which detector; null trains fusion alone.
+        training: Averaging and frozen layers of the detector.
+        bilevel: The scheme that trains both.
+        lower: Optimiser and schedule of fusion.
+        upper: Optimiser and schedule of the detector.
+        crops: What the fusion loss sees of each frame.
+        classes: Name of each label, in order; the command line takes them from the datamodule.
+
+    Raises:
+        ValueError: If a detector is asked for and there are no classes.
+    """
+
+    scores_detection: ClassVar[bool] = True
+    needs_saliency: ClassVar[bool] = True
+    """Whether crops that the datamodule makes must bring the whole frame's saliency along."""
+
+    def __init__(
+        self,
+        clip: str | ClipConfig | None = "openai/ViT-B-32",
+        network: TextToPixelsConfig = TextToPixelsConfig(),
+        loss: TextToPixelsLoss = TextToPixelsLoss(),
+        detector: DetectorConfig | None = DetectorConfig(),
+        training: DetectorTrainingConfig = DetectorTrainingConfig(),
+        bilevel: BilevelConfig = BilevelConfig(),
+        lower: LevelConfig = LevelConfig(),
+        upper: LevelConfig = LevelConfig(),
+        crops: CropConfig = CropConfig(),
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(
+            config_from(BilevelConfig, bilevel), config_from(LevelConfig, lower), config_from(LevelConfig, upper)
+        )
+        detector = None if detector is None else config_from(DetectorConfig, detector)
+        self.store_hyperparameters(
+            clip=clip,
+            network=network,
+            loss=loss,
+            detector=detector and replace(detector, weights=None),  # a checkpoint has the weights themselves
+            training=training,
+            bilevel=bilevel,
+            lower=lower,
+            upper=upper,
+            crops=crops,
+            classes=list(classes or ()),
+        )
+        self.loss_config = config_from(TextToPixelsLoss, loss)
+        self.crops = config_from(CropConfig, crops)
+        self.prompts = PromptEncoder(clip)
+        self.network = TextToPixelsNetwork(config_from(TextToPixelsConfig, network), self.prompts.width)
+        self.value_network = (
+            deepcopy(self.network) if detector and self.bilevel_config.scheme == "value_function" else None
+        )
+        self.teacher = Snapshot(self.network) if self.loss_config.previous == "teacher" else None
+        self.part: DetectorPart | None = None
+        if detector is not None:
+            self.part = DetectorPart(detector, classes, config_from(DetectorTrainingConfig, training))
+            self.class_names = self.part.class_names
+
+    def fuse_images(self, batch: Batch) -> Tensor:
+        """Fused luma of whole frames."""
+        fused: Tensor = self._run(self.network, batch).fused
+        return fused
+
+    def fuse(self, batch: Batch) -> StepOutput:
+        """The fused picture and, with a detector, what it finds there."""
+        output = super().fuse(batch)
+        if self.part is not None:
+            output["detections"] = self.part.detect(output["fused"])
+        return output
+
+    def level_modules(self) -> Mapping[str, nn.Module]:
+        """The fusion network below, the detector above, the value function's copy beside."""
+        modules: dict[str, nn.Module] = {"lower": self.network}
+        if self.part is not None:
+            modules["upper"] = self.part.detector
+        if self.value_network is not None:
+            modules["value"] = self.value_network
+        return modules
+
+    def level_batch(self, batch: Batch) -> LevelBatch:
+        """Frames for the detector and crops for fusion; z' on the crops where it comes from the teacher."""
+        pieces = self.crops.cut(batch)
+        if self.loss_config.previous == "memory" and self.current_epoch and "previous" not in pieces:
+            logger.warning("Epoch %d has no stored results to be held near to; it does without.", self.current_epoch)
+        if self.teacher is not None and self.teacher.taken:
+            with torch.no_grad():
+                pieces["previous"] = self._run(self.teacher.network, pieces).fused.float()
+        return LevelBatch(batch, pieces)
+
+    def split_batch(self, batch: LevelBatch, parts: int) -> Sequence[LevelBatch]:
+        """Parts of frames and crops, for accumulation."""
+        return batch.split(parts)
+
+    def level_loss(self, level: str, batch: LevelBatch) -> Tensor:
+        """L_f + g on the crops (levels lower and value), L^d on the frames (level upper; eq 7)."""
+        if level == "upper":
+            return self._detection_loss(batch.frames)
+        return self._fusion_loss(level, self._fusion_network(level), batch.crops)
+
+    def after_step(self, level: str) -> None:
+        """Codebook statistics after a fusion step, the detector's average after one of its own."""
+        if level == "upper" and self.part is not None:
+            self.part.update_average()
+            return
+        quantizer = self._fusion_network(level).quantizer
+        if quantizer is not None:
+            quantizer.update_statistics()
+        if level == "lower" and quantizer is not None:
+            self.diagnostics["codebook/perplexity"] = quantizer.perplexity
+            self.diagnostics["codebook/dead_fraction"] = quantizer.dead_fraction
+
+    def on_train_epoch_end(self) -> None:
+        """This epoch's network is the teacher of the next."""
+        if self.teacher is not None:
+            self.teacher.take(self.network)
+
+    def on_validation_start(self) -> None:
+        """All processes validate the same detector and the same fusion network."""
+        if self.part is not None:
+            self.part.synchronize()
+
+    def _fusion_network(self, level: str) -> TextToPixelsNetwork:
+        return cast("TextToPixelsNetwork", self.level_modules()[level])
+
+    def _run(self, network: nn.Module, batch: Batch) -> TextToPixelsOutput:
+        states, mask = self.prompts(batch)
+        output: TextToPixelsOutput = network(batch["infrared"], luma(batch["visible"]), states, mask)
+        return output
+
+    def _detection_loss(self, frames: Batch) -> Tensor:
+        if self.part is None:
+            raise RuntimeError("There is no detector to train.")
+        _, chroma = split_luma_chroma(frames["visible"])
+        fused = recolor(self._run(self.network, frames).fused.float(), chroma)
+        return self.weighted("upper", self.part.loss(fused, frames), {})
+
+    def _fusion_loss(self, level: str, network: TextToPixelsNetwork, crops: Batch) -> Tensor:
+        """L_f + lambda_g g (eq 10 and 11), with a1 and a2 of each sample."""
+        config, output = self.loss_config, self._run(network, crops)
+        infrared, visible = crops["infrared"], luma(crops["visible"])
+        weights = saliency_weights(crops["saliency"], config.saliency)
+        content = content_loss(output.fused, infrared, visible, weights, config.mode)
+        terms = {"content": (content.fidelity * content.terms.total).mean()}
+        factors = {"structure": config.structure, "content": config.content, "codebook": config.codebook}
+        if "previous" in crops and config.structure:
+            kept = fidelity(crops["previous"], infrared, visible)
+            terms["structure"] = (kept * structure_loss(output.fused, crops["previous"]).total).mean()
+        elif not config.content:
+            factors["content"] = 1.0  # nothing else ties the fused image to its sources yet
+        if network.quantizer is not None:
+            terms["codebook"] = output.codebook_loss
+        self._note_content(level, content.terms.means(), content.fidelity)
+        return self.weighted(level, terms, factors)
+
+    def _note_content(self, level: str, parts: ComparisonTerms, kept: Tensor) -> None:
+        if level == "lower":
+            named = {"ssim": parts.ssim, "pixel": parts.pixel, "gradient": parts.gradient, "fidelity": kept.mean()}
+            self.diagnostics |= {f"content/{name}": value.detach() for name, value in named.items()}

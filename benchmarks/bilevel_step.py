@@ -1,0 +1,195 @@
+"""Seconds and memory of one iteration of each bilevel scheme, beside one plain joint step in the same run.
+
+    python benchmarks/bilevel_step.py [--preset light|base] [--threads 2] [--repeats 9] [--output benchmarks/results]
+
+From Text to Pixels with YOLOv5n on generated frames of 256x256, batch 2, whole frames for both levels, a teacher for
+the structure loss in every case. The plain step is one weighted sum, one backward pass and two optimiser steps, without
+a solver. Each case runs in a process of its own (memory is that process's peak); the cases take turns, and a ratio is
+the median of the ratios within a turn. Writes bilevel_step.md and .csv.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import pandas as pd  # noqa: E402
+import torch  # noqa: E402
+
+from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
+from commands.allocator import tune_malloc  # noqa: E402
+from datamodules.datasets.batch import batch_to_float, collate  # noqa: E402
+from datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
+from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, build_solver  # noqa: E402
+from lightning_modules.level_batch import CropConfig, LevelBatch  # noqa: E402
+from lightning_modules.text_to_pixels import TextToPixelsTask  # noqa: E402
+from models.detection import DetectorConfig  # noqa: E402
+from models.text_to_pixels import TextToPixelsConfig  # noqa: E402
+
+STEPS: Final = BilevelConfig(unit="step", warmup=0, lower_steps=1, value_steps=1)
+CASES: Final[dict[str, tuple[BilevelConfig | None, float]]] = {
+    "plain joint step": (None, 1.0),
+    "joint": (replace(STEPS, scheme="joint"), 1.0),
+    "separate (both halves)": (replace(STEPS, scheme="separate"), 1.3),
+    "alternate 1/1": (replace(STEPS, scheme="alternate"), 1.3),
+    "rank1 1/1": (replace(STEPS, scheme="rank1"), 1.3),
+    "value_function 1/1/1": (replace(STEPS, scheme="value_function"), 2.2),
+    "value_function 2/2/1": (replace(STEPS, scheme="value_function", lower_steps=2, value_steps=2), 4.5),
+}
+"""Case -> scheme, and the ratio to the plain step that it should not exceed."""
+
+
+def make_task(config: BilevelConfig | None, preset: str) -> TextToPixelsTask:
+    """The task, in training mode, with a teacher."""
+    torch.manual_seed(0)
+    task = TextToPixelsTask(
+        clip="random-tiny",
+        network=TextToPixelsConfig.preset(preset),
+        detector=DetectorConfig("yolov5n", image_size=None),
+        bilevel=config or replace(STEPS, scheme="joint"),
+        crops=CropConfig(None),
+        classes=SyntheticDataset.classes,
+    )
+    if task.teacher is not None:
+        task.teacher.take(task.network)
+    return task.train()
+
+
+def make_iteration(task: TextToPixelsTask, config: BilevelConfig | None) -> Callable[[], None]:
+    """One iteration on a fixed batch of two frames."""
+    scenes = SyntheticDataset(2, (256, 256))
+    batch = batch_to_float(collate([scenes[0], scenes[1]]))
+    optimizers = {
+        name: torch.optim.Adam([p for p in module.parameters() if p.requires_grad], 1e-4)
+        for name, module in task.level_modules().items()
+    }
+    if config is None:
+        return lambda: _plain(task, optimizers, task.level_batch(batch))
+    levels = {name: _level(task, name, optimizer) for name, optimizer in optimizers.items()}
+    problem = Problem(levels["upper"], levels["lower"], levels.get("value"), split=task.split_batch)
+    solver, count = build_solver(problem, config), iter(range(10**9))
+
+    def once(fraction: float = 0.0) -> None:
+        levels = task.level_batch(batch)
+        solver.step(levels, torch.autograd.backward, Progress(0, next(count), fraction))
+        if config.scheme == "separate":
+            solver.step(levels, torch.autograd.backward, Progress(0, next(count), 0.9))
+
+    return once
+
+
+def _plain(task: TextToPixelsTask, optimizers: Mapping[str, torch.optim.Optimizer], levels: LevelBatch) -> None:
+    loss = 0.5 * task.level_loss("lower", levels) + 0.5 * task.level_loss("upper", levels)
+    torch.autograd.backward(loss)
+    for name, optimizer in optimizers.items():
+        optimizer.step()
+        optimizer.zero_grad()
+        task.after_step(name)
+
+
+def _level(task: TextToPixelsTask, name: str, optimizer: torch.optim.Optimizer) -> Level:
+    def step() -> None:
+        optimizer.step()
+        task.after_step(name)
+
+    module = task.level_modules()[name]
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return Level(name, parameters, lambda batch: task.level_loss(name, batch), step, optimizer.zero_grad, module)
+
+
+def serve(case: str, preset: str, threads: int) -> None:
+    """A process of one case: an iteration for each line on standard input, its seconds and the peak memory out."""
+    tune_malloc()
+    torch.set_num_threads(threads)
+    config, _ = CASES[case]
+    once = make_iteration(make_task(config, preset), config)
+    for _ in range(2):
+        once()
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        once()
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
+
+
+def measure(preset: str, threads: int, repeats: int) -> dict[str, list[dict[str, float]]]:
+    """Case -> measurements; the processes live side by side and take turns, so that nothing runs meanwhile."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    base = [sys.executable, __file__, "--preset", preset, "--threads", str(threads), "--case"]
+    servers: dict[str, Any] = {
+        case: subprocess.Popen([*base, case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for case in CASES
+    }
+    found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    for turn in range(repeats + 1):
+        for case, server in servers.items():
+            server.stdin.write("\n")
+            server.stdin.flush()
+            measurement = json.loads(server.stdout.readline())
+            if turn:  # the first waits for all processes to be ready
+                found[case].append(measurement)
+    for server in servers.values():
+        server.stdin.close()
+        server.wait()
+    return found
+
+
+def table_rows(found: dict[str, list[dict[str, float]]]) -> list[Row]:
+    """One row for each case."""
+    anchor = [measurement["seconds"] for measurement in found["plain joint step"]]
+    rows = []
+    for case, measurements in found.items():
+        seconds = [measurement["seconds"] for measurement in measurements]
+        ratio = statistics.median(own / plain for own, plain in zip(seconds, anchor, strict=True))
+        aim = CASES[case][1]
+        rows.append(
+            {
+                "scheme (lower/value/upper steps)": case,
+                "seconds": f"{statistics.median(seconds):.3f}",
+                "least": f"{min(seconds):.3f}",
+                "ratio to plain": f"{ratio:.2f}",
+                "aim": f"<= {aim:.1f}" if CASES[case][0] is not None and case != "joint" else "",
+                "peak memory (MiB)": f"{max(measurement['peak'] for measurement in measurements):,.0f}",
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Measures, prints, writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=["light", "base"], default="light")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        serve(options.case, options.preset, options.threads)
+        return
+    machine = describe_machine(options.threads)
+    rows = table_rows(measure(options.preset, options.threads, options.repeats))
+    show(f"One iteration, preset {options.preset}", rows)
+    options.output.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(options.output / "bilevel_step.csv", index=False)
+    command = " ".join(["python", "benchmarks/bilevel_step.py", *sys.argv[1:]])
+    text = f"# One iteration of each bilevel scheme\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine}.\n\n"
+    about = f"From Text to Pixels, preset `{options.preset}`, YOLOv5n, 256x256, batch 2, float32.\n\n"
+    (options.output / "bilevel_step.md").write_text(text + about + markdown(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,8 @@ class TextToPixelsConfig:
         codebook_beta: Weight of the commitment part of the codebook's loss.
         codebook_decay: Of the codebook's moving averages.
         codebook_revive_after: Updates after which a dead entry is replaced; 0: never.
+        residual: Whether the decoder starts from the mean of both sources (ours; the paper does not describe its
+            decoder) instead of from nothing.
         decoder_channels: Channels of the decoder's 3x3 layers before the last one.
     """
 
@@ -51,6 +53,7 @@ class TextToPixelsConfig:
     codebook_beta: float = 0.25
     codebook_decay: float = 0.99
     codebook_revive_after: int = 200
+    residual: bool = True
     decoder_channels: tuple[int, ...] = (64, 32, 16)
 
     def __post_init__(self) -> None:

@@ -95,7 +95,7 @@ class TextToPixelsNetwork(nn.Module):
         loss = torch.zeros((), device=tokens.device)
         if self.quantizer is not None:
             tokens, _, loss = self.quantizer(tokens)
-        fused = self.decoder(tokens, features)
+        fused = self.decoder(tokens, features, (infrared + visible_luma) / 2.0)
         return TextToPixelsOutput(crop_to(fused, size), loss)
 
 

@@ -257,3 +257,17 @@ def test_wrong_losses_are_refused(change: dict[str, Any], words: str) -> None:
 def test_a_detector_without_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="names of its classes"):
         _task(classes=None)
+
+
+def test_teacher_and_memory_agree_to_a_grey_level(tmp_path: Path) -> None:
+    """Both give the result of the epoch's last network, in eval mode, on the same whole frame."""
+    task = _task(detector=None, crops=CropConfig(None))
+    task.network.train()
+    task.fuse_images(_frames())  # statistics of BatchNorm that differ from a batch's own
+    task.eval()
+    assert task.teacher is not None
+    task.teacher.take(task.network)
+    frames = _frames()
+    stored = (task.fuse_images(frames) * 255).round() / 255  # what `callbacks.previous_results` keeps
+    recomputed = task.train().level_batch(frames).crops["previous"]
+    assert (stored - recomputed).abs().max() <= 0.5 / 255 + 1e-5

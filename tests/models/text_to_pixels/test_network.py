@@ -313,3 +313,16 @@ def test_without_text_width_there_is_no_projection() -> None:
 @pytest.mark.parametrize(("preset", "expected"), [("light", 195_753), ("base", 4_094_321)])
 def test_sizes_of_the_presets_with_vit_b_32(preset: str, expected: int) -> None:
     assert count_parameters(TextToPixelsNetwork(TextToPixelsConfig.preset(preset), 512)) == expected
+
+
+def test_the_residual_decoder_starts_near_the_mean_of_both_sources() -> None:
+    torch.manual_seed(0)
+    infrared, visible = torch.rand(2, 1, 32, 32), torch.rand(2, 1, 32, 32)
+    infrared[0], visible[0] = 0.0, 0.0
+    distances = []
+    for residual in (True, False):
+        network = TextToPixelsNetwork(TextToPixelsConfig.preset("light", residual=residual)).eval()
+        fused = network(infrared, visible).fused
+        assert torch.isfinite(fused).all()
+        distances.append((fused - (infrared + visible) / 2).abs().mean().item())
+    assert distances[0] < 0.05 < distances[1]

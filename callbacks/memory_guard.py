@@ -44,8 +44,8 @@ class MemoryGuard(Callback):
         raise NotEnoughMemoryError(
             f"A training step with batch {batch_size} and {height}x{width} crops needs about {needed / 2**30:.1f} "
             f"GiB, and {free / 2**30:.1f} GiB are free on {trainer.strategy.root_device}. Lower --loading.batch_size "
-            f"or --transforms.crop, use --trainer.precision bf16-mixed, add --config configs/cpu.yaml (the small "
-            f"preset), or set --memory_guard.enabled false to try all the same."
+            f"or --transforms.crop, use --trainer.precision bf16-mixed, add the method's small preset "
+            f"(--config configs/mgfusion_cpu.yaml, for instance), or set --memory_guard.enabled false to try all the same."
         )
 
 

@@ -12,13 +12,13 @@ def test_bare_names_are_found_among_the_committed_configurations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = rewrite(["fit", "--config", "mgfusion.yaml", "--config=cpu.yaml", "--data", "tno.yaml"])
+    line = rewrite(["fit", "--config", "mgfusion.yaml", "--config=mgfusion_cpu.yaml", "--data", "tno.yaml"])
     assert line.arguments == [
         "fit",
         "--config",
         str(CONFIGS / "mgfusion.yaml"),
         "--config",
-        str(CONFIGS / "cpu.yaml"),
+        str(CONFIGS / "mgfusion_cpu.yaml"),
         "--data",
         str(CONFIGS / "data" / "tno.yaml"),
     ]

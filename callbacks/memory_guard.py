@@ -45,7 +45,7 @@ class MemoryGuard(Callback):
             f"A training step with batch {batch_size} and {height}x{width} crops needs about {needed / 2**30:.1f} "
             f"GiB, and {free / 2**30:.1f} GiB are free on {trainer.strategy.root_device}. Lower --loading.batch_size "
             f"or --transforms.crop, use --trainer.precision bf16-mixed, add the method's small preset "
-            f"(--config configs/mgfusion_cpu.yaml, for instance), or set --memory_guard.enabled false to try all the same."
+            f"(such as --config configs/mgfusion_cpu.yaml), or set --memory_guard.enabled false to try all the same."
         )
 
 

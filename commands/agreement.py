@@ -1,5 +1,6 @@
 """What a task, its data and its trainer must agree on, settled here so that no configuration has to say it twice."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,21 +10,29 @@ from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from callbacks.previous_results import PreviousResults
+from callbacks.run_checkpoint import RunCheckpoint
 from commands.errors import UsageError
 from datamodules.base import FusionDataModule, with_clip_size
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel_task import BilevelTask
 
+logger = logging.getLogger(__name__)
 
-def class_names(data: FusionDataModule, checkpoint: Path | None) -> list[str]:
+
+def class_names(data: FusionDataModule, checkpoint: Path | None, scored: bool = True) -> list[str]:
     """Names of the labels for a task that detects: the trained detector's, else the data's; none without labels.
+
+    Args:
+        data: Names its classes.
+        checkpoint: Names those of its detector.
+        scored: Whether detections are compared with the data's labels, so that both must agree.
 
     Raises:
         UsageError: If a trained detector and the data's labels do not name the same classes.
     """
     names = list(data.classes)
     trained = _trained_classes(checkpoint)
-    if trained and names and names != trained:
+    if scored and trained and names and names != trained:
         raise UsageError(
             f"The checkpoint detects {_listed(trained)}, but the data has the classes {_listed(names)}. Choose data "
             f"with the checkpoint's classes, or set --data.init_args.reading.labels=false to leave its boxes out."
@@ -47,6 +56,19 @@ def keep_results(task: FusionTask, data: FusionDataModule, run_folder: Path) -> 
         return []
     data.previous_dir = data.previous_dir or run_folder / "previous"
     return [PreviousResults(data.previous_dir)]
+
+
+def watch_what_is_logged(task: FusionTask, trainer: Trainer) -> None:
+    """A task that detects nothing logs no mAP: its checkpoints are then the newest ones, not those of the best mAP."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, RunCheckpoint) and "AP50" in (callback.monitor or "") and not task_classes(task):
+            logger.info("No detector, no mAP: checkpoint.monitor '%s' gives way to the newest.", callback.monitor)
+            callback.monitor = None
+
+
+def task_classes(task: FusionTask) -> tuple[str, ...]:
+    """The classes that a task detects; none if it does not."""
+    return tuple(getattr(task, "class_names", ()))
 
 
 def let_processes_differ(task: FusionTask, trainer: Trainer) -> None:

@@ -19,7 +19,13 @@ from callbacks.prediction_writer import PredictionWriter, check_record, picture_
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
-from commands.agreement import agree_on_views, class_names, keep_results, let_processes_differ
+from commands.agreement import (
+    agree_on_views,
+    class_names,
+    keep_results,
+    let_processes_differ,
+    watch_what_is_logged,
+)
 from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import check_checkpoint, fingerprint
 from commands.errors import UsageError
@@ -121,8 +127,11 @@ class SuiteCLI(LightningCLI):
             super().instantiate_classes()
             agree_on_views(self.model, self.datamodule)
         except (ValueError, TypeError) as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(
+                str(error).rpartition(") failed: ")[2]
+            ) from error  # jsonargparse names our own function first
         let_processes_differ(self.model, self.trainer)
+        watch_what_is_logged(self.model, self.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder, its loggers and the callbacks of this subcommand."""
@@ -208,7 +217,7 @@ class SuiteCLI(LightningCLI):
     def _class_names(self, data: FusionDataModule) -> list[str]:
         checkpoint = self._option("ckpt_path")
         known = checkpoint and checkpoint not in ("best", "last", "hpc")
-        return class_names(data, Path(checkpoint) if known else None)
+        return class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
 
     def _loggers(self) -> list[Logger]:
         loggers: list[Logger] = [CSVLogger(self.run_folder, name="", version="", flush_logs_every_n_steps=1)]

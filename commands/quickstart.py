@@ -43,7 +43,8 @@ def _report(seconds: float) -> None:
         f"  runs/quickstart-test/  newest folder: tables/test.md, with the classic rows\n\n"
         f"Next, with your own pairs (folders ir/ and vi/) or one of the public datasets (DATASETS.md):\n"
         f"  python main.py data check --data configs/data/folder.yaml --data.init_args.root FOLDER\n"
-        f"  python main.py fit --config configs/mgfusion.yaml --config configs/mgfusion_cpu.yaml --data configs/data/folder.yaml"
+        f"  python main.py fit --config configs/mgfusion.yaml --config configs/mgfusion_cpu.yaml"
+        f" --data configs/data/folder.yaml"
         f" --data.init_args.root FOLDER --model.init_args.clip random-tiny\n"
         f"(`random-tiny` is an untrained stand-in for CLIP; MODELS.md says where to get the real one.)"
     )

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -40,6 +40,9 @@ class BilevelTask(FusionTask):
         self._solver_state: Mapping[str, Any] | None = None
         self._terms: dict[str, Tensor] = {}
         self._names: list[str] = []
+
+    training_parts: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of weights that only training needs: copies of the network, a teacher."""
 
     @abstractmethod
     def level_modules(self) -> Mapping[str, nn.Module]:
@@ -140,6 +143,20 @@ class BilevelTask(FusionTask):
         self._terms |= {f"train/{level}/{name}": term.detach() for name, term in terms.items()}
         self._terms[f"train/{level}/loss"] = loss.detach()
         return loss
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Loads strictly, but for parts that only training needs where nothing is trained.
+
+        A network trained by one scheme can so be tested under the configuration of another.
+
+        Raises:
+            CheckpointMismatchError: As `FrozenPartsMixin.load_state_dict`.
+        """
+        if self._trainer is None or self._trainer.state.fn != "fit":
+            kept = {name: value for name, value in self.state_dict().items() if name.startswith(self.training_parts)}
+            given = {name: value for name, value in state_dict.items() if not name.startswith(self.training_parts)}
+            state_dict = given | kept
+        return super().load_state_dict(state_dict, strict, assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the solver's state."""

@@ -86,6 +86,7 @@ class TextToPixelsTask(BilevelTask):
     """
 
     scores_detection: ClassVar[bool] = True
+    training_parts: ClassVar[tuple[str, ...]] = ("value_network.", "teacher.")
     needs_saliency: ClassVar[bool] = True
     """Whether crops that the datamodule makes must bring the whole frame's saliency along."""
 

@@ -19,6 +19,7 @@ from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
 from models.detection import DetectorConfig
+from models.layers.frozen import CheckpointMismatchError
 from models.text_to_pixels import TextToPixelsConfig
 from tests.batches import make_batch, quiet_trainer
 
@@ -271,3 +272,17 @@ def test_teacher_and_memory_agree_to_a_grey_level(tmp_path: Path) -> None:
     stored = (task.fuse_images(frames) * 255).round() / 255  # what `callbacks.previous_results` keeps
     recomputed = task.train().level_batch(frames).crops["previous"]
     assert (stored - recomputed).abs().max() <= 0.5 / 255 + 1e-5
+
+
+def test_a_network_of_one_scheme_is_tested_under_another(tmp_path: Path) -> None:
+    trained, other = _task("joint"), _task("value_function")
+    trainer = _fit(tmp_path, trained, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "task.ckpt")
+    state = torch.load(tmp_path / "task.ckpt", weights_only=True)["state_dict"]
+    other.load_state_dict(state)
+    batch = _frames(["a street", "a car"])
+    assert torch.equal(trained.eval().fuse(batch)["fused"], other.eval().fuse(batch)["fused"])
+    with pytest.raises(CheckpointMismatchError, match="value_network"):
+        quiet_trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(
+            _task("value_function"), _data(), ckpt_path=tmp_path / "task.ckpt", weights_only=True
+        )

@@ -35,9 +35,10 @@ class BilevelTask(FusionTask):
         super().__init__(lower.optimizer, lower.schedule)
         self.automatic_optimization = False
         self.bilevel_config = bilevel
-        self.level_configs: Mapping[str, LevelConfig] = {"lower": lower, "value": lower, "upper": upper}
+        self.level_configs: dict[str, LevelConfig] = {"lower": lower, "upper": upper, "value": lower}
         self._solver: Solver | None = None
         self._solver_state: Mapping[str, Any] | None = None
+        self.levels: dict[str, Level] = {}
         self._terms: dict[str, Tensor] = {}
         self._names: list[str] = []
 
@@ -83,30 +84,26 @@ class BilevelTask(FusionTask):
         return self._solver
 
     def configure_optimizers(self) -> Any:
-        """One optimiser per level, in the order lower, upper, value."""
+        """One optimiser per level, in the order of `level_configs`."""
         modules = self.level_modules()
-        names = [name for name in ("lower", "upper", "value") if name in modules]
-        self._level_names = names
+        self._level_names = [name for name in self.level_configs if name in modules]
         return [
             self.level_configs[name].optimizer.build(modules[name].parameters(), self.level_configs[name].schedule.peak)
-            for name in names
+            for name in self._level_names
         ]
 
     def on_fit_start(self) -> None:
         """Ties the levels to their optimisers."""
         found = self.optimizers()
         optimizers = found if isinstance(found, list) else [found]
-        levels = {
-            name: self._level(name, optimizer) for name, optimizer in zip(self._level_names, optimizers, strict=True)
-        }
-        self._lower = levels["lower"]
         self._optimizers = dict(zip(self._level_names, optimizers, strict=True))
-        if "upper" not in levels:
+        self.levels = {name: self._level(name, optimizer) for name, optimizer in self._optimizers.items()}
+        if "upper" not in self.levels:
             return
         problem = Problem(
-            levels["upper"],
-            levels["lower"],
-            levels.get("value"),
+            self.levels["upper"],
+            self.levels["lower"],
+            self.levels.get("value"),
             synchronise=self._synchronise,
             split=self.split_batch,
             reduce=lambda value: self.trainer.strategy.reduce(value, reduce_op="mean"),
@@ -123,14 +120,31 @@ class BilevelTask(FusionTask):
         self._names = pair_names(batch)
         for optimizer in self._optimizers.values():  # Lightning would count each optimiser's steps as steps of the run
             optimizer._on_before_step = optimizer._on_after_step = _nothing
-        levels = self.level_batch(batch)
-        if self._solver is None:
-            self._descend_alone(levels)
-        else:
-            report = self._solver.step(levels, self.manual_backward, progress)
-            self.diagnostics |= {f"bilevel/{name}": value for name, value in report.items()}
+        self.iterate(batch, progress)
         self._count_iteration()
         self._log_levels()
+
+    def iterate(self, batch: Batch, progress: Progress) -> None:
+        """What is done with one batch: a step of the solver, or of the lower level where there is no upper one."""
+        levels = self.level_batch(batch)
+        if self._solver is None:
+            self.descend_alone("lower", levels)
+            return
+        report = self._solver.step(levels, self.manual_backward, progress)
+        self.diagnostics |= {f"bilevel/{name}": value for name, value in report.items()}
+
+    def descend_alone(self, level: str, batch: Any) -> None:
+        """One step of one level on its own loss, outside of the scheme."""
+        parts, own = self.split_batch(batch, self.bilevel_config.accumulate), self.levels[level]
+        own.zero_grad()
+        for part in parts:
+            self.manual_backward(own.loss(part) / len(parts))
+        own.step()
+        own.zero_grad()
+
+    def level_fraction(self, level: str, fraction: float) -> float:
+        """Share of a level's own part of the run that is finished, which its learning-rate schedule follows."""
+        return self._solver.level_fraction(level, fraction) if self._solver else fraction
 
     def weighted(self, level: str, terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
         """Sum of a level's terms, which are logged as `train/<level>/<term>`.
@@ -200,21 +214,13 @@ class BilevelTask(FusionTask):
         copy_values(modules["lower"].parameters(), modules["value"].parameters())
         copy_values(modules["lower"].buffers(), modules["value"].buffers())
 
-    def _descend_alone(self, batch: Any) -> None:
-        parts = self.split_batch(batch, self.bilevel_config.accumulate)
-        self._lower.zero_grad()
-        for part in parts:
-            self.manual_backward(self._lower.loss(part) / len(parts))
-        self._lower.step()
-
     def _fraction(self) -> float:
         total = float(self.trainer.estimated_stepping_batches)
         return min(1.0, self.global_step / total) if total not in (0.0, float("inf")) else 0.0
 
     def _set_learning_rates(self, fraction: float) -> None:
         for name, optimizer in self._optimizers.items():
-            own = self._solver.level_fraction(name, fraction) if self._solver else fraction
-            rate = self.level_configs[name].schedule.learning_rate(own)
+            rate = self.level_configs[name].schedule.learning_rate(self.level_fraction(name, fraction))
             for group in optimizer.param_groups:
                 group["lr"] = rate
             self.diagnostics[f"{name}/learning_rate"] = torch.tensor(rate)

@@ -1,5 +1,6 @@
 """Command lines as people type them, rewritten into what the parser takes."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ CONFIGS: Final = Path(__file__).resolve().parent.parent / "configs"
 """The committed configurations."""
 
 _FILE_OPTIONS: Final = {"--config": (CONFIGS,), "--data": (CONFIGS / "data", CONFIGS), "--model": (CONFIGS,)}
+_NESTED: Final = re.compile(r"--(model|data)\.init_args(\.\w+){2,}")
+"""Options inside a configuration dataclass of a task or datamodule."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
                 )
             resume = Path(value)
             index += 2
+        elif value == "null" and _NESTED.fullmatch(option):
+            rewritten.append(_null_in_parent(option))
+            index += 2
         else:
             rewritten.append(option)
             index += 1
@@ -57,7 +63,17 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
 
 def _split_option(argument: str) -> list[str]:
     option, separator, value = argument.partition("=")
-    return [option, value] if separator and option in (*_FILE_OPTIONS, "--resume") else [argument]
+    apart = option in (*_FILE_OPTIONS, "--resume") or (value == "null" and _NESTED.fullmatch(option))
+    return [option, value] if separator and apart else [argument]
+
+
+def _null_in_parent(option: str) -> str:
+    """`--model.init_args.crops.size null` as `--model.init_args.crops={"size": null}`.
+
+    jsonargparse 4.53 reads the null of a nested option as the text "None", and refuses it.
+    """
+    parent, _, key = option.rpartition(".")
+    return f'{parent}={{"{key}": null}}'
 
 
 def find_config(option: str, value: str) -> str:

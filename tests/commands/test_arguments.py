@@ -75,3 +75,13 @@ def test_a_loaders_traceback_is_cut_to_its_message() -> None:
         "  File x, line 1\ndatamodules.datasets.errors.UnreadableFileError: Cannot read 'a.png': truncated."
     )
     assert readable(message) == "Cannot read 'a.png': truncated."
+
+
+@pytest.mark.parametrize("form", [["--model.init_args.crops.size=null"], ["--model.init_args.crops.size", "null"]])
+def test_a_nested_null_is_given_inside_its_parent(form: list[str]) -> None:
+    assert rewrite(["fit", *form]).arguments == ["fit", '--model.init_args.crops={"size": null}']
+
+
+def test_other_nulls_stay_as_they_are() -> None:
+    plain = ["fit", "--model.init_args.clip=null", "--transforms.crop=null", "--model.init_args.crops.size=12"]
+    assert rewrite(plain).arguments == plain

@@ -13,10 +13,11 @@ from typing import Any, Final, cast
 import torch
 from torch import nn
 
-from models.clip_config import RANDOM, ClipConfig, resolve_clip
+from models.clip_config import COMPACT, RANDOM, ClipConfig, resolve_clip
 from models.clip_encoder import OPENAI_MEAN, OPENAI_STD, ImageTextEncoder
 from models.clip_state import is_torchscript, load_weights, read_state_dict
 from models.clip_weights import ClipWeightsError, identify_file, locate_weights
+from models.compact_clip import COMPACT_WEIGHTS, compact_layout, compact_tokenizer
 
 __all__ = ["ClipConfig", "ClipWeightsError", "ImageTextEncoder", "build_image_text_encoder", "resolve_clip"]
 
@@ -44,6 +45,8 @@ def build_image_text_encoder(spec: str | ClipConfig | Mapping[str, Any]) -> Imag
         ClipWeightsError: If the weights are missing, damaged or of another architecture; says what to do.
     """
     config = resolve_clip(spec)
+    if config.architecture == COMPACT:
+        return _build_compact(config)
     if config.architecture == "" and config.weights is not None:
         architecture, tag = identify_file(Path(config.weights))
         config = ClipConfig(architecture, tag, config.weights)
@@ -60,6 +63,16 @@ def build_image_text_encoder(spec: str | ClipConfig | Mapping[str, Any]) -> Imag
     base = config.architecture.removesuffix("-quickgelu") + ("-quickgelu" if layout["quick_gelu"] else "")
     mean, std = published.get("mean", OPENAI_MEAN), published.get("std", OPENAI_STD)
     return ImageTextEncoder(clip, f"{base}:{config.tag or 'custom'}", mean, std, config.precision)
+
+
+def _build_compact(config: ClipConfig) -> ImageTextEncoder:
+    """Our own small CLIP: its weights and its vocabulary are part of the repository."""
+    path = COMPACT_WEIGHTS if config.weights is None else locate_weights(config)
+    tokenizer = compact_tokenizer()
+    clip = instantiate(compact_layout(tokenizer.size))
+    load_weights(clip, read_state_dict(path), f"CLIP weights {path} and architecture '{COMPACT}'")
+    name = f"{COMPACT}:{'synthetic' if config.weights is None else 'custom'}"
+    return ImageTextEncoder(clip, name, precision=config.precision, tokenizer=tokenizer)
 
 
 def _layout(architecture: str) -> dict[str, Any]:

@@ -15,11 +15,15 @@ KNOWN_SPECS: Final = (
     "openai/ViT-B-32 (the papers' encoder; its weights must be on disk, see MODELS.md)",
     "<tag>/<architecture> for any pair that open_clip lists, such as laion2b_s34b_b79k/ViT-B-32",
     "<path of a weights file> (.pt, .pth, .bin, .ckpt or .safetensors)",
+    "compact (part of this repository, trained on generated scenes; no substitute for ViT-B/32)",
     "random-tiny (1.7 M untrained parameters, for tests and for trying things out)",
     "random-<architecture>, such as random-ViT-B-32 (untrained)",
     "a mapping {architecture: ..., pretrained: ..., weights: ...}",
 )
 """Every form that `resolve_clip` understands, for error messages and documentation."""
+
+COMPACT: Final = "compact"
+"""The architecture, and the spec, of the small CLIP that is part of this repository (`models.compact_clip`)."""
 
 WEIGHT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
@@ -29,7 +33,8 @@ class ClipConfig:
     """One image-text encoder: which architecture, and where its weights come from.
 
     Args:
-        architecture: An open_clip architecture, or `tiny` (ours: 64 px, embedding width 64).
+        architecture: An open_clip architecture, `compact` (ours, trained on generated scenes) or `tiny` (ours: 64 px,
+            embedding width 64, untrained).
         pretrained: Whose weights: an open_clip tag such as `openai`, which also decides about QuickGELU and the image
             statistics, or `random`. None means `openai` without a weights file, and "unnamed" with one.
         weights: Local weights file. None searches the folders listed in MODELS.md for the tag's file.
@@ -64,7 +69,7 @@ def resolve_clip(spec: str | ClipConfig | Mapping[str, Any]) -> ClipConfig:
         return _split_random(spec)
     if isinstance(spec, Mapping):
         return _split_random(ClipConfig(**spec))
-    if spec.startswith(f"{RANDOM}-"):
+    if spec == COMPACT or spec.startswith(f"{RANDOM}-"):
         return _split_random(ClipConfig(architecture=spec))
     if spec.endswith(WEIGHT_SUFFIXES) or Path(spec).is_file():
         return ClipConfig(architecture="", weights=spec)
@@ -77,6 +82,11 @@ def resolve_clip(spec: str | ClipConfig | Mapping[str, Any]) -> ClipConfig:
 
 def _split_random(config: ClipConfig) -> ClipConfig:
     """`architecture: random-tiny` in a mapping means what the string `random-tiny` means."""
+    if config.architecture == COMPACT and config.pretrained is not None:
+        raise ValueError(
+            f"CLIP architecture '{COMPACT}' comes with its own weights, but pretrained={config.pretrained!r} asks for "
+            f"others. Leave `pretrained` out."
+        )
     prefix = f"{RANDOM}-"
     if not config.architecture.startswith(prefix):
         return config

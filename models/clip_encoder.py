@@ -2,9 +2,9 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, NamedTuple, Protocol, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,23 @@ OPENAI_STD: Final = (0.26862954, 0.26130258, 0.27577711)
 
 TEXT_CACHE_ENTRIES: Final = 1024
 
+WORD_END: Final = "</w>"
+"""Ends a piece of the byte-pair vocabulary that closes a word."""
+
 
 class TextFeatures(NamedTuple):
     """One prompt's features: `states` (n, d) after the final LayerNorm up to end-of-text, `pooled` (E,)."""
 
     states: Tensor
     pooled: Tensor
+
+
+class Tokenizer(Protocol):
+    """What turns texts into rows of the token table; open_clip's `SimpleTokenizer` does."""
+
+    encoder: Mapping[str, int]
+
+    def __call__(self, texts: list[str], /) -> Tensor: ...
 
 
 class ImageTextEncoder(FrozenModule):
@@ -40,6 +51,7 @@ class ImageTextEncoder(FrozenModule):
         mean: RGB mean of the images it was trained on, in [0, 1].
         std: RGB standard deviation of the same.
         precision: `bf16` runs the towers in bfloat16.
+        tokenizer: Texts to ids (B, L), and `encoder`, the row of each piece; None: open_clip's byte-pair tokenizer.
     """
 
     mean: Tensor
@@ -52,6 +64,7 @@ class ImageTextEncoder(FrozenModule):
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
         precision: str = "fp32",
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         super().__init__()
         self.clip: Any = clip
@@ -60,7 +73,7 @@ class ImageTextEncoder(FrozenModule):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         suffix = "" if precision == "fp32" else f"+{precision}"
         self._identity = f"{name}@{fingerprint(clip)[:12]}{suffix}"
-        self._tokenizer: Any = None
+        self._tokenizer = tokenizer
         self._text_cache: OrderedDict[str, TextFeatures] = OrderedDict()
         freeze(self)
 
@@ -96,13 +109,13 @@ class ImageTextEncoder(FrozenModule):
         return cast("Tensor", self.clip.logit_scale.detach().exp().reshape(()))
 
     @property
-    def tokenizer(self) -> Callable[[list[str]], Tensor]:
-        """open_clip's byte-pair tokenizer: texts to ids (B, L); its vocabulary ships with the package."""
+    def tokenizer(self) -> Tokenizer:
+        """Texts to ids (B, L): open_clip's byte-pair tokenizer, whose vocabulary ships with the package, unless given."""
         if self._tokenizer is None:
             from open_clip import SimpleTokenizer
 
-            self._tokenizer = SimpleTokenizer(context_length=self.context_length)
-        return cast("Callable[[list[str]], Tensor]", self._tokenizer)
+            self._tokenizer = cast("Tokenizer", SimpleTokenizer(context_length=self.context_length))
+        return self._tokenizer
 
     @property
     def _text(self) -> Any:
@@ -160,6 +173,11 @@ class ImageTextEncoder(FrozenModule):
         """Where learnt prompts start: token embeddings (B, L, d) without positions, and end-of-text positions (B,)."""
         ids = self._token_ids(texts)
         return self._text.token_embedding(ids).float(), ids.argmax(dim=-1)
+
+    def word_embeddings(self) -> tuple[list[str], Tensor]:
+        """The whole words that the tokenizer knows, and their token embeddings (n, d) without positions."""
+        rows = {piece.removesuffix(WORD_END): row for piece, row in self.tokenizer.encoder.items() if WORD_END in piece}
+        return list(rows), self._text.token_embedding.weight.detach()[list(rows.values())]
 
     def encode_text_embeddings(self, embeddings: Tensor, end_of_text: Tensor) -> Tensor:
         """Text features (B, E) of token embeddings, with gradient to them (CoOp's and CLIP-LIT's learnt prompts).

@@ -1,0 +1,30 @@
+"""A compact CLIP of our own, trained on generated scenes; see README.md beside it for what it can and cannot do."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from models.compact_clip.tokenizer import ReducedTokenizer
+
+__all__ = ["COMPACT_LAYOUT", "COMPACT_WEIGHTS", "ReducedTokenizer", "compact_layout", "compact_tokenizer"]
+
+COMPACT_WEIGHTS: Final = Path(__file__).resolve().parent / "weights.safetensors"
+_VOCABULARY: Final = COMPACT_WEIGHTS.with_name("vocabulary.json")
+
+COMPACT_LAYOUT: Final[dict[str, Any]] = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 64, "layers": (1, 1, 1, 1), "width": 16, "head_width": 64, "patch_size": None},
+    "text_cfg": {"context_length": 77, "width": 64, "heads": 4, "layers": 3},
+}
+"""open_clip's modified ResNet at a quarter of the usual width beside a small text transformer, without `vocab_size`."""
+
+
+def compact_layout(vocab_size: int) -> dict[str, Any]:
+    """The open_clip configuration for a token table of so many rows; a copy."""
+    return COMPACT_LAYOUT | {"text_cfg": COMPACT_LAYOUT["text_cfg"] | {"vocab_size": vocab_size}}
+
+
+def compact_tokenizer() -> ReducedTokenizer:
+    """The tokenizer over the committed vocabulary."""
+    pieces: list[str] = json.loads(_VOCABULARY.read_text(encoding="utf-8"))
+    return ReducedTokenizer(pieces, COMPACT_LAYOUT["text_cfg"]["context_length"])

@@ -5,6 +5,7 @@ the similarity to the positive prompt, the second to the negative one, as `model
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, Literal, get_args
 
 import torch
@@ -103,7 +104,7 @@ def margin_ranking_loss(
         )
     worst, *others = at_least_float32(*chain)
     pairs = [(worst, better, margin_to_negative) for better in others]
-    pairs += [(worse, better, margin_between) for worse, better in zip(others, others[1:], strict=False)]
+    pairs += [(worse, better, margin_between) for worse, better in pairwise(others)]
     return torch.stack([F.relu(worse - better + margin).mean() for worse, better, margin in pairs]).sum()
 
 

@@ -34,9 +34,12 @@ class TextFeatures(NamedTuple):
 class Tokenizer(Protocol):
     """What turns texts into rows of the token table; open_clip's `SimpleTokenizer` does."""
 
-    encoder: Mapping[str, int]
+    @property
+    def encoder(self) -> Mapping[str, int]:
+        """The row of each piece."""
 
-    def __call__(self, texts: list[str], /) -> Tensor: ...
+    def __call__(self, texts: list[str], /) -> Tensor:
+        """Ids (B, L) int64: start, pieces, end, padding; end is the largest id."""
 
 
 class ImageTextEncoder(FrozenModule):
@@ -110,7 +113,7 @@ class ImageTextEncoder(FrozenModule):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Texts to ids (B, L): open_clip's byte-pair tokenizer, whose vocabulary ships with the package, unless given."""
+        """Texts to ids (B, L): open_clip's byte-pair tokenizer, whose vocabulary is part of the package, unless given."""
         if self._tokenizer is None:
             from open_clip import SimpleTokenizer
 

@@ -192,7 +192,7 @@ def _read(path: Path, identity: str) -> dict[str, Tensor]:
         raise PromptFileError(f"{path} holds no learnt prompts of the format '{FILE_FORMAT}'. Export them again.")
     if metadata.get(_ENCODER_KEY) != identity:
         raise PromptFileError(
-            f"{path} was learnt with the encoder {metadata.get(_ENCODER_KEY)}, but this run has {identity}. Prompts mean "
-            f"nothing to another encoder: configure that one, or learn them again."
+            f"{path} was learnt with the encoder {metadata.get(_ENCODER_KEY)}, but this run has {identity}. Prompts "
+            f"mean nothing to another encoder: configure that one, or learn them again."
         )
     return tensors

@@ -9,6 +9,8 @@ import torch
 
 from callbacks.evaluator import Evaluator
 from datamodules.configuration import LoadingConfig
+from datamodules.datasets.batch import Batch, StepOutput
+from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.classic import ClassicFusionTask
 from tests.batches import quiet_trainer
@@ -30,11 +32,25 @@ def main(folder: Path, devices: int) -> None:
 
 
 class _OneParameter(ClassicFusionTask):
-    """DDP refuses a module without parameters."""
+    """DDP refuses a module without parameters. "Finds" some of the objects, a little beside their places."""
+
+    scores_detection = True
 
     def __init__(self) -> None:
         super().__init__("average")
         self.unused = torch.nn.Parameter(torch.zeros(1))
+        self.class_names = SyntheticDataset.classes
+
+    def fuse(self, batch: Batch) -> StepOutput:
+        output = super().fuse(batch)
+        output["detections"] = []
+        for name, target in zip(batch["name"], batch["targets"], strict=True):
+            generator = torch.Generator().manual_seed(sum(map(ord, name)))
+            count = len(target["labels"])
+            moved = target["boxes"] + 3 * torch.rand(count, 1, generator=generator)
+            scores = torch.rand(count, generator=generator)
+            output["detections"].append({"boxes": moved, "scores": scores, "labels": target["labels"]})
+        return output
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_the_table_has_the_method_the_classic_rows_and_every_dataset(tmp_path: P
     assert "| EN ↑ |" in text
     assert "| laplacian_pyramid |" in text
     rows = pd.read_csv(tmp_path / "tables" / "test_per_image.csv")
-    assert len(rows) == 15
+    assert len(rows) == 20
     assert rows[rows["method"] == "average"]["EN"].mean() == pytest.approx(
         table[(table["dataset"] == "all") & (table["method"] == "average")]["EN"].item()
     )
@@ -113,6 +113,10 @@ def test_two_processes_write_the_table_of_one(tmp_path: Path) -> None:
         assert process.returncode == 0, output
     one, two = (pd.read_csv(tmp_path / str(devices) / "tables" / "test.csv") for devices in (1, 2))
     assert one["n"].tolist() == two["n"].tolist() == [5, 5, 5, 5]
+    pd.testing.assert_frame_equal(one, two, rtol=1e-6)
+    one, two = (pd.read_csv(tmp_path / str(devices) / "tables" / "detection.csv") for devices in (1, 2))
+    assert one["images"].max() == 5
+    assert 0 < one["AP50_95"].max() < 1
     pd.testing.assert_frame_equal(one, two, rtol=1e-6)
 
 

@@ -1,0 +1,109 @@
+"""Detections in logs, tables, panels and W&B."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+
+from callbacks.boxes import COLORS, above_score, draw_boxes, overlay
+from callbacks.evaluator import Evaluator
+from callbacks.image_logger import ImageLogger
+from tests.batches import quiet_trainer
+from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
+
+FOUND = {"boxes": torch.tensor([[10.0, 12, 30, 40]]), "scores": torch.tensor([0.5]), "labels": torch.tensor([1])}
+NAMES = ("person", "car")
+
+
+def test_validation_logs_detection_of_the_datasets_that_have_boxes(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])])
+    logged = {
+        key: value
+        for part in trainer.validate(DetectingTask(), DataWithBoxes(), verbose=False)
+        for key, value in part.items()
+    }
+    # Two of three persons found, both first in rank: precision 1 up to a recall of 2/3, 67 of 101 points.
+    assert logged["val/mAP50"] == pytest.approx(67 / 101, abs=1e-6)
+    assert logged["val/made/mAP50_95"] == pytest.approx(67 / 101, abs=1e-6)
+    assert logged["val/AP50/person"] == logged["val/mAP50"]
+    assert (logged["val/precision"], logged["val/recall"]) == pytest.approx((2 / 3, 2 / 3))
+    assert not any(key.startswith("val/other/AP") or key.startswith("val/other/mAP") for key in logged)
+
+
+def test_testing_writes_a_row_for_every_class(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(test_metrics=["EN"], classic_rows=False)])
+    trainer.test(DetectingTask(), DataWithBoxes(), verbose=False)
+    table = pd.read_csv(tmp_path / "tables" / "detection.csv")
+    assert table["class"].tolist() == ["mean", "person", "car"]
+    assert table["dataset"].unique().tolist() == ["made"]
+    person, car = table.iloc[1], table.iloc[2]
+    assert (person["objects"], person["detections"], car["objects"], car["detections"]) == (3, 2, 0, 1)
+    assert person["AP50"] == pytest.approx(67 / 101, abs=1e-6)
+    assert np.isnan(car["AP50"])
+    text = (tmp_path / "tables" / "detection.md").read_text(encoding="utf-8")
+    assert "| made | average | person | 0.6634 | 0.6634 | 3 | 2 |" in text
+    assert "recall 0.667" in text
+
+
+def test_a_box_is_drawn_on_its_border_in_its_classs_colour() -> None:
+    drawn = np.asarray(draw_boxes(Image.new("RGB", (80, 60)), FOUND, NAMES))
+    colour = [int(COLORS[1][index : index + 2], 16) for index in (1, 3, 5)]
+    assert drawn[40, 20].tolist() == colour
+    assert drawn[30, 10].tolist() == colour
+    assert drawn[30, 20].tolist() == [0, 0, 0]
+    assert drawn[50:].max() == 0
+    scaled = np.asarray(draw_boxes(Image.new("RGB", (160, 120)), FOUND, NAMES, 2.0))
+    assert scaled[80, 40].tolist() == colour
+
+
+def test_boxes_that_leave_the_picture_are_drawn_all_the_same() -> None:
+    wild = {"boxes": torch.tensor([[-20.0, -5, 500, 300], [50, 40, 45, 38]]), "labels": torch.tensor([0, 1])}
+    assert draw_boxes(Image.new("RGB", (80, 60)), wild, NAMES).size == (80, 60)
+
+
+def test_weak_detections_are_left_out() -> None:
+    assert len(above_score(FOUND, 0.5)["labels"]) == 1
+    assert len(above_score(FOUND, 0.51)["labels"]) == 0
+
+
+def test_an_overlay_names_class_score_and_pixels() -> None:
+    (entry,) = overlay(FOUND, NAMES)["box_data"]
+    assert entry["position"] == {"minX": 10, "minY": 12, "maxX": 30, "maxY": 40}
+    assert (entry["class_id"], entry["box_caption"], entry["domain"]) == (1, "car 0.50", "pixel")
+    assert overlay({"boxes": FOUND["boxes"], "labels": FOUND["labels"]}, NAMES)["class_labels"] == {
+        0: "person",
+        1: "car",
+    }
+
+
+def test_panels_show_objects_and_detections(tmp_path: Path) -> None:
+    plain, boxed = tmp_path / "plain", tmp_path / "boxed"
+    for folder, threshold in ((plain, 1.1), (boxed, 0.25)):
+        logger = ImageLogger(1, height=48, box_threshold=threshold)
+        quiet_trainer(folder, callbacks=[logger]).test(DetectingTask(), DataWithBoxes(), verbose=False)
+    first, second = (
+        np.asarray(Image.open(next(folder.rglob("made_0000.png")))).astype(int) for folder in (plain, boxed)
+    )
+    assert first.shape == second.shape == (48 + 22, 3 * 64 + 8, 3)
+    changed = np.abs(first - second).max(axis=-1) > 30
+    assert changed[:, 2 * 68 :].any()
+    assert not changed[:, : 2 * 68].any()  # objects are drawn in both, detections in the fused picture alone
+    left, top = int(BOX[0] * 2), int(BOX[1] * 2) + 22
+    assert changed[top + 4 : top + 20, 2 * 68 + left].all()
+
+
+def test_wandb_gets_boxes_that_can_be_switched(tmp_path: Path) -> None:
+    logger = WandbLogger(save_dir=tmp_path, offline=True, project="test")
+    quiet_trainer(tmp_path, logger=logger, callbacks=[ImageLogger(1)]).test(
+        DetectingTask(), DataWithBoxes(), verbose=False
+    )
+    logger.experiment.finish()
+    written = [json.loads(path.read_text()) for path in tmp_path.rglob("*.boxes2D.json")]
+    captions = sorted(entry["box_caption"] for content in written for entry in content["box_data"])
+    assert "person" in captions
+    assert "person 0.90" in captions

@@ -1,0 +1,92 @@
+"""What task, data and trainer must agree on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+
+from callbacks.previous_results import PreviousResults
+from callbacks.run_checkpoint import RunCheckpoint
+from commands.agreement import (
+    agree_on_views,
+    class_names,
+    keep_results,
+    let_processes_differ,
+    watch_what_is_logged,
+)
+from commands.cli import main
+from commands.errors import UsageError
+from datamodules.configuration import TransformConfig
+from datamodules.synthetic import SyntheticDataModule
+from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
+from models.mgfusion import MGFusionConfig
+from models.text_to_pixels import TextToPixelsConfig
+from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
+
+TINY = TextToPixelsConfig(channels=4, dilations=(1,), features=8, width=16, heads=2, blocks=1, codebook_entries=8)
+
+
+def _checkpoint(folder: Path, classes: list[str]) -> Path:
+    torch.save({"hyper_parameters": {"classes": classes}}, folder / "last.ckpt")
+    return folder / "last.ckpt"
+
+
+def test_classes_come_from_the_data_or_the_trained_detector(tmp_path: Path) -> None:
+    data = SyntheticDataModule()
+    assert class_names(data, None) == list(data.classes)
+    assert class_names(data, _checkpoint(tmp_path, list(data.classes))) == list(data.classes)
+
+
+def test_other_classes_are_refused_where_they_are_scored(tmp_path: Path) -> None:
+    checkpoint = _checkpoint(tmp_path, ["ship"])
+    with pytest.raises(UsageError, match="detects ship, but the data has the classes"):
+        class_names(SyntheticDataModule(), checkpoint)
+    assert class_names(SyntheticDataModule(), checkpoint, scored=False) == ["ship"]
+
+
+def test_a_task_of_crops_gets_the_saliency_of_whole_frames() -> None:
+    task = TextToPixelsTask(clip=None, network=TINY, detector=None)
+    cropped, whole = SyntheticDataModule(), SyntheticDataModule(transforms=TransformConfig(crop=None))
+    agree_on_views(task, cropped)
+    agree_on_views(task, whole)
+    assert cropped.transforms.saliency
+    assert not whole.transforms.saliency
+
+
+def test_memory_gets_a_store_in_the_run_folder(tmp_path: Path) -> None:
+    data = SyntheticDataModule()
+    memory = TextToPixelsTask(clip=None, network=TINY, detector=None, loss=TextToPixelsLoss(previous="memory"))
+    (callback,) = keep_results(memory, data, tmp_path)
+    assert isinstance(callback, PreviousResults)
+    assert callback.folder == data.previous_dir == tmp_path / "previous"
+    assert keep_results(TextToPixelsTask(clip=None, network=TINY, detector=None), data, tmp_path) == []
+
+
+def test_only_two_levels_need_not_wait_for_unused_parameters() -> None:
+    plain = MGFusionTask(network=MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False))
+    for task, expected in ((TinyBilevelTask(BilevelConfig()), True), (plain, None)):
+        trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
+        let_processes_differ(task, trainer)
+        assert isinstance(trainer.strategy, DDPStrategy)
+        assert trainer.strategy._ddp_kwargs.get("find_unused_parameters") is expected
+
+
+def test_map_is_watched_only_where_something_is_detected(tmp_path: Path) -> None:
+    for task, expected in (
+        (TextToPixelsTask(clip=None, network=TINY, detector=None), None),
+        (TextToPixelsTask(clip=None, network=TINY, classes=["person"]), "val/mAP50_95"),
+    ):
+        trainer = Trainer(accelerator="cpu", logger=False, callbacks=[RunCheckpoint(monitor="val/mAP50_95")])
+        watch_what_is_logged(task, trainer)
+        assert trainer.checkpoint_callback is not None
+        assert trainer.checkpoint_callback.monitor == expected  # type: ignore[attr-defined]
+
+
+def test_classes_are_not_set_by_hand(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    line = ["fit", "--config=detection.yaml", "--data=synthetic.yaml", "--model.init_args.classes=[ship]"]
+    assert main([*line, f"--runs_dir={tmp_path}"]) == 1
+    assert "the classes are those of the data" in capsys.readouterr().err

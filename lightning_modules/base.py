@@ -95,6 +95,15 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         self._log_terms(loss, terms)
         return loss
 
+    def on_validation_start(self) -> None:
+        """Gives every process the statistics (BatchNorm's buffers) of the first, so that all evaluate one network.
+
+        Under DDP each process has its own between two training steps.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
         """Fuses; the Evaluator callback scores."""
         return self.fuse(batch)

@@ -114,9 +114,5 @@ class DetectionTask(FusionTask):
                 f"same --model.init_args.source.kind."
             )
 
-    def on_validation_start(self) -> None:
-        """All processes validate the same detector."""
-        self.part.synchronize()
-
     def _fusion(self) -> FusionTask | None:
         return self.source.task if isinstance(self.source, FrozenFusion) else None

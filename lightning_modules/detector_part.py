@@ -44,8 +44,7 @@ class DetectorTrainingConfig:
 class DetectorPart(nn.Module):
     """A detector, the running average of its weights, and the checks between a batch and both.
 
-    The task that owns it calls `update_average` after each optimiser step of the detector, and `synchronize` before a
-    validation.
+    The task that owns it calls `update_average` after each optimiser step of the detector.
 
     Args:
         config: Which detector.
@@ -113,15 +112,6 @@ class DetectorPart(nn.Module):
         """Takes the detector's present weights into the average; after each optimiser step."""
         if self.average is not None:
             self.average.update_parameters(self.detector)
-
-    def synchronize(self) -> None:
-        """Gives every process the BatchNorm statistics of the first, so that all of them evaluate one detector.
-
-        DDP does so before each forward pass only where its `broadcast_buffers` is on.
-        """
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            for buffer in self.buffers():
-                torch.distributed.broadcast(buffer, 0)
 
     def _targets(self, batch: Batch) -> list[Targets]:
         if "targets" not in batch:

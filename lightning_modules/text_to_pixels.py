@@ -190,11 +190,6 @@ class TextToPixelsTask(BilevelTask):
         if self.teacher is not None:
             self.teacher.take(self.network)
 
-    def on_validation_start(self) -> None:
-        """All processes validate the same detector and the same fusion network."""
-        if self.part is not None:
-            self.part.synchronize()
-
     def _fusion_network(self, level: str) -> TextToPixelsNetwork:
         return cast("TextToPixelsNetwork", self.level_modules()[level])
 

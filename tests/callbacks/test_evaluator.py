@@ -1,9 +1,5 @@
 """What the Evaluator scores, logs and writes."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +13,7 @@ from callbacks.prediction_writer import PredictionWriter
 from lightning_modules.classic import ClassicFusionTask
 from metrics.functional import entropy, qabf
 from tests.batches import MadeData, make_sample, quiet_trainer
+from tests.processes import run_script
 
 
 def _test(folder: Path, **options: object) -> pd.DataFrame:
@@ -97,20 +94,7 @@ def test_unknown_names_are_refused_before_any_run(options: dict[str, object], kn
 def test_two_processes_write_the_table_of_one(tmp_path: Path) -> None:
     script = Path(__file__).parent / "ddp_evaluation.py"
     for devices in (1, 2):
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path / str(devices)), str(devices)],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=240)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-        assert process.returncode == 0, output
+        run_script(script, tmp_path / str(devices), devices)
     one, two = (pd.read_csv(tmp_path / str(devices) / "tables" / "test.csv") for devices in (1, 2))
     assert one["n"].tolist() == two["n"].tolist() == [5, 5, 5, 5]
     pd.testing.assert_frame_equal(one, two, rtol=1e-6)

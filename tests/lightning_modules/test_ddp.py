@@ -1,32 +1,13 @@
 """Two processes end with the weights of one that sees their joined batches."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.processes import run_script
+
 SCRIPT = Path(__file__).parent / "ddp_training.py"
-
-
-def _train(folder: Path, devices: int, batch_size: int, kind: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), str(devices), str(batch_size), kind],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that a hung rank can be ended with its children
-    )
-    try:
-        output, _ = process.communicate(timeout=240)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    assert process.returncode == 0, output
 
 
 @pytest.mark.parametrize(
@@ -38,8 +19,8 @@ def _train(folder: Path, devices: int, batch_size: int, kind: str) -> None:
     ],
 )
 def test_two_processes_equal_one_on_the_joined_batch(kind: str, tmp_path: Path) -> None:
-    _train(tmp_path, 2, 2, kind)
-    _train(tmp_path, 1, 4, kind)
+    run_script(SCRIPT, tmp_path, 2, 2, kind)
+    run_script(SCRIPT, tmp_path, 1, 4, kind)
     ranks = [torch.load(tmp_path / f"rank{rank}_of_2.pt", weights_only=True) for rank in range(2)]
     single = torch.load(tmp_path / "rank0_of_1.pt", weights_only=True)
     for name, value in single.items():

@@ -1,13 +1,11 @@
 """Two processes train one detector, and keep one average of it."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.processes import run_script
 
 pytestmark = pytest.mark.slow
 
@@ -15,20 +13,7 @@ SCRIPT = Path(__file__).parent / "ddp_detection.py"
 
 
 def _train(folder: Path, devices: int, batch_size: int, batch_norm: str) -> list[dict[str, torch.Tensor]]:
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), str(devices), str(batch_size), batch_norm],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that a hung rank can be ended with its children
-    )
-    try:
-        output, _ = process.communicate(timeout=240)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    assert process.returncode == 0, output
+    run_script(SCRIPT, folder, devices, batch_size, batch_norm)
     return [torch.load(folder / f"rank{rank}_of_{devices}.pt", weights_only=True) for rank in range(devices)]
 
 

@@ -1,6 +1,6 @@
 """Trains the compact CLIP on generated scenes and writes models/compact_clip: weights and vocabulary.
 
-    python benchmarks/compact_clip.py [--steps 600] [--output models/compact_clip]     train, measure, write
+    python benchmarks/compact_clip.py [--steps 300] [--output models/compact_clip]     train, measure, write
     python benchmarks/compact_clip.py --measure                                        measure what is there
 
 Contrastive training of image-text pairs (Radford et al., ICML 2021) on one thread; the seed decides everything. Prints
@@ -12,6 +12,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from math import log
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -24,14 +26,21 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from benchmarks.compact_clip_scenes import Batches, Scenes, draw_scenes  # noqa: E402
+from benchmarks.compact_clip_scenes import OBJECT_GROUPS, Batches, Scenes, draw_scenes, object_groups  # noqa: E402
 from benchmarks.mgfusion import Row, describe_machine, show  # noqa: E402
 from models.clip import ImageTextEncoder, build_image_text_encoder, instantiate  # noqa: E402
 from models.clip_encoder import OPENAI_MEAN, OPENAI_STD  # noqa: E402
-from models.compact_clip import COMPACT_LAYOUT, COMPACT_WEIGHTS, ReducedTokenizer, compact_layout  # noqa: E402
+from models.compact_clip import (  # noqa: E402
+    COMPACT_LAYOUT,
+    COMPACT_WEIGHTS,
+    VOCABULARY_NAME,
+    ReducedTokenizer,
+    compact_layout,
+)
 from models.compact_clip.tokenizer import UNKNOWN  # noqa: E402
 
 LARGEST_SCALE: Final = 100.0
+REPORT_EVERY: Final = 50
 HIDDEN_WORDS: Final = 0.03
 """Share of words that training replaces by the unknown row, so that it comes to mean nothing in particular."""
 
@@ -45,29 +54,54 @@ def vocabulary_of(scenes: Scenes, seed: int, draws: int) -> list[str]:
 
 
 def train(scenes: Scenes, tokenizer: ReducedTokenizer, arguments: argparse.Namespace) -> nn.Module:
-    """The trained CLIP."""
+    """The trained CLIP: its text tower alone for `text_steps`, then both towers."""
     clip: Any = instantiate(compact_layout(tokenizer.size)).train()
-    optimizer = torch.optim.AdamW(clip.parameters(), lr=arguments.lr, betas=(0.9, 0.98), weight_decay=0.05)
-    warmup = max(1, arguments.steps // 20)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, arguments.lr, total_steps=arguments.steps, pct_start=warmup / arguments.steps, cycle_momentum=False
-    )
     batches = Batches(scenes, arguments.seed)
-    for step in range(arguments.steps):
-        pictures, texts = batches.draw(arguments.batch_size)
-        ids = _with_hidden_words(tokenizer(texts), tokenizer, batches.generator)
-        loss = _contrastive_loss(clip, _prepared(pictures), ids, texts)
+    naming = nn.Linear(COMPACT_LAYOUT["embed_dim"], OBJECT_GROUPS)
+
+    def text_loss() -> Tensor:
+        texts = batches.texts(arguments.batch_size)
+        return _naming_loss(naming, _text_features(clip, tokenizer, texts, batches.generator), texts)
+
+    def loss() -> Tensor:
+        with torch.no_grad():
+            clip.logit_scale.clamp_(0.0, log(LARGEST_SCALE))
+        pictures, texts = batches.draw(arguments.batch_size, arguments.alike)
+        pooled = _text_features(clip, tokenizer, texts, batches.generator)
+        images = clip.visual(_prepared(pictures))
+        total = _contrastive_loss(clip.logit_scale.exp(), images, pooled, texts)
+        if arguments.naming:
+            named = _naming_loss(naming, images, texts) + _naming_loss(naming, pooled, texts)
+            total = total + arguments.naming * named
+        return total
+
+    text_tower = [value for name, value in clip.named_parameters() if not name.startswith("visual.")]
+    _optimise("text", [*text_tower, *naming.parameters()], arguments.text_steps, arguments.text_lr, text_loss)
+    _optimise("both", [*clip.parameters(), *naming.parameters()], arguments.steps, arguments.lr, loss)
+    return cast("nn.Module", clip.eval())
+
+
+def _optimise(name: str, parameters: list[nn.Parameter], steps: int, lr: float, loss_of: Callable[[], Tensor]) -> None:
+    """AdamW with one cycle of the learning rate; parameters without a gradient stay."""
+    if steps == 0:
+        return
+    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=0.05)
+    warmup = max(2, steps // 20) / steps
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=steps, pct_start=warmup, cycle_momentum=False
+    )
+    total = 0.0
+    for step in range(1, steps + 1):
+        loss = loss_of()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        with torch.no_grad():
-            clip.logit_scale.clamp_(0.0, torch.tensor(LARGEST_SCALE).log())
-        if step % 50 == 0 or step == arguments.steps - 1:
-            scale = float(clip.logit_scale.detach().exp())
-            print(f"step {step}: loss {float(loss):.3f}, scale {scale:.1f}, {time.process_time():.0f} s", flush=True)
-    return cast("nn.Module", clip.eval())
+        total += float(loss.detach())
+        if step % REPORT_EVERY == 0:
+            print(f"{name} {step}: loss {total / REPORT_EVERY:.3f}, {time.process_time():.0f} s", flush=True)
+            total = 0.0
 
 
 def _prepared(pictures: Tensor) -> Tensor:
@@ -83,18 +117,34 @@ def _with_hidden_words(ids: Tensor, tokenizer: ReducedTokenizer, generator: torc
     return ids.masked_fill(hidden, unknown)
 
 
-def _contrastive_loss(clip: Any, images: Tensor, ids: Tensor, texts: list[str]) -> Tensor:
-    """Symmetric cross-entropy; equal texts in a batch share their probability."""
-    length = int(ids.argmax(dim=-1).max()) + 1
+def _text_features(clip: Any, tokenizer: ReducedTokenizer, texts: list[str], generator: torch.Generator) -> Tensor:
+    """Features (B, E), computed up to the longest text, a few words of each hidden."""
+    ids = _with_hidden_words(tokenizer(texts), tokenizer, generator)
+    ends = ids.argmax(dim=-1)
+    length = int(ends.max()) + 1
     states = clip.token_embedding(ids[:, :length]) + clip.positional_embedding[:length]
     states = clip.ln_final(clip.transformer(states, attn_mask=clip.attn_mask[:length, :length]))
-    pooled = states[torch.arange(len(ids)), ids.argmax(dim=-1)] @ clip.text_projection
-    logits = clip.logit_scale.exp() * F.normalize(clip.visual(images), dim=-1) @ F.normalize(pooled, dim=-1).T
+    return cast("Tensor", states[torch.arange(len(ids)), ends] @ clip.text_projection)
+
+
+def _contrastive_loss(scale: Tensor, images: Tensor, pooled: Tensor, texts: list[str]) -> Tensor:
+    """Symmetric cross-entropy; equal texts in a batch share their probability."""
+    logits = scale * F.normalize(images, dim=-1) @ F.normalize(pooled, dim=-1).T
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     labels = torch.tensor([numbers[text] for text in texts])
     shared = (labels[:, None] == labels).float()
     shared /= shared.sum(dim=1, keepdim=True)
     return (F.cross_entropy(logits, shared) + F.cross_entropy(logits.T, shared)) / 2
+
+
+def _naming_loss(naming: nn.Linear, features: Tensor, texts: list[str]) -> Tensor:
+    """Which groups of objects the texts mention, read off the features; texts without objects do not count."""
+    mentioned = torch.zeros(len(texts), OBJECT_GROUPS)
+    for row, text in zip(mentioned, texts, strict=True):
+        row[object_groups(text)] = 1.0
+    weights = mentioned.any(dim=1).float()
+    losses = F.binary_cross_entropy_with_logits(naming(features), mentioned, reduction="none").mean(dim=1)
+    return (losses * weights).sum() / weights.sum().clamp(min=1.0)
 
 
 def write(clip: nn.Module, pieces: list[str], folder: Path) -> None:
@@ -106,35 +156,52 @@ def write(clip: nn.Module, pieces: list[str], folder: Path) -> None:
         if name != "attn_mask"
     }
     save_file(state, folder / COMPACT_WEIGHTS.name)
-    (folder / "vocabulary.json").write_text(json.dumps(pieces, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / VOCABULARY_NAME).write_text(json.dumps(pieces, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @torch.no_grad()
 def measure(encoder: ImageTextEncoder, scenes: Scenes) -> list[Row]:
-    """Retrieval among all scenes, one row for each kind of picture."""
+    """Finding each picture's caption among those of all scenes, and among those of its own time of day."""
     captions = [scene.captions["road scene"][0] for scene in scenes.scenes]
     texts = F.normalize(encoder.encode_text(captions), dim=-1)
-    own = torch.tensor([[first == second for second in captions] for first in captions])
-    rows: list[Row] = []
+    equal = torch.tensor([[first == second for second in captions] for first in captions])
+    alike = torch.tensor([[first.time == second.time for second in scenes.scenes] for first in scenes.scenes])
+    count, rows = len(captions), []
     for kind, pictures in scenes.pictures.items():
-        images = F.normalize(encoder.encode_image(pictures / 255.0), dim=-1)
-        row = {"picture": kind}
-        for name, similarity in (("caption of picture", images @ texts.T), ("picture of caption", texts @ images.T)):
-            for best in (1, 5):
-                found = own.gather(1, similarity.topk(best, dim=1).indices).any(dim=1)
-                row[f"{name}, top {best}"] = f"{100 * float(found.float().mean()):.1f} %"
-        row["chance, top 1 / 5"] = f"{100 / len(captions):.1f} / {500 / len(captions):.1f} %"
-        rows.append(row)
+        similarity = F.normalize(encoder.encode_image(pictures / 255.0), dim=-1) @ texts.T
+        best = similarity.topk(5, dim=1).indices
+        better = similarity > similarity.diag()[:, None]
+        found = equal.gather(1, best).float()
+        in_time = alike.gather(1, best[:, :1]).float().mean()
+        chance_alike = (1 + alike.sum(dim=1).float().mean()) / 2
+        rows.append(
+            {
+                "picture": kind,
+                "top 1": f"{100 * float(found[:, 0].mean()):.1f} %",
+                "top 5": f"{100 * float(found.amax(dim=1).mean()):.1f} %",
+                "(chance)": f"{100 / count:.1f} %, {500 / count:.1f} %",
+                "mean rank": f"{1 + float(better.sum(dim=1).float().mean()):.1f}",
+                "(chance) ": f"{(1 + count) / 2:.1f}",
+                "time of day": f"{100 * float(in_time):.1f} %",
+                "(chance)  ": f"{100 * float(alike.float().mean()):.1f} %",
+                "mean rank at that time": f"{1 + float((better & alike).sum(dim=1).float().mean()):.1f}",
+                "(chance)   ": f"{float(chance_alike):.1f}",
+            }
+        )
     return rows
 
 
 def main() -> None:
     """Trains and writes unless only asked to measure; measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=4000)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--scenes", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--text_steps", type=int, default=0, help="steps of the text tower alone, before")
+    parser.add_argument("--text_lr", type=float, default=3e-3)
+    parser.add_argument("--naming", type=float, default=0.0, help="weight of naming the objects from the features")
+    parser.add_argument("--alike", type=float, default=0.0, help="share of batches with scenes of one time of day only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unseen", type=int, default=100)
     parser.add_argument("--output", type=Path, default=COMPACT_WEIGHTS.parent)
@@ -150,7 +217,9 @@ def main() -> None:
         write(train(scenes, tokenizer, arguments), pieces, arguments.output)
         size = (arguments.output / COMPACT_WEIGHTS.name).stat().st_size
         print(f"trained in {time.process_time() - start:.0f} s of processor time; {size / 1e6:.2f} MB")
-    encoder = build_image_text_encoder("compact")
+    own = arguments.output == COMPACT_WEIGHTS.parent
+    weights = None if own else str(arguments.output / COMPACT_WEIGHTS.name)
+    encoder = build_image_text_encoder({"architecture": "compact", "weights": weights})
     print(f"{encoder.identity}, {describe_machine(1)}")
     show(f"Retrieval among {arguments.unseen} unseen scenes", measure(encoder, draw_scenes("test", arguments.unseen)))
 

@@ -1,6 +1,7 @@
 """What the compact CLIP is trained on: generated scenes as single and fused pictures, and texts about them."""
 
 import random
+import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -35,6 +36,15 @@ QUALITY_PHRASES: Final = {
     "low contrast": ("dull", "weak"),
     "noisy": ("noisy", "grainy"),
 }
+
+_OBJECTS: Final = re.compile(
+    r"(person|people|car|bicycle|lamp)s?( near| far)?( on the left| in the centre| on the right)"
+)
+_NAMES: Final = {"person": 0, "people": 0, "car": 1, "bicycle": 2, "lamp": 3}
+_DISTANCES: Final = {"": 0, " near": 1, " far": 2}
+_SIDES: Final = {" on the left": 0, " in the centre": 1, " on the right": 2}
+OBJECT_GROUPS: Final = 36
+"""Class, distance and side of what a caption lists, without its number."""
 
 
 class Scene(NamedTuple):
@@ -109,6 +119,7 @@ class Batches:
         self.random = random.Random(seed)
         self.generator = Generator().manual_seed(seed)
         self.strengths = DegradationConfig()
+        self.times = sorted({scene.time for scene in scenes.scenes})
 
     def texts(self, size: int) -> list[str]:
         """Texts alone, of different scenes."""
@@ -118,9 +129,18 @@ class Batches:
             for scene in chosen
         ]
 
-    def draw(self, size: int) -> tuple[Tensor, list[str]]:
-        """Pictures (size, 3, SIDE, SIDE) in [0, 1] of different scenes, and a text about each."""
-        chosen = self.random.sample(range(len(self.scenes)), size)
+    def draw(self, size: int, alike: float = 0.0) -> tuple[Tensor, list[str]]:
+        """Pictures (size, 3, SIDE, SIDE) in [0, 1] of different scenes, and a text about each.
+
+        Args:
+            size: How many.
+            alike: Probability that all are of one time of day, so that only objects tell them apart.
+        """
+        pool = list(range(len(self.scenes)))
+        if alike and self.random.random() < alike:
+            time = self.random.choice(self.times)
+            pool = [index for index in pool if self.scenes.scenes[index].time == time]
+        chosen = self.random.sample(pool, size)
         kinds = self.random.choices(KINDS, KIND_SHARES, k=size)
         qualities = self.random.choices(QUALITIES, QUALITY_SHARES, k=size)
         mirrored = [self.random.random() < 0.5 for _ in chosen]
@@ -177,3 +197,13 @@ def picture_text(quality: str, kind: str, caption: str) -> str:
         'A blurred infrared image of a road scene at night.'
     """
     return f"A {quality} {kind} of {caption[0].lower()}{caption[1:]}"
+
+
+def object_groups(text: str) -> list[int]:
+    """The groups of objects that a caption lists.
+
+    Example:
+        >>> object_groups("A road scene at night with two people on the left and one car near in the centre.")
+        [0, 13]
+    """
+    return [9 * _NAMES[name] + 3 * _DISTANCES[far] + _SIDES[side] for name, far, side in _OBJECTS.findall(text)]

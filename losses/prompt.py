@@ -93,8 +93,9 @@ def margin_ranking_loss(
 
     Example:
         >>> from torch import tensor
-        >>> float(margin_ranking_loss([tensor([0.0]), tensor([0.95]), tensor([0.9]), tensor([1.0])]))  # .25 + .1
-        0.35...
+        >>> loss = margin_ranking_loss([tensor([0.0]), tensor([0.95]), tensor([0.9]), tensor([1.0])])
+        >>> round(float(loss), 4)  # 0.25 + 0.1
+        0.35
     """
     shapes = {tuple(link.shape) for link in chain}
     if len(chain) < 2 or len(shapes) > 1:

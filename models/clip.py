@@ -68,7 +68,7 @@ def build_image_text_encoder(spec: str | ClipConfig | Mapping[str, Any]) -> Imag
 def _build_compact(config: ClipConfig) -> ImageTextEncoder:
     """Our own small CLIP: its weights and its vocabulary are part of the repository."""
     path = COMPACT_WEIGHTS if config.weights is None else locate_weights(config)
-    tokenizer = compact_tokenizer()
+    tokenizer = compact_tokenizer(path)
     clip = instantiate(compact_layout(tokenizer.size))
     load_weights(clip, read_state_dict(path), f"CLIP weights {path} and architecture '{COMPACT}'")
     name = f"{COMPACT}:{'synthetic' if config.weights is None else 'custom'}"

@@ -113,7 +113,7 @@ class ImageTextEncoder(FrozenModule):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Texts to ids (B, L): open_clip's byte-pair tokenizer, whose vocabulary is part of the package, unless given."""
+        """Texts to ids (B, L): open_clip's byte-pair tokenizer, whose vocabulary ships with it, unless given."""
         if self._tokenizer is None:
             from open_clip import SimpleTokenizer
 

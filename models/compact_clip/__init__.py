@@ -4,12 +4,20 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from models.clip_weights import ClipWeightsError
 from models.compact_clip.tokenizer import ReducedTokenizer
 
-__all__ = ["COMPACT_LAYOUT", "COMPACT_WEIGHTS", "ReducedTokenizer", "compact_layout", "compact_tokenizer"]
+__all__ = [
+    "COMPACT_LAYOUT",
+    "COMPACT_WEIGHTS",
+    "VOCABULARY_NAME",
+    "ReducedTokenizer",
+    "compact_layout",
+    "compact_tokenizer",
+]
 
 COMPACT_WEIGHTS: Final = Path(__file__).resolve().parent / "weights.safetensors"
-_VOCABULARY: Final = COMPACT_WEIGHTS.with_name("vocabulary.json")
+VOCABULARY_NAME: Final = "vocabulary.json"
 
 COMPACT_LAYOUT: Final[dict[str, Any]] = {
     "embed_dim": 64,
@@ -24,7 +32,18 @@ def compact_layout(vocab_size: int) -> dict[str, Any]:
     return COMPACT_LAYOUT | {"text_cfg": COMPACT_LAYOUT["text_cfg"] | {"vocab_size": vocab_size}}
 
 
-def compact_tokenizer() -> ReducedTokenizer:
-    """The tokenizer over the committed vocabulary."""
-    pieces: list[str] = json.loads(_VOCABULARY.read_text(encoding="utf-8"))
-    return ReducedTokenizer(pieces, COMPACT_LAYOUT["text_cfg"]["context_length"])
+def compact_tokenizer(weights: Path = COMPACT_WEIGHTS) -> ReducedTokenizer:
+    """The tokenizer over the vocabulary that lies beside a weights file.
+
+    Raises:
+        ClipWeightsError: If there is none, or it is no list of pieces of CLIP's vocabulary.
+    """
+    path = weights.with_name(VOCABULARY_NAME)
+    try:
+        pieces: list[str] = json.loads(path.read_text(encoding="utf-8"))
+        return ReducedTokenizer(pieces, COMPACT_LAYOUT["text_cfg"]["context_length"])
+    except (OSError, ValueError) as error:
+        raise ClipWeightsError(
+            f"The compact CLIP needs its vocabulary {path} beside its weights ({error}). Restore the file, or write "
+            f"both again: python benchmarks/compact_clip.py."
+        ) from error

@@ -14,14 +14,26 @@ from lightning_modules.base import FusionTask
 from lightning_modules.bilevel import BilevelConfig
 from lightning_modules.level_batch import CropConfig
 from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.text_to_pixels import TextToPixelsTask
+from models.detection import DetectorConfig
 from models.mgfusion import MGFusionConfig
+from models.text_to_pixels import TextToPixelsConfig
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask, still
 
 
 def make_task(kind: str) -> FusionTask:
-    """MGFusion, or two tiny levels under the scheme that is named."""
+    """MGFusion, From Text to Pixels with a detector, or two tiny levels under the scheme that is named."""
     if kind == "mgfusion":
         return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
+    if kind == "text_to_pixels":
+        return TextToPixelsTask(
+            clip="random-tiny",
+            network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
+            detector=DetectorConfig("yolov5n", image_size=None),
+            bilevel=BilevelConfig(unit="step", warmup=1),
+            crops=CropConfig(32, 2),
+            classes=SyntheticDataModule().classes,
+        )
     task = TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, synchronise_every=1))  # type: ignore[arg-type]
     task.crops = CropConfig(None)  # random crops are drawn by each process for itself
     return task

@@ -27,3 +27,14 @@ def test_two_processes_equal_one_on_the_joined_batch(kind: str, tmp_path: Path) 
         assert torch.allclose(ranks[0][name], ranks[1][name], atol=1e-6), name
         # Steps are up to 1e-3; the order of a sum, through Adam's small denominators, is worth about 1e-5.
         assert torch.allclose(ranks[0][name], value, atol=1e-4), name
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_text_to_pixels(tmp_path: Path) -> None:
+    """Weights, codebook, teacher, value network and detector average are the same on both ranks."""
+    run_script(SCRIPT, tmp_path, 2, 2, "text_to_pixels")
+    first, second = (torch.load(tmp_path / f"rank{rank}_of_2.pt", weights_only=True) for rank in range(2))
+    assert int(first["network.quantizer.updates"]) > 0
+    assert int(first["teacher.count"]) == 2
+    for name, value in first.items():
+        assert torch.allclose(value, second[name], atol=1e-6), name

@@ -1,7 +1,8 @@
 """What every detector gives, whoever wrote its network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -69,6 +70,18 @@ class DetectorConfig:
                 raise ValueError(f"detector.{name} is {getattr(self, name)}; it must lie in [0, 1].")
         if self.max_detections < 1:
             raise ValueError(f"detector.max_detections is {self.max_detections}; it must be at least 1.")
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; then every submodule gets back the mode that it had, which may be its own."""
+    modes = [(entry, entry.training) for entry in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for entry, mode in modes:
+            entry.training = mode
 
 
 class Detector(nn.Module, ABC):

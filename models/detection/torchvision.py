@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import fcos_resnet50_fpn, ssdlite320_mobilenet_v3_large
 from torchvision.ops import clip_boxes_to_image
 
-from models.detection.base import Detector, DetectorConfig, Found, Objects
+from models.detection.base import Detector, DetectorConfig, Found, Objects, evaluating
 
 OFFSETS: Final = {"fcos_resnet50": 0, "ssdlite320": 1}
 """Architectures, and how many labels come before the first class (ssdlite counts the background)."""
@@ -41,7 +41,7 @@ class TorchvisionDetector(Detector):
         if config.architecture == "ssdlite320":
             self.model: nn.Module = ssdlite320_mobilenet_v3_large(**options)
         else:
-            self.model = fcos_resnet50_fpn(trainable_backbone_layers=5, **options)
+            self.model = fcos_resnet50_fpn(**options)  # all layers train without weights
 
     def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
         """Torchvision's own terms: `classification`, `bbox_regression`, and for FCOS `bbox_ctrness`."""
@@ -58,11 +58,8 @@ class TorchvisionDetector(Detector):
     def predict(self, images: Tensor) -> list[Found]:
         """Detections; computed in evaluation mode whatever the module's mode."""
         self._fit(images)
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        results = self.model(list(images))
-        for module, mode in modes:
-            module.training = mode
+        with evaluating(self.model):
+            results = self.model(list(images))
         size = (images.shape[-2], images.shape[-1])
         return [
             Found(

@@ -103,15 +103,20 @@ def _read(path: Path, detector: Detector) -> tuple[dict[str, Tensor], tuple[str,
         except (SafetensorError, OSError) as error:
             raise DetectorWeightsError(f"Detector weights '{path}' are damaged ({error}); copy them again.") from error
         return state, _names_by_count(state)
-    if isinstance(detector, YOLOv5Detector):
-        return read_checkpoint(path)
+    loaded, failure = None, None
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for damaged files
-        raise DetectorWeightsError(
-            f"Detector weights '{path}' are damaged or hold code, which is never run."
-        ) from error
-    return {key: value for key, value in loaded.items() if isinstance(value, Tensor)}, ()
+        failure = error
+    if isinstance(loaded, Mapping) and loaded and all(isinstance(value, Tensor) for value in loaded.values()):
+        state = {key: value.float() for key, value in loaded.items()}
+        return state, _names_by_count(state)
+    if isinstance(detector, YOLOv5Detector):
+        return read_checkpoint(path)
+    raise DetectorWeightsError(
+        f"Detector weights '{path}' are no state dict: the file is damaged, holds other things than tensors by name, "
+        f"or code, which is never run. Save the network's state_dict() alone."
+    ) from failure
 
 
 def _names_by_count(state: Mapping[str, Tensor]) -> tuple[str, ...]:

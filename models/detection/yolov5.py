@@ -6,8 +6,10 @@ anchor-based head of the 2020 release that papers cite.
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +17,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from models.detection.base import Detector, DetectorConfig, DetectorWeightsError, Found, Objects
+from models.detection.base import Detector, DetectorConfig, DetectorWeightsError, Found, Objects, evaluating
 from models.detection.postprocess import letterbox, relative_boxes, suppress
 
 STRIDE: Final = 32
@@ -77,11 +80,8 @@ class YOLOv5Detector(Detector):
     def predict(self, images: Tensor) -> list[Found]:
         """Detections after non-maximum suppression; computed in evaluation mode whatever the module's mode."""
         inputs, box = letterbox(images, self.config.image_size, self.stride)
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        output = self._forward(inputs)[0].float()
-        for module, mode in modes:
-            module.training = mode
+        with evaluating(self.model):
+            output = self._forward(inputs)[0].float()
         found = []
         for one in output.transpose(1, 2):
             centred, scores = one[:, :4], one[:, 4:]
@@ -133,11 +133,22 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """State dict and class names of a `yolov5*u.pt`, without running code that the file may hold.
 
     Raises:
-        DetectorWeightsError: If the file is the original YOLOv5's, damaged, or something else.
+        DetectorWeightsError: If the file is the original YOLOv5's, damaged, or something else, or if the installed
+            ultralytics could not load it without running code.
     """
     tasks, _ = _ultralytics()
+    if not getattr(getattr(tasks, "_SafeLoad", None), "SUPPORTED", False):
+        raise DetectorWeightsError(
+            f"Detector weights '{path}': the installed ultralytics and torch may run code that such a file holds. "
+            f"Update both, or give a state dict as .safetensors."
+        )
     try:
-        checkpoint, _ = tasks.torch_safe_load(str(path), safe_only=True)
+        # ultralytics looks at the name: it takes `yolov5n.pt` for a slip, drops apostrophes, and downloads (or deletes
+        # and downloads again) what it knows. Under another name it only reads.
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "weights.pt"
+            link.symlink_to(path.resolve())
+            checkpoint, _ = tasks.torch_safe_load(str(link), safe_only=True)
         model = checkpoint.get("ema") or checkpoint["model"]
         state = {key: value.float() for key, value in model.state_dict().items()}
         names = model.names
@@ -168,18 +179,21 @@ def _ultralytics() -> tuple[Any, Any]:
 
 @contextmanager
 def _unchanged() -> Iterator[None]:
-    """The import sets thread counts, environment and print options of the whole process; all come back."""
-    kept = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS")}
-    threads, numbers = torch.get_num_threads(), np.get_printoptions()
-    line_width = torch._tensor_str.PRINT_OPTS.linewidth
+    """All that the import changes in the whole process comes back.
+
+    It sets threads, environment and print options, and puts functions of its own in place
+    of `torch.save` and of PIL's `open` (which then fails where a package for HEIC is missing); all come back.
+    """
+    environment, threads = dict(os.environ), torch.get_num_threads()
+    save, opened = torch.save, Image.open
+    tensors, numbers = asdict(torch._tensor_str.PRINT_OPTS), np.get_printoptions()
     try:
         yield
     finally:
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        os.environ.update(environment)
         torch.set_num_threads(threads)
-        torch.set_printoptions(profile="default", linewidth=line_width)  # type: ignore[no-untyped-call]
+        torch.save, Image.open = save, opened
+        torch.set_printoptions(**tensors)  # type: ignore[no-untyped-call]
         np.set_printoptions(**numbers)

@@ -1,8 +1,14 @@
 """Torchvision's detectors behind the protocol."""
 
-import torch
+import warnings
+from copy import deepcopy
+from typing import Any
 
-from models.detection import DetectorConfig, build_detector
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.detection import Detector, DetectorConfig, Objects, build_detector
 from tests.models.detection.scenes import NAMES, nothing, scenes
 
 
@@ -32,3 +38,75 @@ def test_the_background_is_no_class() -> None:
     assert 0 <= int(labels.min()) <= int(labels.max()) <= 2
     assert all(entry["boxes"][:, 2].max() <= 96 and entry["boxes"][:, 3].max() <= 64 for entry in found)
     assert detector.training
+
+
+def _detector(architecture: str, **options: Any) -> Detector:
+    torch.manual_seed(0)
+    return build_detector(DetectorConfig(architecture, image_size=64, **options), NAMES)
+
+
+def _convince(detector: Detector, column: int) -> None:
+    """Makes the network see one column of its own class scores everywhere."""
+
+    def everywhere(_: nn.Module, __: Any, scores: Tensor) -> Tensor:
+        certain = scores * 0 - 9
+        certain[..., column] += 18
+        return certain
+
+    detector.get_submodule("model.head.classification_head").register_forward_hook(everywhere)
+
+
+@pytest.mark.parametrize(("architecture", "background"), [("ssdlite320", 1), ("fcos_resnet50", 0)])
+def test_a_label_is_the_same_in_loss_and_prediction(architecture: str, background: int) -> None:
+    detector = _detector(architecture, score_threshold=0.5).eval()
+    _convince(detector, background + 1)
+    images, targets = scenes()
+    assert {int(label) for entry in detector.predict(images) for label in entry["labels"]} == {1}
+    losses = []
+    for label in range(len(NAMES)):
+        labelled: list[Objects] = [{**entry, "labels": torch.full_like(entry["labels"], label)} for entry in targets]
+        losses.append(detector.loss(images, labelled)["classification"].item())
+    assert min(losses) == losses[1]
+    assert losses[0] == pytest.approx(losses[2], rel=1e-3)
+    assert losses[0] > 1.01 * losses[1]
+
+
+def test_targets_stay_as_they_were() -> None:
+    images, targets = scenes()
+    copies = deepcopy(targets)
+    _detector("ssdlite320").loss(images, targets)
+    assert all(torch.equal(entry["labels"], copy["labels"]) for entry, copy in zip(targets, copies, strict=True))
+    assert all(torch.equal(entry["boxes"], copy["boxes"]) for entry, copy in zip(targets, copies, strict=True))
+
+
+def test_the_loss_does_not_depend_on_the_batch_size() -> None:
+    detector = _detector("ssdlite320").eval()
+    images, targets = scenes()
+    once, twice = detector.loss(images, targets), detector.loss(torch.cat([images] * 2), targets * 2)
+    for name in once:
+        assert twice[name].item() == pytest.approx(once[name].item(), rel=1e-4)
+
+
+def test_images_without_objects_have_a_finite_loss() -> None:
+    images, _ = scenes()
+    for term in _detector("ssdlite320").loss(images, [nothing(), nothing()]).values():
+        assert torch.isfinite(term)
+
+
+def test_fcos_is_built_quietly_and_sees_the_size_that_is_asked_for() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector = _detector("fcos_resnet50")
+    assert all(parameter.requires_grad for parameter in detector.parameters())
+    sizes = []
+    detector.get_submodule("model.backbone").register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape))
+    images = scenes(1, (50, 75))[0].requires_grad_(True)
+    found = detector.predict(images)
+    assert sizes == [(1, 3, 64, 64)]  # 43 x 64, padded to the stride
+    assert found[0]["boxes"][:, 2].max() <= 75
+    target: Objects = {"boxes": torch.tensor([[8.0, 12, 48, 44]]), "labels": torch.tensor([2])}
+    terms = detector.loss(images, [target])
+    assert set(terms) == {"classification", "bbox_regression", "bbox_ctrness"}
+    torch.autograd.backward(sum(terms.values(), torch.zeros(())))
+    assert images.grad is not None
+    assert images.grad.abs().max() > 0

@@ -2,13 +2,18 @@
 
 import datetime
 import os
+import re
+import socket
+import sys
+import types
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from models.detection import Detector, DetectorConfig, DetectorWeightsError, build_detector
 from models.detection.weights import load_weights
@@ -24,23 +29,70 @@ def _detector(names: tuple[str, ...] = NAMES, seed: int = 0) -> Detector:
     return build_detector(DetectorConfig("yolov5n"), names)
 
 
-def _row(detector: Detector, name: str) -> torch.Tensor:
+def _layer(detector: Detector) -> Any:
+    """The last layer of the first scale's class branch: one row a class."""
     assert isinstance(detector, YOLOv5Detector)
-    layer: Any = detector.head.cv3[0][2]
-    row: torch.Tensor = layer.weight[detector.class_names.index(name)].detach()
+    return detector.head.cv3[0][2]
+
+
+def _row(detector: Detector, name: str) -> torch.Tensor:
+    row: torch.Tensor = _layer(detector).weight[detector.class_names.index(name)].detach()
     return row
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "detector."])
-def test_an_own_state_comes_back_whole(prefix: str, tmp_path: Path) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where the network was asked; only recorded, because the errors of a refusal may be caught on their way."""
+    seen: list[str] = []
+
+    def refuse(*arguments: Any, **_: Any) -> None:
+        seen.append(str(arguments))
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix"),
+    [("", ".pt"), ("", ".safetensors"), ("model.", ".safetensors"), ("module.detector.", ".safetensors")],
+)
+def test_an_own_state_comes_back_whole(prefix: str, suffix: str, tmp_path: Path) -> None:
     first, second = _detector(), _detector(seed=1)
     state = {f"{prefix}{name}": value.contiguous() for name, value in first.state_dict().items()}
-    save_file(state, tmp_path / "own.safetensors")
-    report = load_weights(second, tmp_path / "own.safetensors")
+    path = tmp_path / f"own{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    report = load_weights(second, path)
     assert report.unused == ()
+    assert report.matched + len(report.started_anew) == len(state)
     for name, value in first.state_dict().items():
         if ".cv3." not in name or name.split(".")[-2] != "2":  # a state dict does not say which classes its rows are
             assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_the_network_s_own_names_fit_too(tmp_path: Path) -> None:
+    """Without the detector's `model.`, and without that of ultralytics' model."""
+    first = _detector()
+    for prefix in ("model.", "model.model."):
+        second = _detector(seed=1)
+        state = {name.removeprefix(prefix): value.contiguous() for name, value in first.state_dict().items()}
+        save_file(state, tmp_path / "own.safetensors")
+        assert load_weights(second, tmp_path / "own.safetensors").unused == ()
+        name = "model.model.3.conv.weight"
+        assert torch.equal(first.state_dict()[name], second.state_dict()[name])
+
+
+def test_rows_of_coco_by_name_though_the_count_is_the_same(tmp_path: Path) -> None:
+    """80 rows are COCO's; a detector of 80 other classes gets those of its persons and cars alone."""
+    first = _detector(tuple(f"first {index}" for index in range(80)))
+    save_file({name: v.contiguous() for name, v in first.state_dict().items()}, tmp_path / "coco.safetensors")
+    second = _detector((*(f"second {index}" for index in range(78)), "Car", "pedestrian"), seed=1)
+    untrained = _layer(second).weight.detach().clone()
+    assert load_weights(second, tmp_path / "coco.safetensors").reused_classes == ("Car", "pedestrian")
+    assert torch.equal(_layer(second).weight[:78], untrained[:78])
+    assert torch.equal(_layer(second).weight[78:], _layer(first).weight[[2, 0]])
+    assert torch.equal(_layer(second).bias[78:], _layer(first).bias[[2, 0]])
 
 
 def _checkpoint(detector: Detector, path: Path) -> Path:
@@ -77,6 +129,62 @@ def test_a_checkpoint_of_ultralytics_gives_its_classes_by_name(tmp_path: Path) -
     assert all(".cv3." in name for name in report.started_anew)
 
 
+def test_a_checkpoint_of_the_same_classes_is_taken_over_whole(asked: list[str], tmp_path: Path) -> None:
+    first, second = _detector(), _detector(seed=1)
+    report = load_weights(second, _checkpoint(first, tmp_path / "yolov5nu.pt"))
+    assert (report.started_anew, report.unused, report.reused_classes) == ((), (), ())
+    for name, value in first.state_dict().items():
+        assert torch.allclose(value.float(), second.state_dict()[name].float(), rtol=2e-3, atol=1e-6), name
+    assert asked == []
+
+
+def test_a_checkpoint_may_have_any_name(asked: list[str], tmp_path: Path) -> None:
+    """ultralytics would look for some of these under other names, and then on the network."""
+    first, second = _detector(), _detector(seed=1)
+    path = _checkpoint(first, tmp_path / "whole.pt")
+    for name in ("yolov5n.pt", "o'neil.pt", "best.ckpt", "two words.pt"):
+        path = path.rename(tmp_path / name)
+        with torch.no_grad():
+            _layer(second).weight.zero_()
+        assert load_weights(second, path).started_anew == ()
+        assert torch.allclose(_row(second, "car"), _row(first, "car"), atol=1e-3)
+    assert asked == []
+
+
+def test_a_damaged_file_stays_where_it_is(asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ultralytics would delete this one, because of its name, and download it again."""
+    whole = _checkpoint(_detector(), tmp_path / "whole.pt").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    Path("yolov5nu.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DetectorWeightsError, match=r"yolov5nu\.pt"):
+        load_weights(_detector(), Path("yolov5nu.pt"))
+    assert Path("yolov5nu.pt").stat().st_size == len(whole) // 2
+    assert asked == []
+
+
+def test_the_original_yolov5_is_refused_with_what_to_take(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files name classes of a `models.yolo`, which must not be looked for in this repository's `models`."""
+    legacy = types.ModuleType("models.yolo")
+    network = type("DetectionModel", (nn.Sequential,), {"__module__": "models.yolo"})
+    legacy.DetectionModel = network  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "models.yolo", legacy)
+        torch.save({"model": network(nn.Conv2d(3, 16, 6)).half(), "ema": None, "epoch": -1}, tmp_path / "yolov5n.pt")
+    with pytest.raises(DetectorWeightsError, match=r"original YOLOv5.*do not load; take yolov5nu\.pt"):
+        load_weights(_detector(), tmp_path / "yolov5n.pt")
+    assert "models.yolo" not in sys.modules
+    assert asked == []
+
+
+def test_without_a_safe_loader_no_checkpoint_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _checkpoint(_detector(), tmp_path / "yolov5nu.pt")
+    monkeypatch.setattr("ultralytics.nn.tasks._SafeLoad.SUPPORTED", False)
+    with pytest.raises(DetectorWeightsError, match="may run code"):
+        load_weights(_detector(), path)
+
+
 def test_rows_of_other_classes_are_not_taken_over(tmp_path: Path) -> None:
     path = _checkpoint(_detector(("cat", "dog", "cow")), tmp_path / "yolov5nu.pt")
     second = _detector(seed=1)
@@ -100,28 +208,79 @@ def test_another_size_is_refused(tmp_path: Path) -> None:
 
 
 class _Code:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (os.system, ("touch /tmp/ivif-detector-code-ran",))
+        return (os.system, (f"touch {self.trace}",))
 
 
-def test_files_that_cannot_be_used_are_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
-    (tmp_path / "text.pt").write_text("no weights")
-    torch.save({"model": _Code()}, tmp_path / "code.pt")
-    torch.save({"epoch": 3}, tmp_path / "yolov5n.pt")
-    for name in ("cut.safetensors", "text.pt", "code.pt", "yolov5n.pt"):
-        with pytest.raises(DetectorWeightsError, match=name.replace(".", r"\.")):
-            load_weights(_detector(), tmp_path / name)
-    assert not Path("/tmp/ivif-detector-code-ran").exists()
+@pytest.fixture(scope="module")
+def useless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that are no weights; `ran` appears in it if one's code is run."""
+    folder = tmp_path_factory.mktemp("useless")
+    save_file({"weight": torch.ones(1000)}, folder / "whole.safetensors")
+    (folder / "cut.safetensors").write_bytes((folder / "whole.safetensors").read_bytes()[:2000])
+    (folder / "text.safetensors").write_text("no weights")
+    (folder / "text.pt").write_text("no weights")
+    (folder / "empty.pt").touch()
+    torch.save({"model": _Code(folder / "ran"), "ema": None}, folder / "code.pt")
+    torch.save({"epoch": 3}, folder / "yolov5n.pt")
+    torch.save(torch.ones(3), folder / "tensor.pt")
+    torch.save([torch.ones(3)], folder / "list.pt")
+    return folder
 
 
-def test_nothing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("the network was asked")
+@pytest.fixture(scope="module", params=["yolov5n", "ssdlite320"])
+def untrained(request: pytest.FixtureRequest) -> Detector:
+    """One detector for all files that it refuses."""
+    return build_detector(DetectorConfig(request.param), NAMES)
 
-    monkeypatch.setattr("socket.getaddrinfo", refuse)
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cut.safetensors", "text.safetensors", "text.pt", "empty.pt"),
+        *("code.pt", "yolov5n.pt", "tensor.pt", "list.pt", "missing.pt", "missing.safetensors", "."),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_by_name(
+    name: str, untrained: Detector, useless: Path, asked: list[str]
+) -> None:
+    before = {name: value.clone() for name, value in untrained.state_dict().items()}
+    with pytest.raises(DetectorWeightsError, match=re.escape(str(useless / name))):
+        load_weights(untrained, useless / name)
+    assert all(torch.equal(value, before[name]) for name, value in untrained.state_dict().items())
+    assert not (useless / "ran").exists()
+    assert asked == []
+
+
+def test_a_missing_official_file_is_not_downloaded(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(DetectorWeightsError, match="none is downloaded"):
-        load_weights(_detector(), tmp_path / "yolov5nu.pt")
+        build_detector(DetectorConfig(weights="yolov5nu.pt"), NAMES)
+    assert list(tmp_path.iterdir()) == []
+    assert asked == []
+
+
+def test_a_state_of_torchvision_comes_back_but_for_its_classes(tmp_path: Path) -> None:
+    config = DetectorConfig("ssdlite320")
+    first, second = build_detector(config, NAMES), build_detector(config, NAMES[:2])
+    for prefix in ("model.", "none"):
+        state = {name.removeprefix(prefix): value for name, value in first.state_dict().items()}
+        torch.save(state, tmp_path / "ssd.pt")
+        report = load_weights(second, tmp_path / "ssd.pt")
+        assert all("classification_head" in name for name in report.started_anew)
+        for name, value in second.state_dict().items():
+            assert name in report.started_anew or torch.equal(value, first.state_dict()[name]), name
+    wrong = next(iter(state))
+    torch.save(state | {wrong: torch.zeros(1)}, tmp_path / "ssd.pt")
+    with pytest.raises(DetectorWeightsError, match=f"another network.*1 of .*{re.escape(wrong)}"):
+        load_weights(second, tmp_path / "ssd.pt")
 
 
 @pytest.mark.real
@@ -129,5 +288,12 @@ def test_nothing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_original_yolov5_gives_all_but_its_head() -> None:
     detector = _detector()
     report = load_weights(detector, COCO)
-    assert all(name.startswith("model.model.24.") for name in report.started_anew)
-    assert report.matched == sum(not name.startswith("model.model.24.") for name in detector.state_dict())
+    head = {name for name in detector.state_dict() if name.startswith("model.model.24.")}
+    assert set(report.started_anew) == head
+    assert report.matched == len(detector.state_dict()) - len(head)
+    assert report.reused_classes == ()
+    read = load_file(COCO)
+    taken = detector.state_dict()
+    names = [name for name in taken if name not in head and name.removeprefix("model.") in read]
+    assert len(names) == report.matched
+    assert all(torch.equal(taken[name].float(), read[name.removeprefix("model.")].float()) for name in names)

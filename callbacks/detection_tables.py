@@ -1,6 +1,6 @@
-"""Tables of detection scores: one row per dataset and class."""
+"""Tables of detection scores: one row per dataset and class, and one for their mean."""
 
-from collections.abc import Mapping
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.tables import OVERALL
-from metrics.detection import OPERATING_IOU, DetectionScores
+from metrics.detection import DETECTIONS_PER_CLASS, DetectionReport, DetectionScores
+from metrics.operating_point import MATCHING_IOU
 
-COLUMNS = ("AP50", "AP50_95", "objects", "detections")
+MEAN = "mean"
+"""Name of the row that stands for all classes with objects."""
+
+SHARES = {"AP50": "AP50 ↑", "AP50_95": "AP50-95 ↑", "precision": "precision ↑", "recall": "recall ↑"}
+"""Columns of shares in [0, 1], and how readable tables call them."""
+
+COUNTS = ("objects", "detections")
+"""Columns of counts."""
 
 
 class DetectionTable:
@@ -18,30 +26,29 @@ class DetectionTable:
 
     Args:
         method: What was tested.
-        scores: Dataset -> scores; `OVERALL` stands for all of several datasets.
+        report: Its scores. Where there are several datasets, `OVERALL` stands for all of them.
     """
 
-    def __init__(self, method: str, scores: Mapping[str, DetectionScores]) -> None:
+    def __init__(self, method: str, report: DetectionReport) -> None:
         self.method = method
-        self.scores = scores
+        self.scores = report.datasets | ({OVERALL: report.overall} if len(report.datasets) > 1 else {})
         self.rows = pd.DataFrame(
-            [row for dataset, result in scores.items() for row in _rows(method, dataset, result)],
-            columns=["dataset", "method", "class", *COLUMNS, "precision", "recall", "threshold", "images"],
+            [row for dataset, scores in self.scores.items() for row in _rows(method, dataset, scores)],
+            columns=["dataset", "method", "class", *SHARES, *COUNTS, "threshold", "images"],
         )
 
     def show(self, console: Console | None = None) -> None:
         """Prints one table per dataset, classes as rows."""
         console = console or Console()
-        for dataset, result in self.scores.items():
-            table = Table(title=f"{dataset}: detection by {self.method}, {result.images} images")
+        for dataset, scores in self.scores.items():
+            table = Table(title=f"{dataset}: detection by {self.method}, {scores.images} images")
             table.add_column("class")
-            for column in COLUMNS:
+            for column in (*SHARES.values(), *COUNTS):
                 table.add_column(column, justify="right")
             for row in self.rows[self.rows["dataset"] == dataset].to_dict("records"):
-                numbers = [f"{row['AP50']:.4f}", f"{row['AP50_95']:.4f}", f"{row['objects']:.0f}"]
-                table.add_row(str(row["class"]), *numbers, f"{row['detections']:.0f}")
+                table.add_row(str(row["class"]), *_cells(row))
             console.print(table)
-            console.print(_operating_line(result), soft_wrap=True)
+            console.print(_explanation(scores), soft_wrap=True, markup=False, highlight=False)
 
     def write(self, folder: Path, stem: str = "detection") -> None:
         """Writes `<stem>.csv` and `<stem>.md`."""
@@ -50,42 +57,62 @@ class DetectionTable:
         (folder / f"{stem}.md").write_text(self.markdown(), encoding="utf-8")
 
     def markdown(self) -> str:
-        """The table as Markdown."""
+        """The table as Markdown, with what its figures mean."""
+        titles = ["dataset", "method", "class", *SHARES.values(), *COUNTS, "images"]
         lines = [
-            "Average precision as COCO's, at IoU .5 and averaged over .5 to .95; `mean` is over classes with objects.",
+            f"Average precision as COCO's (at most {DETECTIONS_PER_CLASS} detections of a class in an image), at IoU .5"
+            f" and averaged over .5 to .95; `{MEAN}` is over the classes with objects, precision and recall there over "
+            f"all of them together.",
             "",
-            "| dataset | method | class | AP50 ↑ | AP50-95 ↑ | objects | detections |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
+            "| " + " | ".join(titles) + " |",
+            "|" + "|".join(" --- " for _ in titles) + "|",
         ]
         for row in self.rows.to_dict("records"):
-            numbers = f"{row['AP50']:.4f} | {row['AP50_95']:.4f} | {row['objects']:.0f} | {row['detections']:.0f}"
-            lines.append(f"| {row['dataset']} | {row['method']} | {row['class']} | {numbers} |")
-        lines += ["", *(f"{dataset}: {_operating_line(result)}" for dataset, result in self.scores.items())]
+            cells = [str(row["dataset"]), str(row["method"]), str(row["class"]), *_cells(row), str(row["images"])]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines += ["", *(f"- {dataset}: {_explanation(scores)}" for dataset, scores in self.scores.items())]
         return "\n".join(lines) + "\n"
 
 
-def with_overall(scores: dict[str, DetectionScores], overall: DetectionScores) -> dict[str, DetectionScores]:
-    """The datasets' scores, and those of all images where there are several datasets."""
-    return scores | ({OVERALL: overall} if len(scores) > 1 else {})
-
-
-def _rows(method: str, dataset: str, result: DetectionScores) -> list[dict[str, object]]:
-    common: dict[str, object] = {"dataset": dataset, "method": method, "images": result.images}
+def _rows(method: str, dataset: str, scores: DetectionScores) -> list[dict[str, object]]:
+    common = {"dataset": dataset, "method": method, "threshold": scores.threshold, "images": scores.images}
     mean = {
-        "class": "mean",
-        "AP50": result.map50,
-        "AP50_95": result.map50_95,
-        "objects": sum(values["objects"] for values in result.classes.values()),
-        "detections": sum(values["detections"] for values in result.classes.values()),
-        "precision": result.precision,
-        "recall": result.recall,
-        "threshold": result.threshold,
+        "class": MEAN,
+        "AP50": scores.map50,
+        "AP50_95": scores.map50_95,
+        "precision": scores.precision,
+        "recall": scores.recall,
+        "objects": scores.objects,
+        "detections": scores.detections,
     }
-    return [common | mean, *(common | {"class": name} | values for name, values in result.classes.items())]
+    classes = [
+        {
+            "class": name,
+            "AP50": own.ap50,
+            "AP50_95": own.ap50_95,
+            "precision": own.precision,
+            "recall": own.recall,
+            "objects": own.objects,
+            "detections": own.detections,
+        }
+        for name, own in scores.classes.items()
+    ]
+    return [common | row for row in (mean, *classes)]
 
 
-def _operating_line(result: DetectionScores) -> str:
-    return (
-        f"precision {result.precision:.3f}, recall {result.recall:.3f} at IoU {OPERATING_IOU} and score "
-        f"{result.threshold:.3f}, where their F1 is best (all classes together)"
+def _cells(row: dict[str, object] | dict[object, object]) -> list[str]:
+    shares = [float(str(row[column])) for column in SHARES]
+    return ["-" if math.isnan(share) else f"{share:.4f}" for share in shares] + [str(row[column]) for column in COUNTS]
+
+
+def _explanation(scores: DetectionScores) -> str:
+    if not scores.objects:
+        return "no objects, so no score is defined."
+    text = (
+        f"precision and recall (IoU {MATCHING_IOU}) are those at score {scores.threshold:.3f}, where the F1 of all "
+        f"classes together is best."
     )
+    if not scores.recall:
+        text = f"no detection is right (IoU {MATCHING_IOU})."
+    absent = ", ".join(scores.absent)
+    return f"{text} Without objects, and left out of the mean: {absent}." if absent else text

@@ -1,19 +1,37 @@
-"""Scalars that tasks leave beside their losses, such as a codebook's perplexity."""
+"""Logs what tasks note beside their losses, such as a codebook's perplexity."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 
 class DiagnosticsLogger(Callback):
-    """Logs `task.diagnostics` as `train/<name>`, at the trainer's own interval."""
+    """Logs each entry of `task.diagnostics` as `train/<name>`, at the steps that reach the trainer's loggers.
+
+    A task fills that dictionary (name -> scalar) in its training step, with tensors left where they are: only at those
+    steps are they read. A task without the dictionary is left alone.
+    """
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Logs what the task noted in this step."""
-        interval = int(getattr(trainer, "log_every_n_steps", 0)) or 1
-        found: Mapping[str, Any] = getattr(pl_module, "diagnostics", {})
-        if found and trainer.global_step % interval == 0:
-            pl_module.log_dict({f"train/{name}": float(value) for name, value in found.items()})
+        """Logs what the task noted in this step.
+
+        Raises:
+            ValueError: If an entry is no scalar.
+        """
+        diagnostics: Mapping[str, Any] = getattr(pl_module, "diagnostics", {})
+        # Lightning's own callbacks ask this way; a step's number would miss steps of tasks with several optimisers.
+        if not diagnostics or not (trainer._logger_connector.should_update_logs or trainer.fast_dev_run):  # type: ignore[attr-defined]
+            return
+        pl_module.log_dict({f"train/{name}": _scalar(name, value) for name, value in diagnostics.items()})
+
+
+def _scalar(name: str, value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"diagnostics['{name}'] must be a scalar, got a tensor of shape {tuple(value.shape)}.")
+        return value.detach()
+    return float(value)

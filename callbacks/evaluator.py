@@ -1,18 +1,20 @@
 """Scores fused images: the only place that logs `val/<metric>` and `test/<metric>`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from callbacks.detection_tables import DetectionTable, with_overall
+from callbacks.detection_tables import DetectionTable
 from callbacks.tables import ResultTable
 from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import recolor, split_luma_chroma
-from metrics.detection import DetectionMetrics
+from metrics.detection import DetectionMetrics, DetectionReport
 from metrics.fusion import FusionMetrics
+from metrics.preparation import GreyLevels, grey_levels
 from models.classic import CLASSIC_FUSIONS
 
 DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "SSIM", "Qabf", "VIF")
@@ -22,8 +24,9 @@ DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "SSIM", "Qabf", "VIF")
 class Evaluator(Callback):
     """Scores every fused image of validation and test, per dataset and overall.
 
-    Detections are scored too where a task makes them and a dataset has boxes: mAP, average precision of each class,
-    precision and recall; testing writes `tables/detection.csv` and `.md`.
+    Detections are scored too where a task makes them and a dataset has boxes: mAP50 and mAP50_95, AP of each class,
+    precision and recall at the score with the best F1 (see `metrics.detection`). Testing writes `tables/detection.csv`
+    and `.md`. Where a dataset has no boxes, its detections are not scored; that is said once.
 
     Scored is the luma of the 8-bit fused RGB, which is the PNG that would be saved. Names count once, so the repeats
     that DDP's samplers add do not change a figure. A metric that is undefined on an image leaves it out and says how
@@ -53,6 +56,7 @@ class Evaluator(Callback):
         self._scores: dict[str, FusionMetrics] = {}
         self._method = ""
         self._detection: DetectionMetrics | None = None
+        self._unlabelled: set[str] = set()
         for names in (self.metrics, self.test_metrics):  # unknown names end the run here, not after training
             self._build("fused", (), names)
 
@@ -72,8 +76,8 @@ class Evaluator(Callback):
         self._begin(trainer, pl_module)
 
     def _begin(self, trainer: Trainer, module: LightningModule) -> None:
-        names = getattr(module, "class_names", ()) if getattr(module, "scores_detection", False) else ()
-        self._detection = DetectionMetrics(names) if names else None
+        class_names: Sequence[str] = getattr(module, "class_names", ())
+        self._detection = DetectionMetrics(class_names) if class_names else None
         for scores in self._scores.values():
             scores.to(trainer.strategy.root_device)
 
@@ -102,11 +106,33 @@ class Evaluator(Callback):
         self._update(outputs, batch)
 
     def _update(self, outputs: StepOutput, batch: Batch) -> None:
-        for name, scores in self._scores.items():
-            fused = outputs["fused"] if name == self._method else _classic_picture(name, batch)
-            scores.update(fused.float(), batch["infrared"], batch["visible"], batch["dataset"], batch["name"])
-        if self._detection is not None and "detections" in outputs and "targets" in batch:
-            self._detection.update(outputs["detections"], batch["targets"], batch["dataset"], batch["name"])  # type: ignore[arg-type]
+        infrared, visible = (GreyLevels(grey_levels(batch[modality])) for modality in ("infrared", "visible"))
+        for name, fused in self._pictures(outputs, batch):
+            self._scores[name].update(fused, infrared, visible, batch["dataset"], batch["name"])
+        if "detections" in outputs:
+            self._update_detection(outputs, batch)
+
+    def _pictures(self, outputs: StepOutput, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """The method's fused images, and the classic rules' in the visible image's colour, as they would be saved."""
+        yield self._method, outputs["fused"].float()
+        classic = [name for name in self._scores if name != self._method]
+        if not classic:
+            return
+        visible_luma, chroma = split_luma_chroma(batch["visible"])
+        for name in classic:
+            yield name, recolor(CLASSIC_FUSIONS[name](batch["infrared"], visible_luma), chroma)
+
+    def _update_detection(self, outputs: StepOutput, batch: Batch) -> None:
+        if self._detection is None:
+            raise ValueError(
+                f"{self._method} returns detections but has no names for their classes: set its `class_names`."
+            )
+        if "targets" in batch:
+            self._detection.update(outputs["detections"], batch["targets"], batch["dataset"], batch["name"])
+            return
+        for dataset in sorted(set(batch["dataset"]) - self._unlabelled):
+            self._unlabelled.add(dataset)
+            rank_zero_info(f"{dataset} has no boxes: what {self._method} detects there is not scored.")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs `val/<metric>` and `val/<dataset>/<metric>`."""
@@ -114,50 +140,36 @@ class Evaluator(Callback):
             self._log(pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs `test/...`, prints the table, and writes it."""
-        self._log(pl_module, "test")
+        """Logs `test/...`, prints the tables, and writes them."""
+        detection = self._log(pl_module, "test")
         table = ResultTable(self.convention, self._scores)
-        if trainer.is_global_zero:
-            table.show()
-            table.write(Path(trainer.default_root_dir) / "tables", "test")
-        self._write_detection(trainer)
-
-    def _log(self, module: LightningModule, stage: str) -> None:
-        scores = self._scores[self._method]
-        overall = {f"{stage}/{metric}": value.item() for metric, value in scores.compute().items()}
-        per_dataset = {
-            f"{stage}/{dataset}/{metric}": value
-            for dataset, values in scores.per_dataset().items()
-            for metric, value in values.items()
-        }
-        # The same on every rank already: the metrics gather themselves.
-        module.log_dict(overall | per_dataset | self._detection_values(stage), add_dataloader_idx=False)
-
-    def _detection_values(self, stage: str) -> dict[str, float]:
-        if self._detection is None:
-            return {}
-        overall, scores = self._detection.compute_overall(), self._detection.compute()
-        if not overall.images:
-            return {}  # no dataset of this stage has boxes
-        values = {f"{stage}/{name}": value for name, value in overall.named().items()}
-        for dataset, result in scores.items():
-            values |= {f"{stage}/{dataset}/{name}": value for name, value in result.named().items()}
-        return values
-
-    def _write_detection(self, trainer: Trainer) -> None:
-        if self._detection is None:
+        if not trainer.is_global_zero:
             return
-        overall, scores = self._detection.compute_overall(), self._detection.compute()
-        if trainer.is_global_zero and overall.images:
-            table = DetectionTable(self._method, with_overall(scores, overall))
-            table.show()
-            table.write(Path(trainer.default_root_dir) / "tables")
+        folder = Path(trainer.default_root_dir) / "tables"
+        table.show()
+        table.write(folder, "test")
+        if detection is not None:
+            detections = DetectionTable(self._method, detection)
+            detections.show()
+            detections.write(folder)
 
-
-def _classic_picture(name: str, batch: Batch) -> Tensor:
-    """A classic rule in the visible image's colour: the picture that its own task would save."""
-    visible_luma, chroma = split_luma_chroma(batch["visible"])
-    return recolor(CLASSIC_FUSIONS[name](batch["infrared"], visible_luma), chroma)
+    def _log(self, module: LightningModule, stage: str) -> DetectionReport | None:
+        """Logs everything; returns the detections' scores, where there are any."""
+        scores = self._scores[self._method]
+        groups: list[tuple[str, Mapping[str, float]]] = [
+            (stage, {metric: value.item() for metric, value in scores.compute().items()}),
+            *((f"{stage}/{dataset}", values) for dataset, values in scores.per_dataset().items()),
+        ]
+        report = self._detection.report() if self._detection is not None else None
+        if report is not None and report.overall.images:
+            groups.append((stage, report.overall.named()))
+            groups += [(f"{stage}/{dataset}", found.named()) for dataset, found in report.datasets.items()]
+        else:
+            report = None
+        # The same on every rank already: the metrics gather themselves.
+        values = {f"{group}/{name}": value for group, own in groups for name, value in own.items()}
+        module.log_dict(values, add_dataloader_idx=False)
+        return report
 
 
 def method_name(module: LightningModule) -> str:

@@ -1,19 +1,54 @@
 """Detection scores over any number of batches, datasets and processes: COCO's mAP, precision and recall, counts."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
-from torchvision.ops import box_iou
 
-OPERATING_IOU: Final = 0.5
-"""Overlap at which `precision` and `recall` count a detection as right."""
+from metrics.operating_point import Matches, best_point, class_point, match
 
-Boxes = Mapping[str, Tensor]
-"""`boxes`, `labels`, and for detections `scores`."""
+DETECTIONS_PER_CLASS: Final = 100
+"""COCO looks at this many detections of a class in an image, those of the highest scores."""
+
+
+class Objects(TypedDict):
+    """What is in one image: `boxes` (M, 4) xyxy pixels, `labels` (M,) integers."""
+
+    boxes: Tensor
+    labels: Tensor
+
+
+class Found(TypedDict):
+    """What a detector found in one image: `boxes` (N, 4) xyxy pixels, `scores` (N,), `labels` (N,) integers."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of one class; a share is NaN where it is undefined.
+
+    Args:
+        ap50: Average precision at IoU .5, in [0, 1]; NaN without objects.
+        ap50_95: The same, averaged over IoU .5, .55, ... .95.
+        precision: Share of right ones among its detections at the group's score threshold.
+        recall: Share of its objects found there.
+        objects: How many there are.
+        detections: How many there are, of any score.
+    """
+
+    ap50: float
+    ap50_95: float
+    precision: float
+    recall: float
+    objects: int
+    detections: int
 
 
 @dataclass(frozen=True)
@@ -21,13 +56,13 @@ class DetectionScores:
     """Scores of one group of images.
 
     Args:
-        map50: Mean over classes of the average precision at IoU .5, in [0, 1]; NaN where no class has objects.
+        map50: Mean over the classes with objects of the average precision at IoU .5, in [0, 1]; NaN without objects.
         map50_95: The same, averaged over IoU .5 to .95 (COCO's AP).
-        precision: Share of right ones among detections at the score threshold with the best F1, all classes together.
-        recall: Share of objects found there.
-        threshold: That score threshold.
-        classes: Class -> `AP50`, `AP50_95`, `objects`, `detections`; AP is NaN for a class without objects.
+        precision: Share of right ones (IoU .5) among the detections of at least `threshold`, all classes together.
+        recall: Share of objects found by them.
+        threshold: The score at which the F1 of precision and recall is best.
         images: Number of images.
+        classes: Scores of each class, by name.
     """
 
     map50: float
@@ -35,42 +70,82 @@ class DetectionScores:
     precision: float
     recall: float
     threshold: float
-    classes: dict[str, dict[str, float]] = field(default_factory=dict)
-    images: int = 0
+    images: int
+    classes: dict[str, ClassScores]
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes without objects, which the means leave out."""
+        return tuple(name for name, scores in self.classes.items() if not scores.objects)
+
+    @property
+    def objects(self) -> int:
+        """Number of objects."""
+        return sum(scores.objects for scores in self.classes.values())
+
+    @property
+    def detections(self) -> int:
+        """Number of detections, of any score."""
+        return sum(scores.detections for scores in self.classes.values())
 
     def named(self) -> dict[str, float]:
-        """What logs and tables show, by name."""
-        overall = {
+        """What logs show, by name: `mAP50`, `mAP50_95`, `precision`, ..., `AP50/<class>`, `AP50_95/<class>`."""
+        values = {
             "mAP50": self.map50,
             "mAP50_95": self.map50_95,
             "precision": self.precision,
             "recall": self.recall,
+            "score_threshold": self.threshold,
         }
-        return overall | {f"AP50/{name}": values["AP50"] for name, values in self.classes.items()}
+        present = {name: scores for name, scores in self.classes.items() if scores.objects}
+        values |= {f"AP50/{name}": scores.ap50 for name, scores in present.items()}
+        return values | {f"AP50_95/{name}": scores.ap50_95 for name, scores in present.items()}
+
+
+@dataclass(frozen=True)
+class DetectionReport:
+    """Scores of all images together and of each dataset.
+
+    Args:
+        overall: Of all images, as if they were one dataset.
+        datasets: By dataset, in the order of their names.
+    """
+
+    overall: DetectionScores
+    datasets: dict[str, DetectionScores]
 
 
 class DetectionMetrics:
-    """Gathers detections and objects by image; an image that several processes saw counts once.
+    """Gathers detections and objects by image; an image that several processes saw, or that comes again, counts once.
 
-    Average precision is COCO's (101 recall points, at most 100 detections an image), computed by faster-coco-eval
-    through torchmetrics. Classes without objects are left out of the means.
+    Average precision is COCO's: 101 recall points, at most `DETECTIONS_PER_CLASS` detections of a class in an image,
+    computed by faster-coco-eval through torchmetrics. Precision and recall are those at the score threshold that is
+    best for their F1 at IoU .5, all classes together.
 
     Args:
         class_names: Name of each label, in order.
+
+    Example:
+        >>> metrics = DetectionMetrics(["person", "car"])
+        >>> boxes, labels = torch.tensor([[0.0, 0.0, 10.0, 20.0]]), torch.tensor([1])
+        >>> found: Found = {"boxes": boxes, "scores": torch.tensor([0.9]), "labels": labels}
+        >>> metrics.update([found], [{"boxes": boxes, "labels": labels}], ["made"], ["0001"])
+        >>> {name: round(value, 3) for name, value in metrics.compute().items() if "AP50" in name}
+        {'mAP50': 1.0, 'mAP50_95': 1.0, 'AP50/car': 1.0, 'AP50_95/car': 1.0}
     """
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
-        self._images: dict[tuple[str, str], tuple[Boxes, Boxes]] = {}
+        self._images: dict[tuple[str, str], tuple[Found, Objects]] = {}
 
     def update(
-        self, detections: Sequence[Boxes], targets: Sequence[Boxes], datasets: Sequence[str], names: Sequence[str]
+        self, detections: Sequence[Found], targets: Sequence[Objects], datasets: Sequence[str], names: Sequence[str]
     ) -> None:
         """Adds a batch.
 
         Args:
-            detections: `boxes` (N, 4) xyxy, `scores` (N,), `labels` (N,) of each image.
-            targets: `boxes` (M, 4) and `labels` (M,) of each image.
+            detections: What was found in each image.
+            targets: What is there.
             datasets: Dataset of each image.
             names: Name of each image, unique within its dataset.
 
@@ -83,127 +158,115 @@ class DetectionMetrics:
                 f"names; one of each per image is needed."
             )
         for found, wanted, dataset, name in zip(detections, targets, datasets, names, strict=True):
-            labels = torch.cat([found["labels"], wanted["labels"]])
-            if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names):
-                raise ValueError(
-                    f"{dataset}/{name} has a label outside of the {len(self.class_names)} classes "
-                    f"({', '.join(self.class_names)}): {sorted(set(labels.tolist()))}."
-                )
-            self._images[dataset, name] = _on_cpu(found), _on_cpu(wanted)
-
-    @property
-    def empty(self) -> bool:
-        """Whether this process has seen no image."""
-        return not self._images
-
-    def compute(self) -> dict[str, DetectionScores]:
-        """Scores per dataset; under DDP all processes must call this, and all get the same."""
-        everything = _gathered(self._images)
-        datasets = sorted({dataset for dataset, _ in everything})
-        return {
-            name: self._scores([v for (own, _), v in sorted(everything.items()) if own == name]) for name in datasets
-        }
-
-    def compute_overall(self) -> DetectionScores:
-        """Scores of all images together; under DDP all processes must call this."""
-        return self._scores([value for _, value in sorted(_gathered(self._images).items())])
-
-    def _scores(self, images: Sequence[tuple[Boxes, Boxes]]) -> DetectionScores:
-        metric = MeanAveragePrecision(
-            backend="faster_coco_eval", class_metrics=True, extended_summary=False, sync_on_compute=False
-        )
-        metric.warn_on_many_detections = False
-        per_class50: dict[int, float] = {}
-        per_class: dict[int, float] = {}
-        if images:
-            metric.update([dict(found) for found, _ in images], [dict(wanted) for _, wanted in images])
-            per_class = _by_class(metric.compute())
-            at50 = MeanAveragePrecision(
-                backend="faster_coco_eval", class_metrics=True, iou_thresholds=[0.5], sync_on_compute=False
-            )
-            at50.warn_on_many_detections = False
-            at50.update([dict(found) for found, _ in images], [dict(wanted) for _, wanted in images])
-            per_class50 = _by_class(at50.compute())
-        precision, recall, threshold = operating_point(images)
-        classes = {
-            name: {
-                "AP50": per_class50.get(label, float("nan")),
-                "AP50_95": per_class.get(label, float("nan")),
-                "objects": float(sum(int((wanted["labels"] == label).sum()) for _, wanted in images)),
-                "detections": float(sum(int((found["labels"] == label).sum()) for found, _ in images)),
+            self._check(found, wanted, f"{dataset}/{name}")
+            kept: Found = {
+                "boxes": _kept(found["boxes"], torch.float32),
+                "scores": _kept(found["scores"], torch.float32),
+                "labels": _kept(found["labels"], torch.int64),
             }
-            for label, name in enumerate(self.class_names)
-        }
-        present = [values for values in classes.values() if values["objects"]]
+            there: Objects = {
+                "boxes": _kept(wanted["boxes"], torch.float32),
+                "labels": _kept(wanted["labels"], torch.int64),
+            }
+            self._images.setdefault((dataset, name), (kept, there))
+
+    def _check(self, found: Found, wanted: Objects, where: str) -> None:
+        counts = {len(found["boxes"]), len(found["scores"]), len(found["labels"])}
+        if len(counts) > 1 or len(wanted["boxes"]) != len(wanted["labels"]):
+            raise ValueError(f"{where} has other numbers of boxes than of scores or labels; one of each is needed.")
+        for kind, labels in (("Detections", found["labels"]), ("Targets", wanted["labels"])):
+            strange = labels[(labels < 0) | (labels >= len(self.class_names))]
+            if strange.numel():
+                raise ValueError(
+                    f"{kind} of {where} have the labels {sorted(set(strange.tolist()))}, but there are "
+                    f"{len(self.class_names)} classes ({', '.join(self.class_names)}). Give the classes of this data."
+                )
+
+    def compute(self) -> dict[str, float]:
+        """Scores of all images together, by name; see `DetectionScores.named`."""
+        return self.report().overall.named()
+
+    def report(self) -> DetectionReport:
+        """All scores; with several processes all of them must call this, and all get the same."""
+        images = dict(sorted(_gathered(self._images).items()))
+        matches = {key: _matched(found, wanted) for key, (found, wanted) in images.items()}
+        datasets = {}
+        for dataset in dict.fromkeys(dataset for dataset, _ in images):
+            own = [key for key in images if key[0] == dataset]
+            datasets[dataset] = self._scores([images[key] for key in own], [matches[key] for key in own])
+        if len(datasets) == 1:
+            return DetectionReport(next(iter(datasets.values())), datasets)
+        return DetectionReport(self._scores(list(images.values()), list(matches.values())), datasets)
+
+    def _scores(self, images: Sequence[tuple[Found, Objects]], matches: Sequence[Matches]) -> DetectionScores:
+        precisions = _average_precisions(images)
+        point = best_point(matches)
+        classes = {}
+        for label, name in enumerate(self.class_names):
+            ap50, ap50_95 = precisions.get(label, (float("nan"), float("nan")))
+            own = class_point(matches, label, point.threshold)
+            classes[name] = ClassScores(
+                ap50,
+                ap50_95,
+                own.precision,
+                own.recall,
+                sum(int((image.objects == label).sum()) for image in matches),
+                sum(int((image.labels == label).sum()) for image in matches),
+            )
         return DetectionScores(
-            _mean(values["AP50"] for values in present),
-            _mean(values["AP50_95"] for values in present),
-            precision,
-            recall,
-            threshold,
-            classes,
+            _mean(scores.ap50 for scores in classes.values() if scores.objects),
+            _mean(scores.ap50_95 for scores in classes.values() if scores.objects),
+            point.precision,
+            point.recall,
+            point.threshold,
             len(images),
+            classes,
         )
 
 
-def operating_point(images: Sequence[tuple[Boxes, Boxes]]) -> tuple[float, float, float]:
-    """Precision, recall and score threshold where their F1 is best, all classes together, at IoU .5.
+def _average_precisions(images: Sequence[tuple[Found, Objects]]) -> dict[int, tuple[float, float]]:
+    """Label -> average precision at IoU .5 and over .5 to .95, for every label that has objects.
 
-    Detections are matched to objects of their class greedily, by falling score, as COCO does.
-
-    Args:
-        images: (detections, objects) of each image.
-
-    Returns:
-        NaN, NaN, NaN without objects; 0, 0 and 1 without a right detection.
+    Read off the table of precisions by overlap, recall and class: `class_metrics` would evaluate each class anew.
     """
-    objects = sum(len(wanted["labels"]) for _, wanted in images)
-    if not objects:
-        return float("nan"), float("nan"), float("nan")
-    pairs = [(found["scores"], _right(found, wanted)) for found, wanted in images]
-    scores, right = torch.cat([score for score, _ in pairs]), torch.cat([hit for _, hit in pairs])
-    if not right.any():
-        return 0.0, 0.0, 1.0
-    order = scores.argsort(descending=True, stable=True)
-    hits = right[order].double().cumsum(0)
-    precision, recall = hits / torch.arange(1, len(hits) + 1), hits / objects
-    best = int((2 * precision * recall / (precision + recall).clamp_min(1e-12)).argmax())
-    return precision[best].item(), recall[best].item(), scores[order][best].item()
+    if not any(len(wanted["labels"]) for _, wanted in images):
+        return {}
+    metric = MeanAveragePrecision(
+        backend="faster_coco_eval",
+        extended_summary=True,
+        max_detection_thresholds=[1, 10, DETECTIONS_PER_CLASS],
+        sync_on_compute=False,
+    )
+    metric.warn_on_many_detections = False
+    plain = cast("list[tuple[dict[str, Tensor], dict[str, Tensor]]]", images)
+    metric.update([found for found, _ in plain], [wanted for _, wanted in plain])
+    result = metric.compute()
+    table = result["precision"][:, :, :, 0, -1].double()  # overlap, recall, class; all areas, most detections
+    labels = result["classes"].reshape(-1).tolist()
+    return {
+        int(label): (values[0].mean().item(), values.mean().item())
+        for label, values in zip(labels, table.unbind(dim=2), strict=True)
+        if values.min() >= 0  # -1 where the class has no objects
+    }
 
 
-def _right(found: Boxes, wanted: Boxes) -> Tensor:
-    """Whether each detection (N,) is the first to find its object."""
-    overlap = box_iou(found["boxes"], wanted["boxes"])
-    overlap = overlap * (found["labels"][:, None] == wanted["labels"][None])
-    right = torch.zeros(len(found["scores"]), dtype=torch.bool)
-    if not overlap.numel():
-        return right
-    free = torch.ones(len(wanted["labels"]), dtype=torch.bool)
-    for index in found["scores"].argsort(descending=True, stable=True).tolist():
-        best, position = (overlap[index] * free).max(dim=0)
-        if best >= OPERATING_IOU:
-            right[index], free[position] = True, False
-    return right
-
-
-def _by_class(result: Mapping[str, Tensor]) -> dict[int, float]:
-    """Label -> AP; a single class comes as a scalar, an absent one as -1."""
-    labels, values = result["classes"].reshape(-1).tolist(), result["map_per_class"].reshape(-1).tolist()
-    return {int(label): value for label, value in zip(labels, values, strict=True) if value >= 0}
+def _matched(found: Found, wanted: Objects) -> Matches:
+    return match(found["boxes"], found["scores"], found["labels"], wanted["boxes"], wanted["labels"])
 
 
 def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if value == value]  # NaN is not equal to itself
-    return sum(known) / len(known) if known else float("nan")
+    known = list(values)
+    return float(np.mean(known)) if known else float("nan")
 
 
-def _on_cpu(boxes: Boxes) -> Boxes:
-    return {key: value.detach().cpu() for key, value in boxes.items() if key in ("boxes", "scores", "labels")}
+def _kept(values: Tensor, dtype: torch.dtype) -> Tensor:
+    # a copy: a view would keep, and send to other processes, all that it is a view of
+    return values.detach().to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def _gathered(images: dict[tuple[str, str], tuple[Boxes, Boxes]]) -> dict[tuple[str, str], tuple[Boxes, Boxes]]:
+def _gathered(images: dict[tuple[str, str], tuple[Found, Objects]]) -> dict[tuple[str, str], tuple[Found, Objects]]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return images
     shares: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(shares, images)
-    return {key: value for share in shares for key, value in share.items()}
+    return {key: value for share in reversed(shares) for key, value in share.items()}

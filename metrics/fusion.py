@@ -11,7 +11,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from metrics.conventions import check_names, suite
 from metrics.functional.triplet import Triplet
-from metrics.preparation import grey_levels
+from metrics.preparation import GreyLevels, grey_levels
 
 _KEY_BYTES = 512
 _SEPARATOR = "\0"
@@ -73,13 +73,20 @@ class FusionMetrics(Metric):
         self.add_state("values", default=[], dist_reduce_fx="cat")
         self.add_state("keys", default=[], dist_reduce_fx="cat")
 
-    def update(self, fused: Tensor, infrared: Tensor, visible: Tensor, dataset: list[str], name: list[str]) -> None:
+    def update(
+        self,
+        fused: Tensor,
+        infrared: Tensor | GreyLevels,
+        visible: Tensor | GreyLevels,
+        dataset: list[str],
+        name: list[str],
+    ) -> None:
         """Scores a batch.
 
         Args:
             fused: (B, 1 or 3, H, W) in [0, 1].
-            infrared: (B, 1 or 3, H, W) in [0, 1].
-            visible: (B, 1 or 3, H, W) in [0, 1].
+            infrared: (B, 1 or 3, H, W) in [0, 1]; or its grey levels, prepared once for several fused images.
+            visible: (B, 1 or 3, H, W) in [0, 1]; or its grey levels.
             dataset: Dataset of each image.
             name: Name of each image, unique within its dataset.
 
@@ -91,9 +98,10 @@ class FusionMetrics(Metric):
                 f"Got {len(fused)} fused, {len(infrared)} infrared and {len(visible)} visible images with "
                 f"{len(dataset)} datasets and {len(name)} names; one of each per image is needed."
             )
+        levels = [grey_levels(image, self.eight_bit) for image in (fused, infrared, visible)]
         step = self.chunk or (1 if fused.device.type == "cpu" else max(1, len(fused)))
         for start in range(0, len(fused), step):
-            images = [grey_levels(image[start : start + step], self.eight_bit) for image in (fused, infrared, visible)]
+            images = [image[start : start + step] for image in levels]
             self._append("values", self.score(Triplet(*images)))
         self._append("keys", torch.cat([_encode(d, n) for d, n in zip(dataset, name, strict=True)]).to(self.device))
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from callbacks.boxes import COLORS, above_score, draw_boxes, overlay
+from callbacks.detection_tables import DetectionTable
 from callbacks.evaluator import Evaluator
 from callbacks.image_logger import ImageLogger
+from metrics.detection import DetectionMetrics, Found
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
 
@@ -32,7 +35,27 @@ def test_validation_logs_detection_of_the_datasets_that_have_boxes(tmp_path: Pat
     assert logged["val/made/mAP50_95"] == pytest.approx(67 / 101, abs=1e-6)
     assert logged["val/AP50/person"] == logged["val/mAP50"]
     assert (logged["val/precision"], logged["val/recall"]) == pytest.approx((2 / 3, 2 / 3))
+    assert logged["val/score_threshold"] == pytest.approx(0.9)
+    assert "val/AP50/car" not in logged
     assert not any(key.startswith("val/other/AP") or key.startswith("val/other/mAP") for key in logged)
+
+
+def test_detections_without_boxes_to_compare_are_spoken_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])])
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            trainer.validate(DetectingTask(), DataWithBoxes(), verbose=False)
+    assert sum("other has no boxes" in record.getMessage() for record in caplog.records) == 1
+    assert not any("made has no boxes" in record.getMessage() for record in caplog.records)
+
+
+def test_detections_need_names_for_their_classes(tmp_path: Path) -> None:
+    task = DetectingTask()
+    task.class_names = ()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="set its `class_names`"):
+        quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])]).validate(task, DataWithBoxes(), verbose=False)
 
 
 def test_testing_writes_a_row_for_every_class(tmp_path: Path) -> None:
@@ -46,8 +69,28 @@ def test_testing_writes_a_row_for_every_class(tmp_path: Path) -> None:
     assert person["AP50"] == pytest.approx(67 / 101, abs=1e-6)
     assert np.isnan(car["AP50"])
     text = (tmp_path / "tables" / "detection.md").read_text(encoding="utf-8")
-    assert "| made | average | person | 0.6634 | 0.6634 | 3 | 2 |" in text
-    assert "recall 0.667" in text
+    assert "| made | average | person | 0.6634 | 0.6634 | 1.0000 | 0.6667 | 3 | 2 | 3 |" in text
+    assert "at score 0.900" in text
+    assert "left out of the mean: car." in text
+
+
+def test_several_datasets_have_a_block_of_their_own_and_one_together(tmp_path: Path) -> None:
+    metrics = DetectionMetrics(NAMES)
+    for dataset in ("first", "second"):
+        metrics.update([cast("Found", FOUND)], [{"boxes": FOUND["boxes"], "labels": FOUND["labels"]}], [dataset], ["1"])
+    DetectionTable("mine", metrics.report()).write(tmp_path)
+    table = pd.read_csv(tmp_path / "detection.csv")
+    assert table["dataset"].tolist() == ["first"] * 3 + ["second"] * 3 + ["all"] * 3
+    assert table[table["class"] == "mean"]["images"].tolist() == [1, 1, 2]
+    assert table[table["class"] == "mean"]["precision"].tolist() == [1, 1, 1]
+
+
+def test_a_table_says_why_figures_are_missing() -> None:
+    metrics = DetectionMetrics(NAMES)
+    metrics.update([cast("Found", FOUND)], [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0)}], ["empty"], ["1"])
+    assert "no objects, so no score is defined" in DetectionTable("mine", metrics.report()).markdown()
+    metrics.update([cast("Found", FOUND)], [{"boxes": FOUND["boxes"], "labels": torch.zeros(1)}], ["wrong"], ["1"])
+    assert "wrong: no detection is right" in DetectionTable("mine", metrics.report()).markdown()
 
 
 def test_a_box_is_drawn_on_its_border_in_its_classs_colour() -> None:
@@ -64,6 +107,28 @@ def test_a_box_is_drawn_on_its_border_in_its_classs_colour() -> None:
 def test_boxes_that_leave_the_picture_are_drawn_all_the_same() -> None:
     wild = {"boxes": torch.tensor([[-20.0, -5, 500, 300], [50, 40, 45, 38]]), "labels": torch.tensor([0, 1])}
     assert draw_boxes(Image.new("RGB", (80, 60)), wild, NAMES).size == (80, 60)
+
+
+def test_only_one_object_of_a_class_bears_its_name() -> None:
+    boxes = torch.tensor([[4.0, 60, 24, 90], [150, 60, 190, 110]])
+    objects = {"boxes": boxes, "labels": torch.tensor([0, 0])}
+    one, two = (
+        np.asarray(draw_boxes(Image.new("RGB", (240, 160)), entry, NAMES)).max(axis=-1)
+        for entry in (objects, objects | {"scores": torch.tensor([0.5, 0.9])})
+    )
+    assert one[:58].any(axis=0).nonzero()[0].min() >= 148  # only above the larger one
+    assert two[:58].any(axis=0).nonzero()[0].min() <= 8
+
+
+def test_captions_avoid_each_other() -> None:
+    boxes = torch.tensor([[40.0, 60, 60, 90], [42, 60, 62, 90]])
+    found = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8]), "labels": torch.tensor([0, 1])}
+    drawn = np.asarray(draw_boxes(Image.new("RGB", (240, 160)), found, NAMES))
+    red, blue = drawn[..., 0], drawn[..., 2]
+    person, car = (red > 60) & (blue < 20), (blue > 60) & (red < 20)  # yellow and blue, blended with black
+    assert person[40:58].sum() > 40
+    assert car[40:58].sum() == 0
+    assert car[93:115].sum() > 40
 
 
 def test_weak_detections_are_left_out() -> None:

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from callbacks.evaluator import Evaluator
 from callbacks.prediction_writer import PredictionWriter
 from lightning_modules.classic import ClassicFusionTask
 from metrics.functional import entropy, qabf
+from metrics.preparation import GreyLevels, grey_levels
+from models.classic import CLASSIC_FUSIONS
 from tests.batches import MadeData, make_sample, quiet_trainer
 from tests.processes import run_script
 
@@ -125,3 +128,18 @@ def test_undefined_values_are_counted_per_metric(tmp_path: Path) -> None:
     assert table["n"] == 5
     assert table["n_SCD"] == 0
     assert table["undefined"] == 5
+
+
+def test_sources_are_prepared_once_for_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    def counted(image: Tensor | GreyLevels, eight_bit: bool = True) -> Tensor:
+        if not isinstance(image, GreyLevels):
+            calls.append(tuple(image.shape))
+        return grey_levels(image, eight_bit)
+
+    monkeypatch.setattr("callbacks.evaluator.grey_levels", counted)
+    monkeypatch.setattr("metrics.fusion.grey_levels", counted)
+    _test(tmp_path)
+    rows = 1 + len(set(CLASSIC_FUSIONS) - {"maximum"})
+    assert len(calls) == 5 * (2 + rows)  # of five images: two sources, and one fused image per row

@@ -1,20 +1,21 @@
 """Detection scores against hand-made cases and an independent average precision."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from torchvision.ops import box_iou
 
-from metrics.detection import DetectionMetrics, DetectionScores, operating_point
+from metrics.detection import ClassScores, DetectionMetrics, DetectionScores, Found, Objects
+from tests.processes import run_script
 
 NAMES = ("person", "car")
 BOX = [10.0, 10, 30, 50]
 OTHER = [60.0, 20, 90, 40]
 
 
-def _found(*entries: tuple[list[float], float, int]) -> dict[str, Tensor]:
+def _found(*entries: tuple[list[float], float, int]) -> Found:
     return {
         "boxes": torch.tensor([box for box, _, _ in entries]).reshape(-1, 4),
         "scores": torch.tensor([score for _, score, _ in entries]),
@@ -22,24 +23,24 @@ def _found(*entries: tuple[list[float], float, int]) -> dict[str, Tensor]:
     }
 
 
-def _wanted(*entries: tuple[list[float], int]) -> dict[str, Tensor]:
+def _wanted(*entries: tuple[list[float], int]) -> Objects:
     return {
         "boxes": torch.tensor([box for box, _ in entries]).reshape(-1, 4),
         "labels": torch.tensor([label for _, label in entries], dtype=torch.int64),
     }
 
 
-def _score(*images: tuple[dict[str, Tensor], dict[str, Tensor]]) -> DetectionScores:
+def _score(*images: tuple[Found, Objects]) -> DetectionScores:
     metrics = DetectionMetrics(NAMES)
     for index, (found, wanted) in enumerate(images):
         metrics.update([found], [wanted], ["made"], [str(index)])
-    return metrics.compute_overall()
+    return metrics.report().overall
 
 
 def test_perfect_detections_score_one() -> None:
     result = _score((_found((BOX, 0.9, 0), (OTHER, 0.8, 1)), _wanted((BOX, 0), (OTHER, 1))))
     assert (result.map50, result.map50_95, result.precision, result.recall) == pytest.approx((1, 1, 1, 1))
-    assert result.classes["car"] == {"AP50": 1.0, "AP50_95": 1.0, "objects": 1.0, "detections": 1.0}
+    assert result.classes["car"] == ClassScores(1.0, 1.0, 1.0, 1.0, 1, 1)
     assert result.threshold == pytest.approx(0.8)
 
 
@@ -66,8 +67,12 @@ def test_the_overlap_decides() -> None:
 def test_classes_without_objects_are_left_out_of_the_mean() -> None:
     result = _score((_found((BOX, 0.9, 0), (OTHER, 0.8, 1)), _wanted((BOX, 0))))
     assert result.map50 == pytest.approx(1)
-    assert math.isnan(result.classes["car"]["AP50"])
-    assert result.classes["car"]["detections"] == 1
+    assert math.isnan(result.classes["car"].ap50)
+    assert result.classes["car"].detections == 1
+    assert result.absent == ("car",)
+    assert set(result.named()) == {
+        *("mAP50", "mAP50_95", "precision", "recall", "score_threshold", "AP50/person", "AP50_95/person")
+    }
 
 
 def test_nothing_to_find_is_undefined() -> None:
@@ -79,27 +84,35 @@ def test_nothing_to_find_is_undefined() -> None:
 
 def test_a_name_counts_once() -> None:
     metrics = DetectionMetrics(NAMES)
-    for _ in range(2):
-        metrics.update([_found((BOX, 0.9, 0))], [_wanted((BOX, 0))], ["made"], ["same"])
-    assert metrics.compute_overall().images == 1
+    for found in (_found((BOX, 0.9, 0)), _found()):
+        metrics.update([found], [_wanted((BOX, 0))], ["made"], ["same"])
+    assert metrics.report().overall.images == 1
+    assert metrics.compute()["mAP50"] == pytest.approx(1)  # the first one counts
     metrics.update([_found()], [_wanted((BOX, 0))], ["other"], ["same"])
-    assert {name: result.images for name, result in metrics.compute().items()} == {"made": 1, "other": 1}
+    report = metrics.report()
+    assert {name: result.map50 for name, result in report.datasets.items()} == {"made": pytest.approx(1), "other": 0}
+    assert report.overall.images == 2
+    assert report.overall.map50 == pytest.approx(51 / 101)  # one of two found: precision 1 up to a recall of 1/2
 
 
 def test_labels_beyond_the_classes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"made/7 has a label outside of the 2 classes \(person, car\)"):
+    with pytest.raises(ValueError, match=r"made/7 have the labels \[2\], but there are 2 classes \(person, car\)"):
         DetectionMetrics(NAMES).update([_found((BOX, 0.9, 2))], [_wanted()], ["made"], ["7"])
+    with pytest.raises(ValueError, match="Targets of made/7"):
+        DetectionMetrics(NAMES).update([_found()], [_wanted((BOX, -1))], ["made"], ["7"])
+    with pytest.raises(ValueError, match="other numbers of boxes"):
+        DetectionMetrics(NAMES).update([_found()], [_wanted((BOX, 0)) | {"labels": torch.zeros(2)}], ["made"], ["7"])
     with pytest.raises(ValueError, match="one of each per image"):
         DetectionMetrics(NAMES).update([_found()], [], ["made"], ["7"])
 
 
-def _random_image(seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _random_image(seed: int) -> tuple[Found, Objects]:
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(5, 2, generator=generator) * 100
     boxes = torch.cat([corners, corners + 10 + 30 * torch.rand(5, 2, generator=generator)], dim=1)
     moved = torch.cat([boxes + 4 * torch.randn(5, 2, generator=generator).repeat(1, 2), boxes[:3] + 40])
     labels = torch.randint(2, (5,), generator=generator)
-    found = {
+    found: Found = {
         "boxes": moved,
         "scores": torch.rand(8, generator=generator),
         "labels": torch.cat([labels, labels[:3]]),
@@ -107,7 +120,7 @@ def _random_image(seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return found, {"boxes": boxes, "labels": labels}
 
 
-def _average_precision(images: list[tuple[dict[str, Tensor], dict[str, Tensor]]], label: int, level: float) -> float:
+def _average_precision(images: list[tuple[Found, Objects]], label: int, level: float) -> float:
     """COCO's 101-point average precision, written plainly."""
     hits: list[tuple[float, bool]] = []
     total = 0
@@ -137,20 +150,22 @@ def test_random_boxes_score_as_an_independent_implementation_says() -> None:
     images = [_random_image(seed) for seed in range(12)]
     result = _score(*images)
     for label, name in enumerate(NAMES):
-        assert result.classes[name]["AP50"] == pytest.approx(_average_precision(images, label, 0.5), abs=1e-4)
+        assert result.classes[name].ap50 == pytest.approx(_average_precision(images, label, 0.5), abs=1e-4)
         levels = [0.5 + 0.05 * step for step in range(10)]
         mean = sum(_average_precision(images, label, level) for level in levels) / 10
-        assert result.classes[name]["AP50_95"] == pytest.approx(mean, abs=1e-3)
+        assert result.classes[name].ap50_95 == pytest.approx(mean, abs=1e-3)
 
 
-def test_the_operating_point_has_the_best_f1() -> None:
-    images = [_random_image(seed) for seed in range(6)]
-    precision, recall, threshold = operating_point(images)
-    best = 2 * precision * recall / (precision + recall)
-    for level in (0.1, 0.3, 0.5, 0.7, 0.9):
-        cut = [
-            ({key: value[found["scores"] >= level] for key, value in found.items()}, wanted) for found, wanted in images
-        ]
-        p, r, _ = operating_point(cut)
-        assert 2 * p * r / max(p + r, 1e-9) <= best + 1e-9
-    assert 0 < threshold < 1
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_half_precision_and_views_are_taken_as_copies(dtype: torch.dtype) -> None:
+    table = torch.tensor([[*BOX, 0.9, 0.0], [*OTHER, 0.8, 1.0]], dtype=dtype)
+    found: Found = {"boxes": table[:, :4], "scores": table[:, 4], "labels": table[:, 5].long()}
+    metrics = DetectionMetrics(NAMES)
+    metrics.update([found], [_wanted((BOX, 0), (OTHER, 1))], ["made"], ["1"])
+    table.zero_()
+    assert metrics.compute()["mAP50_95"] == pytest.approx(1)
+
+
+def test_two_processes_score_as_one() -> None:
+    script = Path(__file__).parent / "two_processes_detection.py"
+    assert run_script(script, 5, 1, 0).splitlines() == ["5 images: same", "1 images: same", "0 images: same"]

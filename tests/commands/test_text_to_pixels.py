@@ -1,4 +1,4 @@
-"""From Text to Pixels through `main.py`: results of the epoch before, resuming, and other data than it was trained on."""
+"""From Text to Pixels through `main.py`: results of the epoch before, resuming, other data than it was trained on."""
 
 import json
 from collections.abc import Iterator

@@ -8,13 +8,17 @@ from pathlib import Path
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.previous_results import PreviousResults
+from callbacks.prompt_record import PromptRecord
 from callbacks.run_checkpoint import RunCheckpoint
+from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
 from datamodules.base import FusionDataModule, with_clip_size
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel_task import BilevelTask
+from lightning_modules.initialization import initialise_from
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +60,30 @@ def keep_results(task: FusionTask, data: FusionDataModule, run_folder: Path) -> 
         return []
     data.previous_dir = data.previous_dir or run_folder / "previous"
     return [PreviousResults(data.previous_dir)]
+
+
+def record_prompts(task: FusionTask) -> list[Callback]:
+    """What writes learnt prompts beside the checkpoints, where a task learns such."""
+    learner = getattr(task, "learner", None)
+    return [] if learner is None else [PromptRecord(learner.prompts)]
+
+
+def start_from(task: FusionTask, path: Path) -> None:
+    """Gives a task the weights of another run, and says which.
+
+    Raises:
+        UsageError: If the checkpoint cannot be read.
+        CheckpointMismatchError: If it does not fit.
+        FrozenPartMismatchError: If it was trained with another encoder.
+    """
+    check_checkpoint(path)
+    transfer = initialise_from(task, torch.load(path, map_location="cpu", weights_only=True))
+    said = f"Weights of {_listed(transfer.taken)} from {path}."
+    if transfer.fresh:
+        said += f" Not there, so they start anew: {_listed(transfer.fresh)}."
+    if transfer.left:
+        said += f" Not used: {_listed(transfer.left)}."
+    rank_zero_info(said)
 
 
 def watch_what_is_logged(task: FusionTask, trainer: Trainer) -> None:

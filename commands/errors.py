@@ -29,6 +29,7 @@ def user_errors() -> tuple[type[BaseException], ...]:
     from lightning_modules.base import NonFiniteLossError
     from models.clip import ClipWeightsError
     from models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
+    from models.learned_prompts import PromptFileError
 
     return (
         UsageError,
@@ -38,6 +39,7 @@ def user_errors() -> tuple[type[BaseException], ...]:
         FrozenPartMismatchError,
         NonFiniteLossError,
         NotEnoughMemoryError,
+        PromptFileError,
         MisconfigurationException,
         FileExistsError,
         FileNotFoundError,

@@ -24,6 +24,8 @@ from commands.agreement import (
     class_names,
     keep_results,
     let_processes_differ,
+    record_prompts,
+    start_from,
     watch_what_is_logged,
 )
 from commands.arguments import CONFIGS, CommandLine
@@ -130,6 +132,8 @@ class SuiteCLI(LightningCLI):
             raise UsageError(
                 str(error).rpartition(") failed: ")[2]
             ) from error  # jsonargparse names our own function first
+        if self._option("init_from") and not self._option("ckpt_path"):
+            start_from(self.model, Path(self._option("init_from")))
         let_processes_differ(self.model, self.trainer)
         watch_what_is_logged(self.model, self.trainer)
 
@@ -146,7 +150,7 @@ class SuiteCLI(LightningCLI):
         if config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
-            extra += keep_results(self.model, self.datamodule, self.run_folder)
+            extra += keep_results(self.model, self.datamodule, self.run_folder) + record_prompts(self.model)
         if self.subcommand == "fit" and config.get("logger"):
             extra.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":

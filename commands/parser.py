@@ -41,6 +41,12 @@ def add_suite_arguments(parser: Any) -> None:
     )
     parser.add_argument("--wandb_project", type=str, default="ivif-lightning", help="Project of the W&B dashboard.")
     parser.add_argument(
+        "--init_from",
+        type=str | None,
+        default=None,
+        help="fit: a checkpoint of the same method whose weights the run starts from, with new counters.",
+    )
+    parser.add_argument(
         "--allow_random_weights", action="store_true", help="Let test and predict run an untrained network."
     )
     parser.add_argument("--output_dir", type=str | None, default=None, help="predict: where the fused PNGs go.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from datamodules.datasets.batch import Batch
 from lightning_modules.base import FusionTask, pair_names
 from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, Solver, build_solver
-from lightning_modules.bilevel.level import copy_values
+from lightning_modules.bilevel.level import copy_values, training_only
 from lightning_modules.optimization import LevelConfig
 
 SOLVER_KEY = "bilevel_solver"
@@ -68,6 +68,10 @@ class BilevelTask(FusionTask):
             NotImplementedError: Always.
         """
         raise NotImplementedError("A task with two levels has `level_loss` in place of `losses`.")
+
+    def clipped_parts(self, level: str) -> Sequence[nn.Module]:
+        """The modules of a level whose gradients `optimizer.gradient_clip` bounds, each on its own."""
+        return [self.level_modules()[level]]
 
     def after_step(self, level: str) -> None:
         """Called after each optimiser step of a level: codebook statistics, moving averages."""
@@ -134,11 +138,12 @@ class BilevelTask(FusionTask):
         self.diagnostics |= {f"bilevel/{name}": value for name, value in report.items()}
 
     def descend_alone(self, level: str, batch: Any) -> None:
-        """One step of one level on its own loss, outside of the scheme."""
+        """One step of one level on its own loss, outside of the scheme; the others stand still."""
         parts, own = self.split_batch(batch, self.bilevel_config.accumulate), self.levels[level]
         own.zero_grad()
-        for part in parts:
-            self.manual_backward(own.loss(part) / len(parts))
+        with training_only((own,), self.levels.values()):
+            for part in parts:
+                self.manual_backward(own.loss(part) / len(parts))
         own.step()
         own.zero_grad()
 
@@ -172,6 +177,12 @@ class BilevelTask(FusionTask):
             state_dict = given | kept
         return super().load_state_dict(state_dict, strict, assign)
 
+    def depends_on(self, part: str) -> bool:
+        """Training depends on every frozen part; where nothing is trained, those of `training_parts` do not matter."""
+        return not part.startswith(self.training_parts) or (
+            self._trainer is not None and self._trainer.state.fn == "fit"
+        )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the solver's state."""
         super().on_save_checkpoint(checkpoint)
@@ -190,7 +201,8 @@ class BilevelTask(FusionTask):
         def step() -> None:
             if clip:
                 self._unscale(optimizer)
-                self.clip_gradients(optimizer.optimizer, clip, "norm")
+                for part in self.clipped_parts(name):
+                    nn.utils.clip_grad_norm_(part.parameters(), clip)
             optimizer.step()
             self.after_step(name)
 

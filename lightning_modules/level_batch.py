@@ -37,14 +37,18 @@ class CropConfig:
         if self.per_frame < 1:
             raise ValueError(f"crops.per_frame is {self.per_frame}; it must be at least 1.")
 
-    def cut(self, batch: Batch) -> Batch:
+    def cut(self, batch: Batch, saliency: bool = True) -> Batch:
         """Draws the crops from torch's generator; every plane of a frame is cut alike. Boxes are left out.
 
         Saliency weighs a pixel by its contrast to the whole frame, so it is computed before cutting, unless the batch
         brings it along.
+
+        Args:
+            batch: Whole frames.
+            saliency: Whether the crops shall have it.
         """
         planes: dict[str, Tensor] = {key: value for key, value in batch.items() if key in SPATIAL_KEYS}  # type: ignore[misc]
-        if "saliency" not in planes:
+        if saliency and "saliency" not in planes:
             planes["saliency"] = saliency_pair(batch["infrared"], luma(batch["visible"]))
         count, height, width = len(batch["name"]), *batch["infrared"].shape[-2:]
         if self.size is None or self.size > min(height, width):
@@ -67,7 +71,8 @@ class LevelBatch:
 
     Args:
         frames: Whole frames with boxes.
-        crops: What the fusion loss is computed on, with `saliency`, and `previous` where there is an earlier result.
+        crops: What the fusion loss is computed on; with `saliency` where the loss asks for it, with `previous` where
+            there is an earlier result.
     """
 
     frames: Batch

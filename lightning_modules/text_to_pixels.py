@@ -1,20 +1,19 @@
 """From Text to Pixels as a task: text-guided fusion and a detector on two levels (Li et al., arXiv 2401.00421)."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch, StepOutput
-from image_ops.color import luma, recolor, split_luma_chroma
+from datamodules.datasets.batch import Batch
+from image_ops.color import luma
 from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.configuration import config_from
-from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
+from lightning_modules.detector_part import DetectorTrainingConfig
+from lightning_modules.fusion_detection import FusionDetectionTask, without_weights
 from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.optimization import LevelConfig
 from lightning_modules.prompted import PromptEncoder
@@ -65,7 +64,7 @@ class TextToPixelsLoss:
             raise ValueError(f"loss.previous is '{self.previous}'; known: {', '.join(get_args(Previous))}.")
 
 
-class TextToPixelsTask(BilevelTask):
+class TextToPixelsTask(FusionDetectionTask):
     """Extract, attend to the words, quantise, decode; a detector on the result (From Text to Pixels, figure 2).
 
     Args:
@@ -85,8 +84,6 @@ class TextToPixelsTask(BilevelTask):
         ValueError: If a detector is asked for and there are no classes.
     """
 
-    scores_detection: ClassVar[bool] = True
-    training_parts: ClassVar[tuple[str, ...]] = ("value_network.", "teacher.")
     needs_saliency: ClassVar[bool] = True
     """Whether crops that the datamodule makes must bring the whole frame's saliency along."""
 
@@ -111,7 +108,7 @@ class TextToPixelsTask(BilevelTask):
             clip=clip,
             network=network,
             loss=loss,
-            detector=detector and replace(detector, weights=None),  # a checkpoint has the weights themselves
+            detector=without_weights(detector),
             training=training,
             bilevel=bilevel,
             lower=lower,
@@ -122,36 +119,13 @@ class TextToPixelsTask(BilevelTask):
         self.loss_config = config_from(TextToPixelsLoss, loss)
         self.crops = config_from(CropConfig, crops)
         self.prompts = PromptEncoder(clip)
-        self.network = TextToPixelsNetwork(config_from(TextToPixelsConfig, network), self.prompts.width)
-        self.value_network = (
-            deepcopy(self.network) if detector and self.bilevel_config.scheme == "value_function" else None
-        )
-        self.teacher = Snapshot(self.network) if self.loss_config.previous == "teacher" else None
-        self.part: DetectorPart | None = None
-        if detector is not None:
-            self.part = DetectorPart(detector, classes, config_from(DetectorTrainingConfig, training))
-            self.class_names = self.part.class_names
+        fusion = TextToPixelsNetwork(config_from(TextToPixelsConfig, network), self.prompts.width)
+        self.add_networks(fusion, detector, classes, config_from(DetectorTrainingConfig, training))
+        self.teacher = Snapshot(fusion) if self.loss_config.previous == "teacher" else None
 
-    def fuse_images(self, batch: Batch) -> Tensor:
-        """Fused luma of whole frames."""
-        fused: Tensor = self._run(self.network, batch).fused
-        return fused
-
-    def fuse(self, batch: Batch) -> StepOutput:
-        """The fused picture and, with a detector, what it finds there."""
-        output = super().fuse(batch)
-        if self.part is not None:
-            output["detections"] = self.part.detect(output["fused"])
-        return output
-
-    def level_modules(self) -> Mapping[str, nn.Module]:
-        """The fusion network below, the detector above, the value function's copy beside."""
-        modules: dict[str, nn.Module] = {"lower": self.network}
-        if self.part is not None:
-            modules["upper"] = self.part.detector
-        if self.value_network is not None:
-            modules["value"] = self.value_network
-        return modules
+    def fused_luma(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Drawn by the words of each pair's prompt."""
+        return self._run(network, batch).fused
 
     def level_batch(self, batch: Batch) -> LevelBatch:
         """Frames for the detector and crops for fusion; z' on the crops where it comes from the teacher."""
@@ -163,22 +137,12 @@ class TextToPixelsTask(BilevelTask):
                 pieces["previous"] = self._run(self.teacher.network, pieces).fused.float()
         return LevelBatch(batch, pieces)
 
-    def split_batch(self, batch: LevelBatch, parts: int) -> Sequence[LevelBatch]:
-        """Parts of frames and crops, for accumulation."""
-        return batch.split(parts)
-
-    def level_loss(self, level: str, batch: LevelBatch) -> Tensor:
-        """L_f + g on the crops (levels lower and value), L^d on the frames (level upper; eq 7)."""
-        if level == "upper":
-            return self._detection_loss(batch.frames)
-        return self._fusion_loss(level, self._fusion_network(level), batch.crops)
-
     def after_step(self, level: str) -> None:
         """Codebook statistics after a fusion step, the detector's average after one of its own."""
-        if level == "upper" and self.part is not None:
-            self.part.update_average()
+        super().after_step(level)
+        if level == "upper":
             return
-        quantizer = self._fusion_network(level).quantizer
+        quantizer = cast("TextToPixelsNetwork", self.level_modules()[level]).quantizer
         if quantizer is not None:
             quantizer.update_statistics()
         if level == "lower" and quantizer is not None:
@@ -190,22 +154,12 @@ class TextToPixelsTask(BilevelTask):
         if self.teacher is not None:
             self.teacher.take(self.network)
 
-    def _fusion_network(self, level: str) -> TextToPixelsNetwork:
-        return cast("TextToPixelsNetwork", self.level_modules()[level])
-
     def _run(self, network: nn.Module, batch: Batch) -> TextToPixelsOutput:
         states, mask = self.prompts(batch)
         output: TextToPixelsOutput = network(batch["infrared"], luma(batch["visible"]), states, mask)
         return output
 
-    def _detection_loss(self, frames: Batch) -> Tensor:
-        if self.part is None:
-            raise RuntimeError("There is no detector to train.")
-        _, chroma = split_luma_chroma(frames["visible"])
-        fused = recolor(self._run(self.network, frames).fused.float(), chroma)
-        return self.weighted("upper", self.part.loss(fused, frames), {})
-
-    def _fusion_loss(self, level: str, network: TextToPixelsNetwork, crops: Batch) -> Tensor:
+    def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> Tensor:
         """L_f + lambda_g g (eq 10 and 11), with a1 and a2 of each sample."""
         config, output = self.loss_config, self._run(network, crops)
         infrared, visible = crops["infrared"], luma(crops["visible"])
@@ -218,7 +172,7 @@ class TextToPixelsTask(BilevelTask):
             terms["structure"] = (kept * structure_loss(output.fused, crops["previous"]).total).mean()
         elif not config.content:
             factors["content"] = 1.0  # nothing else ties the fused image to its sources yet
-        if network.quantizer is not None:
+        if cast("TextToPixelsNetwork", network).quantizer is not None:
             terms["codebook"] = output.codebook_loss
         self._note_content(level, content.terms.means(), content.fidelity)
         return self.weighted(level, terms, factors)

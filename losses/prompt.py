@@ -14,24 +14,28 @@ from torch.nn import functional as F
 
 from losses.intensity import at_least_float32
 
-PromptForm = Literal["ce", "prob", "ratio"]
+PromptForm = Literal["ce", "prob", "ratio", "positive"]
 PROMPT_FORMS: Final[tuple[str, ...]] = get_args(PromptForm)
 
 LARGEST_EXPONENT: Final = 5.0
 """Where `ratio` is cut off on both sides: e^5 = 148."""
 
 
-def prompt_loss(scores: Tensor, form: PromptForm = "ce", largest_exponent: float = LARGEST_EXPONENT) -> Tensor:
+def prompt_loss(
+    scores: Tensor, form: PromptForm = "ce", largest_exponent: float = LARGEST_EXPONENT, scale: float | Tensor = 100.0
+) -> Tensor:
     """How far images are from the positive prompt; trains the fusion network while the prompts stand still.
 
     With d = s_neg - s_pos: `ce` -log p_pos = log(1 + e^d); `prob` p_neg = 1 / (1 + e^-d) (CLIP-LIT, Liang et al., ICCV
     2023); `ratio` p_neg / p_pos = e^d, which PromptFusion's released code means. That one has no bound, so d is clamped
-    to +-`largest_exponent`, beyond which there is no gradient.
+    to +-`largest_exponent`, beyond which there is no gradient. `positive` scale (1 - cos_pos) ignores the negative
+    prompt (the ablation with a positive prompt only); its gradient is that of `ce` where p_neg = 1.
 
     Args:
         scores: (B, 2), scaled cosines to the positive and the negative prompt.
-        form: Which of the three.
+        form: Which of the four.
         largest_exponent: Clamp of `ratio`.
+        scale: Factor on the cosines that `scores` carries; only `positive` asks for it.
 
     Returns:
         A scalar, the mean over the batch, float32 or wider, >= 0.
@@ -46,6 +50,8 @@ def prompt_loss(scores: Tensor, form: PromptForm = "ce", largest_exponent: float
         return torch.sigmoid(difference).mean()
     if form == "ratio":
         return difference.clamp(-largest_exponent, largest_exponent).exp().mean()
+    if form == "positive":
+        return (scale - at_least_float32(scores)[0][:, 0]).mean()
     raise ValueError(f"The prompt loss has no form '{form}'; known: {', '.join(PROMPT_FORMS)}.")
 
 

@@ -95,14 +95,16 @@ class LearnedPrompts(FrozenPartsMixin):
         end = torch.full((2,), self.length + 1, device=self.start.device)
         return self.encoder.encode_text_embeddings(torch.stack(prompts), end)
 
-    def feature_scores(self, features: Tensor) -> Tensor:
+    def feature_scores(self, features: Tensor, texts: Tensor | None = None) -> Tensor:
         """Scaled cosines (B, 2) of image features to the positive and the negative prompt; see `scores`.
 
         Args:
             features: (B, E) from `encoder.encode_image`: those of images that do not change can be kept.
+            texts: (2, E) from `text_features`, where the prompts stand still; None computes them, with gradient.
         """
         with torch.autocast(features.device.type, enabled=False):
-            images, texts = F.normalize(features.float(), dim=-1), F.normalize(self.text_features(), dim=-1)
+            texts = self.text_features() if texts is None else texts
+            images, texts = F.normalize(features.float(), dim=-1), F.normalize(texts, dim=-1)
             return self.encoder.logit_scale * images @ texts.T
 
     def scores(self, images: Tensor) -> Tensor:

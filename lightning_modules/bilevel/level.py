@@ -1,7 +1,7 @@
 """Levels: what a bilevel solver knows of a network, which is its parameters, its loss and how to step them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,26 +72,31 @@ class Problem:
         """Every level there is, in the order of the optimisers: lower, upper, value."""
         return [self.lower, self.upper, *([self.value] if self.value else [])]
 
-    @contextmanager
-    def training(self, *active: Level) -> Iterator[None]:
-        """Only the active levels require gradients and are in their training mode; all is restored afterwards.
+    def training(self, *active: Level) -> AbstractContextManager[None]:
+        """Only the active levels are trained; see `training_only`."""
+        return training_only(active, self.levels)
 
-        Restored, not set: some parameters never require a gradient (the detector's integral layer).
-        """
-        idle = [level for level in self.levels if all(level is not chosen for chosen in active)]
-        flags = [(p, p.requires_grad) for level in idle for p in level.parameters]
-        modes = [(m, m.training) for level in idle if level.module is not None for m in level.module.modules()]
-        try:
-            for parameter, _ in flags:
-                parameter.requires_grad_(False)
-            for module, _ in modes:
-                module.training = False
-            yield
-        finally:
-            for parameter, flag in flags:
-                parameter.requires_grad_(flag)
-            for module, mode in modes:
-                module.training = mode
+
+@contextmanager
+def training_only(active: Sequence[Level], levels: Iterable[Level]) -> Iterator[None]:
+    """Only the active of the levels require gradients and are in their training mode; all is restored afterwards.
+
+    Restored, not set: some parameters never require a gradient (the detector's integral layer).
+    """
+    idle = [level for level in levels if all(level is not chosen for chosen in active)]
+    flags = [(p, p.requires_grad) for level in idle for p in level.parameters]
+    modes = [(m, m.training) for level in idle if level.module is not None for m in level.module.modules()]
+    try:
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        for module, mode in modes:
+            module.training = mode
 
 
 @torch.no_grad()

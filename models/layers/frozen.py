@@ -110,14 +110,18 @@ class FrozenPartsMixin(nn.Module):
         _call_base(super(), "on_save_checkpoint", checkpoint)
         checkpoint[FROZEN_PARTS_KEY] = {name: part.identity for name, part in frozen_parts(self).items()}
 
+    def depends_on(self, part: str) -> bool:  # noqa: ARG002 - for those who override it
+        """Whether what a checkpoint is loaded for needs the frozen part of this dotted name."""
+        return True
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint that was made with other frozen parts.
 
         Raises:
             FrozenPartMismatchError: If the identities differ, or the checkpoint does not name them; names both.
         """
-        present = {name: part.identity for name, part in frozen_parts(self).items()}
-        stored = checkpoint.get(FROZEN_PARTS_KEY, {})
+        present = {name: part.identity for name, part in frozen_parts(self).items() if self.depends_on(name)}
+        stored = {name: own for name, own in checkpoint.get(FROZEN_PARTS_KEY, {}).items() if self.depends_on(name)}
         if stored != present:
             raise FrozenPartMismatchError(
                 f"The checkpoint was trained with {_listed(stored)}, but this run has {_listed(present)}. Trained "

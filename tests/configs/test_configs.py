@@ -42,7 +42,22 @@ TEXT_TO_PIXELS = (
     "--model.init_args.network.codebook_entries=8",
     "--model.init_args.network.decoder_channels=[8]",
 )
-SMALL = {"mgfusion": MGFUSION, "quickstart": MGFUSION, "text_to_pixels": TEXT_TO_PIXELS, "detection": DETECTION}
+PROMPTFUSION = (
+    *DETECTION,
+    "--model.init_args.detector.architecture=yolov5n",
+    "--model.init_args.crops.size=32",
+    "--model.init_args.network.channels=4",
+    "--model.init_args.network.blocks=1",
+    "--model.init_args.network.heads=2",
+    "--model.init_args.network.detail_channels=[4,4,4,4]",
+)
+SMALL = {
+    "mgfusion": MGFUSION,
+    "quickstart": MGFUSION,
+    "text_to_pixels": TEXT_TO_PIXELS,
+    "promptfusion": PROMPTFUSION,
+    "detection": DETECTION,
+}
 """What makes a run of each method's configuration take a second."""
 
 
@@ -58,9 +73,14 @@ def _combinations() -> list[tuple[str, ...]]:
 
 def _flags(files: tuple[str, ...]) -> list[str]:
     method = files[0].removesuffix(".yaml")
-    # Alone among the ablations it takes the words away, and its null would be overridden.
-    text = [CLIP] if method == "text_to_pixels" and "ablations/text_to_pixels_without_text.yaml" not in files else []
-    return [*_config_flags(files), *COMMON, *SMALL[method], *text]
+    return [*_config_flags(files), *COMMON, *SMALL[method], *_clip_flags(method, files)]
+
+
+def _clip_flags(method: str, files: tuple[str, ...]) -> list[str]:
+    """A small encoder where the method has one and the ablation does not take it away, which it would undo."""
+    if any("without_text" in file or "without_prompts" in file for file in files):
+        return []
+    return {"text_to_pixels": [CLIP], "promptfusion": ["--model.init_args.prompts.clip=random-tiny"]}.get(method, [])
 
 
 def _config_flags(files: tuple[str, ...]) -> list[str]:

@@ -14,15 +14,19 @@ from lightning_modules.base import FusionTask
 from lightning_modules.bilevel import BilevelConfig
 from lightning_modules.level_batch import CropConfig
 from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
+from lightning_modules.promptfusion import PromptFusionTask
+from lightning_modules.promptfusion_config import PhaseConfig
 from lightning_modules.text_to_pixels import TextToPixelsTask
 from models.detection import DetectorConfig
 from models.mgfusion import MGFusionConfig
+from models.promptfusion import PromptFusionConfig
 from models.text_to_pixels import TextToPixelsConfig
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask, still
 
 
 def make_task(kind: str) -> FusionTask:
-    """MGFusion, From Text to Pixels with a detector, or two tiny levels under the scheme that is named."""
+    """A method by name, with a detector where it has one, or two tiny levels under the scheme that is named."""
     if kind == "mgfusion":
         return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
     if kind == "text_to_pixels":
@@ -34,9 +38,25 @@ def make_task(kind: str) -> FusionTask:
             crops=CropConfig(32, 2),
             classes=SyntheticDataModule().classes,
         )
+    if kind.startswith("promptfusion"):
+        return make_promptfusion(whole=kind == "promptfusion")
     task = TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, synchronise_every=1))  # type: ignore[arg-type]
     task.crops = CropConfig(None)  # random crops are drawn by each process for itself
     return task
+
+
+def make_promptfusion(whole: bool) -> PromptFusionTask:
+    """All phases with a refinement at the end, or those in which no process draws anything for itself."""
+    phases = PhaseConfig(1, 1, 1, 1, 1) if whole else PhaseConfig(autoencoder=1, prompts=0, fusion=1, bilevel=0)
+    return PromptFusionTask(
+        network=PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4)),
+        prompts=PromptsConfig(clip="random-tiny", length=4, refinement=RefinementConfig(int(whole), 0.5)),
+        phases=phases,
+        detector=DetectorConfig("yolov5n", image_size=None) if whole else None,
+        bilevel=BilevelConfig(unit="step"),
+        crops=CropConfig(None),
+        classes=SyntheticDataModule().classes,
+    )
 
 
 def main(folder: Path, devices: int, batch_size: int, kind: str) -> None:
@@ -54,7 +74,7 @@ def main(folder: Path, devices: int, batch_size: int, kind: str) -> None:
         accelerator="cpu",
         devices=devices,
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
-        max_epochs=2,
+        max_epochs=5 if kind == "promptfusion" else 2,
         limit_val_batches=0,
         logger=False,
         enable_progress_bar=False,

@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).parent / "ddp_training.py"
     [
         "mgfusion",
         "value_function",
+        "promptfusion_without_chance",
         *(pytest.param(scheme, marks=pytest.mark.slow) for scheme in ("separate", "joint", "alternate", "rank1")),
     ],
 )
@@ -38,3 +39,13 @@ def test_two_processes_train_one_text_to_pixels(tmp_path: Path) -> None:
     assert int(first["teacher.count"]) == 2
     for name, value in first.items():
         assert torch.allclose(value, second[name], atol=1e-6), name
+
+
+def test_two_processes_train_one_promptfusion(tmp_path: Path) -> None:
+    """Every phase: weights, prompts, value network, teacher, detector average and the refinement's gap."""
+    run_script(SCRIPT, tmp_path, 2, 2, "promptfusion")
+    first, second = (torch.load(tmp_path / f"rank{rank}_of_2.pt", weights_only=True) for rank in range(2))
+    assert int(first["teacher.count"]) == 1
+    assert 0 < float(first["learner.gap"]) < 1.1
+    assert float(first["learner.gap"]) != 1.0
+    assert [name for name, value in first.items() if not torch.allclose(value, second[name], atol=1e-6)] == []

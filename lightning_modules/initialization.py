@@ -1,0 +1,91 @@
+"""Starting a run from the weights of another: one phase alone, fine-tuning, a detector that is already trained."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from lightning_modules.base import TASK_KEY, FusionTask
+from models.layers.frozen import FROZEN_PARTS_KEY, CheckpointMismatchError, FrozenPartMismatchError, frozen_parts
+
+_OF_A_RUN = ("value_network", "teacher")
+"""Parts that belong to where a run stands, not to what it has learnt."""
+
+
+class Transfer(NamedTuple):
+    """What `initialise_from` did, by the names of a task's parts.
+
+    Attributes:
+        taken: Parts whose weights are now those of the checkpoint.
+        fresh: Parts that the checkpoint does not have.
+        left: Parts of the checkpoint that the task does not have.
+    """
+
+    taken: tuple[str, ...]
+    fresh: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any]) -> Transfer:
+    """Copies the weights of every part that task and checkpoint share; counters and optimisers start anew.
+
+    Args:
+        task: A task as built, before training.
+        checkpoint: What Lightning saved for a task of the same class.
+
+    Raises:
+        CheckpointMismatchError: If it is of another task, shares no part, or a shared part has other weights.
+        FrozenPartMismatchError: If a shared part was trained with another frozen encoder.
+    """
+    name = f"{type(task).__module__}.{type(task).__qualname__}"
+    if checkpoint.get(TASK_KEY, name) != name:
+        raise CheckpointMismatchError(
+            f"The checkpoint is one of {checkpoint[TASK_KEY]}, but this run trains {name}. Start from the same method."
+        )
+    own, given = _by_part(task.state_dict()), _by_part(checkpoint["state_dict"])
+    taken = tuple(part for part in own if part in given and part not in _OF_A_RUN)
+    if not taken:
+        raise CheckpointMismatchError(
+            f"The checkpoint shares no part with {type(task).__name__}: it has {', '.join(given)}, the task has "
+            f"{', '.join(own)}."
+        )
+    _refuse_other_encoders(task, checkpoint, taken)
+    state = task.state_dict()
+    for part in taken:
+        _refuse_other_shapes(part, own[part], given[part])
+        state |= {f"{part}.{key}": value for key, value in given[part].items()}
+    task.load_state_dict(state)
+    fresh = tuple(part for part in own if part not in taken and part not in _OF_A_RUN)
+    return Transfer(taken, fresh, tuple(part for part in given if part not in own and part not in _OF_A_RUN))
+
+
+def _by_part(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The entries of each child of a task; a task's own counters have no child and are left out."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        part, separator, rest = key.partition(".")
+        if separator:
+            parts.setdefault(part, {})[rest] = value
+    return parts
+
+
+def _refuse_other_shapes(part: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    shapes = [{key: tuple(value.shape) for key, value in entries.items()} for entries in (own, given)]
+    if shapes[0] == shapes[1]:
+        return
+    key = next(key for key in sorted({*own, *given}) if shapes[0].get(key) != shapes[1].get(key))
+    there, here = shapes[1].get(key, "nothing"), shapes[0].get(key, "nothing")
+    raise CheckpointMismatchError(
+        f"The checkpoint's '{part}' is another one: {part}.{key} is {there} there and {here} here. Use the sizes that "
+        f"it was trained with (config.yaml beside the checkpoint)."
+    )
+
+
+def _refuse_other_encoders(task: FusionTask, checkpoint: Mapping[str, Any], taken: tuple[str, ...]) -> None:
+    stored = checkpoint.get(FROZEN_PARTS_KEY, {})
+    for name, part in frozen_parts(task).items():
+        if name.partition(".")[0] in taken and stored.get(name, part.identity) != part.identity:
+            raise FrozenPartMismatchError(
+                f"The checkpoint's '{name}' is {stored[name]}, but this run has {part.identity}. What was learnt with "
+                f"one encoder means nothing to another: configure that one."
+            )

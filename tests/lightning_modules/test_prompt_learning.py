@@ -1,0 +1,149 @@
+"""Learning prompts: their three losses, the rounds of refinement, and that the compact CLIP learns what is better."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules.datasets.batch import Batch, batch_to_float, collate
+from datamodules.datasets.synthetic import SyntheticDataset
+from image_ops.color import luma
+from lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
+from models.learned_prompts import LearnedPrompts
+from tests.batches import make_batch
+
+
+def _learner(**changes: object) -> PromptLearner:
+    torch.manual_seed(3)
+    return PromptLearner(replace(PromptsConfig(clip="random-tiny", length=4), **changes))  # type: ignore[arg-type]
+
+
+def test_rounds_divide_the_phase_and_end_with_refinement() -> None:
+    config = RefinementConfig(rounds=4, share=0.25)
+    steps = [config.round_at(step / 16) for step in range(16)]
+    assert [number for number, _ in steps] == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
+    assert [refining for _, refining in steps] == [False, False, False, True] * 4
+    assert config.round_at(1.0) == (3, True)
+    assert RefinementConfig(rounds=0).round_at(0.99) == (0, False)
+
+
+def test_a_late_term_becomes_likely_at_the_end() -> None:
+    late = GuidanceConfig(when="late", steepness=20.0)
+    assert late.probability(0.0) == pytest.approx(1 / (1 + 2.718281828 ** (20 * 0.9)), rel=1e-4)
+    assert late.probability(0.9) == pytest.approx(0.5)
+    assert late.probability(1.0) > 0.88
+    assert GuidanceConfig().probability(0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        (GuidanceConfig, {"form": "square"}, "form 'square'"),
+        (GuidanceConfig, {"when": "never"}, "when 'never'"),
+        (GuidanceConfig, {"weight": -1.0}, "must not be negative"),
+        (RefinementConfig, {"share": 1.0}, "share lies in"),
+        (RefinementConfig, {"rounds": -1}, "must not be negative"),
+        (RefinementConfig, {"margin_to_negative": 1.5}, "margins lie in"),
+    ],
+)
+def test_wrong_settings_are_refused(kind: type, change: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        kind(**change)
+
+
+def test_examples_depend_on_torch_alone_and_have_both_kinds() -> None:
+    learner, batch = _learner(), make_batch(2, (32, 32))
+    torch.manual_seed(1)
+    first = learner.classification_loss(batch)
+    torch.manual_seed(1)
+    assert torch.equal(first, learner.classification_loss(batch))
+    assert {"prompts/positive", "prompts/negative", "prompts/accuracy"} <= set(learner.diagnostics)
+    (gradient,) = torch.autograd.grad(first, learner.prompts.positive)
+    assert gradient.abs().max() > 0
+
+
+def test_candidates_wear_the_visible_colours_unless_grey_is_asked_for() -> None:
+    batch = make_batch(2, (32, 32))
+    image = luma(batch["visible"])
+    worn = _learner()._worn(image, batch)
+    torch.testing.assert_close(worn, batch["visible"], atol=0.01, rtol=0)
+    assert torch.equal(_learner(color=False)._worn(image, batch), image)
+
+
+def test_ranking_trains_the_prompts_and_measures_the_gap() -> None:
+    learner, batch = _learner(), make_batch(2, (32, 32))
+    fused = luma(batch["visible"]).requires_grad_()
+    loss = learner.ranking_loss(batch, [batch["infrared"], fused], late=False)
+    gradients = torch.autograd.grad(loss, [learner.prompts.positive, fused], allow_unused=True)
+    assert gradients[0].abs().max() > 0
+    assert gradients[1] is None
+    torch.manual_seed(2)
+    early = learner.ranking_loss(batch, [fused], late=False)
+    torch.manual_seed(2)
+    assert early > learner.ranking_loss(batch, [fused], late=True)  # a smaller margin between neighbours
+    gap = learner.last_gap()
+    assert torch.equal(gap, learner.diagnostics["prompts/positive"] - learner.diagnostics["prompts/fused"])
+
+
+def test_a_round_ends_when_fused_images_have_come_close() -> None:
+    learner = _learner(refinement=RefinementConfig(stop_gap=0.1))
+    for _ in range(60):
+        assert not learner.settled() or learner.gap < 0.1
+        learner.note_gap(torch.tensor(0.0))
+    assert learner.settled()
+    learner.begin_round()
+    assert not learner.settled()
+
+
+def test_exported_prompts_start_another_run(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.safetensors"
+    learner = _learner()
+    with torch.no_grad():
+        learner.prompts.positive.add_(1.0)
+    learner.prompts.export_file(path)
+    again = _learner(file=str(path))
+    assert torch.equal(again.prompts.positive, learner.prompts.positive)
+
+
+def _scenes(first: int, count: int) -> Batch:
+    """Generated pairs by day and night, some with haze and noise, 96 pixels square."""
+    scenes = SyntheticDataset(length=first + count, size=(96, 96))
+    return batch_to_float(collate([scenes[index] for index in range(first, first + count)]))
+
+
+def _right(learner: PromptLearner, batch: Batch) -> Tensor:
+    """On which pairs the positive example is nearer to the positive prompt than the negative one is."""
+    with torch.no_grad():
+        positives, negatives = learner._examples(batch)
+        good, bad = (learner.prompts.probability(learner._worn(image, batch)) for image in (positives, negatives))
+    return good > bad
+
+
+def test_after_initialisation_the_compact_clip_prefers_positive_examples_of_unseen_scenes() -> None:
+    """Held-out generated pairs: at least 90 % are ranked right, and without P0 they are not."""
+    torch.manual_seed(0)
+    learner = PromptLearner(PromptsConfig(clip="compact"))
+    unseen = _scenes(200, 64)
+    torch.manual_seed(9)
+    before = _right(learner, unseen).float().mean()
+    optimizer = torch.optim.Adam([learner.prompts.positive, learner.prompts.negative], 1e-3)
+    seen = [_scenes(start, 16) for start in range(0, 64, 16)]
+    for step in range(120):
+        optimizer.zero_grad()
+        torch.autograd.backward(learner.classification_loss(seen[step % 4]))
+        optimizer.step()
+    torch.manual_seed(9)
+    after = _right(learner, unseen).float().mean()
+    assert after >= 0.9
+    assert before < 0.8
+
+
+def test_the_encoder_is_shared_and_never_trained() -> None:
+    learner = _learner()
+    assert isinstance(learner.prompts, LearnedPrompts)
+    assert {name for name, p in learner.named_parameters() if p.requires_grad} == {
+        "prompts.positive",
+        "prompts.negative",
+    }

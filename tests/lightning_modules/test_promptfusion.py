@@ -1,0 +1,317 @@
+"""PromptFusion as a task: who trains in which phase, prompts, resuming anywhere, checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from callbacks.run_checkpoint import RunCheckpoint
+from datamodules.configuration import LoadingConfig, TransformConfig
+from datamodules.datasets.batch import Batch
+from datamodules.synthetic import SyntheticDataModule
+from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.detector_part import DetectorTrainingConfig
+from lightning_modules.level_batch import CropConfig
+from lightning_modules.prompt_learning import GuidanceConfig, PromptsConfig, RefinementConfig
+from lightning_modules.promptfusion import PromptFusionTask
+from lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
+from models.detection import DetectorConfig
+from models.layers.frozen import FrozenPartMismatchError
+from models.promptfusion import PromptFusionConfig
+from tests.batches import make_batch, quiet_trainer
+
+TINY = PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4))
+TWO_EACH = PhaseConfig(autoencoder=2, prompts=2, fusion=0, detector=2, bilevel=4)
+"""Ten steps: phases begin at 0, 2, 4 and 6; with one round of half the phase, refinement at 8."""
+
+GROUPS = {
+    "encoder": "network.encoder.",
+    "decoder": "network.decoder.",
+    "fuse": "network.detail_fusion.",
+    "value": "value_network.",
+    "detector": "part.detector.",
+    "prompts": "learner.prompts.",
+    "teacher": "teacher.network.",
+}
+
+
+def _prompts(**changes: Any) -> PromptsConfig:
+    options: dict[str, Any] = {"clip": "random-tiny", "length": 4, "refinement": RefinementConfig(1, 0.5)}
+    return PromptsConfig(**(options | changes))
+
+
+def _task(**changes: Any) -> PromptFusionTask:
+    torch.manual_seed(5)
+    options: dict[str, Any] = {
+        "network": TINY,
+        "prompts": _prompts(),
+        "phases": TWO_EACH,
+        "detector": DetectorConfig("yolov5n", image_size=None),
+        "training": DetectorTrainingConfig(average_ramp=4.0),
+        "bilevel": BilevelConfig(unit="step", lower_steps=1, value_steps=1),
+        "crops": CropConfig(32, 1),
+        "classes": SyntheticDataModule().classes,
+    }
+    return PromptFusionTask(**(options | changes))
+
+
+def _data() -> SyntheticDataModule:
+    return SyntheticDataModule(
+        train_length=4,
+        evaluation_length=1,
+        size=(64, 64),
+        loading=LoadingConfig(batch_size=2, num_workers=0),
+        transforms=TransformConfig(crop=None, resize=(64, 64), flip=True, rotate90=False),
+    )
+
+
+def _fit(folder: Path, task: PromptFusionTask, resume: Path | None = None, **options: Any) -> Trainer:
+    settings: dict[str, Any] = {"max_epochs": -1, "max_steps": 10, "limit_val_batches": 0}
+    trainer = quiet_trainer(folder, **(settings | options))
+    trainer.fit(task, _data(), ckpt_path=resume, weights_only=True)
+    return trainer
+
+
+def _frames() -> Batch:
+    batch = make_batch(2, (64, 64))
+    batch["targets"] = [
+        {"boxes": torch.tensor([[8.0, 8, 40, 56]]), "labels": torch.tensor([0])},
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+    ]
+    return batch
+
+
+class _Changes(Callback):
+    """Which groups of weights each step changed, the step's phase and its terms."""
+
+    def __init__(self) -> None:
+        self.changed: list[set[str]] = []
+        self.phases: list[str] = []
+        self.terms: list[set[str]] = []
+        self.before: dict[str, Tensor] = {}
+
+    def _state(self, task: LightningModule) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in task.named_parameters()}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self.before = self._state(pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, PromptFusionTask)
+        after = self._state(pl_module)
+        moved = {name for name, value in after.items() if not torch.equal(value, self.before[name])}
+        self.changed.append({group for group, start in GROUPS.items() if any(n.startswith(start) for n in moved)})
+        self.phases.append(pl_module._phase.name)
+        self.terms.append({name.removeprefix("train/") for name in pl_module._terms if not name.endswith("/loss")})
+
+
+def test_each_phase_trains_its_own_parts_and_nothing_else(tmp_path: Path) -> None:
+    seen = _Changes()
+    _fit(tmp_path, _task(), callbacks=[seen])
+    assert seen.phases == ["autoencoder"] * 2 + ["prompts"] * 2 + ["detector"] * 2 + ["bilevel"] * 4
+    assert seen.changed[:2] == [{"encoder", "decoder"}] * 2
+    assert seen.changed[2:4] == [{"prompts"}] * 2
+    assert seen.changed[4:6] == [{"detector"}] * 2
+    assert seen.changed[6] == {"encoder", "decoder", "fuse", "value", "detector", "teacher"}
+    assert seen.changed[7] == {"encoder", "decoder", "fuse", "value", "detector"}
+    assert seen.changed[8:] == [{"prompts"}] * 2
+    reconstruction = {"lower/ssim", "lower/squared", "lower/sobel", "lower/decomposition"}
+    fusion = {
+        f"{level}/{t}" for level in ("lower", "value") for t in ("intensity", "gradient", "decomposition", "prompt")
+    }
+    assert seen.terms[0] == reconstruction
+    assert seen.terms[2] == {"prompts/classification"}
+    assert fusion < seen.terms[6]
+    assert seen.terms[8] == {"prompts/ranking"}
+
+
+def test_without_a_detector_the_last_phase_is_fusion(tmp_path: Path) -> None:
+    seen = _Changes()
+    _fit(tmp_path, _task(detector=None, classes=None), callbacks=[seen])
+    assert set(seen.phases) == {"autoencoder", "prompts", "fusion"}
+    assert seen.changed[-1] == {"prompts"}
+    assert {"encoder", "decoder", "fuse"} in seen.changed
+
+
+def test_without_prompts_no_clip_is_built(tmp_path: Path) -> None:
+    task = _task(prompts=None)
+    seen = _Changes()
+    _fit(tmp_path, task, callbacks=[seen])
+    assert set(seen.phases) == {"autoencoder", "detector", "bilevel"}
+    assert task.learner is None
+    assert task.teacher is None
+    assert not any("prompt" in term for terms in seen.terms for term in terms)
+
+
+def test_prompts_are_in_exactly_one_optimiser(tmp_path: Path) -> None:
+    task = _task()
+    trainer = _fit(tmp_path, task, max_steps=1)
+    assert task.learner is not None
+    for vector in (task.learner.prompts.positive, task.learner.prompts.negative):
+        owners = [o for o in trainer.optimizers for g in o.param_groups if any(p is vector for p in g["params"])]
+        assert len(owners) == 1
+    counted = [id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]]
+    trained = [id(p) for p in task.parameters() if p.requires_grad]
+    assert sorted(counted) == sorted(trained)
+
+
+def test_swapping_the_prompts_turns_the_gradient_of_fusion() -> None:
+    task = _task(detector=None, classes=None, prompts=_prompts(guidance=GuidanceConfig("ratio")))
+    assert task.learner is not None
+    crops = task.level_batch(_frames()).crops
+    fused = torch.rand(2, 1, 32, 32).requires_grad_()
+    prompts = task.learner.prompts
+    with torch.no_grad():
+        prompts.negative.add_(0.1 * torch.randn_like(prompts.negative))
+
+    def score() -> Tensor:
+        learner = task.learner
+        assert learner is not None
+        features = learner.prompts.encoder.encode_image(learner._worn(fused, crops))
+        scores = learner.prompts.feature_scores(features)
+        (gradient,) = torch.autograd.grad((scores[:, 1] - scores[:, 0]).sum(), fused)
+        return gradient
+
+    first = score()
+    with torch.no_grad():
+        positive = prompts.positive.clone()
+        prompts.positive.copy_(prompts.negative)
+        prompts.negative.copy_(positive)
+    assert first.abs().max() > 0
+    torch.testing.assert_close(score(), -first)
+
+
+def test_guidance_reaches_the_network_and_no_prompt() -> None:
+    task = _task(phases=PhaseConfig(only="fusion"))
+    task._names = ["pair"]
+    torch.autograd.backward(task.level_loss("lower", task.level_batch(_frames())))
+    assert task.learner is not None
+    assert task.learner.prompts.positive.grad is None
+    with_prompts = [p.grad.clone() for p in task.network.parameters() if p.grad is not None]
+    plain = _task(phases=PhaseConfig(only="fusion"), prompts=_prompts(guidance=GuidanceConfig(weight=0.0)))
+    plain._names = ["pair"]
+    torch.manual_seed(0)
+    batch = plain.level_batch(_frames())
+    plain.network.zero_grad()
+    torch.autograd.backward(plain.level_loss("lower", batch))
+    task.network.zero_grad()
+    torch.autograd.backward(task.level_loss("lower", batch))
+    pairs = zip(task.network.parameters(), plain.network.parameters(), strict=True)
+    assert len(with_prompts) == len(list(task.network.parameters()))
+    assert any(not torch.equal(a.grad, b.grad) for a, b in pairs if a.grad is not None and b.grad is not None)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
+    task = _task(
+        loss=PromptFusionLoss(intensity=3.0, gradient=0.0, decomposition=0.5), phases=PhaseConfig(only="fusion")
+    )
+    task._names = ["pair"]
+    loss = task.level_loss("lower", task.level_batch(_frames()))
+    terms = task._terms
+    expected = 3 * terms["train/lower/intensity"] + 0.5 * terms["train/lower/decomposition"]
+    torch.testing.assert_close(loss.detach(), expected + 0.1 * terms["train/lower/prompt"])
+
+
+def test_learning_rates_follow_the_phases_that_train_a_level() -> None:
+    task = _task()
+    at = {
+        step: {level: task.level_fraction(level, step / 10) for level in ("lower", "upper", "prompts")}
+        for step in range(11)
+    }
+    assert at[1]["lower"] == pytest.approx(1 / 6)
+    assert at[5]["lower"] == pytest.approx(2 / 6)  # stands still while prompts and detector train
+    assert at[4]["upper"] == 0.0
+    assert at[6]["upper"] == pytest.approx(2 / 6)
+    assert at[3]["prompts"] == pytest.approx(1 / 6)
+    assert all(at[10][level] == pytest.approx(1.0) for level in at[10])
+
+
+class _StopError(Exception):
+    """Stands for whatever ends a process."""
+
+
+class _StopAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            raise _StopError
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    task = _task()
+    checkpoint = RunCheckpoint(every_n_train_steps=1)
+    _fit(tmp_path_factory.mktemp("complete"), task, callbacks=[checkpoint], enable_checkpointing=True)
+    return {name: value.clone() for name, value in task.state_dict().items()}
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 6, 7, 8, 9])
+def test_resumed_in_any_phase_and_at_every_change_equals_undisturbed(
+    step: int, complete: dict[str, Tensor], tmp_path: Path
+) -> None:
+    callbacks = [_StopAt(step), RunCheckpoint(every_n_train_steps=1)]
+    with pytest.raises(_StopError):
+        _fit(tmp_path / "stopped", _task(), callbacks=callbacks, enable_checkpointing=True)
+    resumed = _task()
+    checkpoint = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
+    _fit(tmp_path / "again", resumed, checkpoint, callbacks=[RunCheckpoint()], enable_checkpointing=True)
+    state = resumed.state_dict()
+    assert set(state) == set(complete)
+    assert [name for name, value in complete.items() if not torch.equal(value, state[name])] == []
+
+
+def test_a_checkpoint_rebuilds_its_task_and_needs_no_prompts_to_fuse(tmp_path: Path) -> None:
+    task = _task()
+    trainer = _fit(tmp_path, task)
+    trainer.save_checkpoint(tmp_path / "task.ckpt")
+    again = PromptFusionTask.load_from_checkpoint(tmp_path / "task.ckpt", weights_only=True).eval()
+    without = PromptFusionTask.load_from_checkpoint(tmp_path / "task.ckpt", weights_only=True, prompts=None).eval()
+    fused = task.eval().fuse(_frames())["fused"]
+    assert torch.equal(fused, again.fuse(_frames())["fused"])
+    assert torch.equal(fused, without.fuse(_frames())["fused"])
+    stored = torch.load(tmp_path / "task.ckpt", weights_only=True)
+    assert {name for name in stored["state_dict"] if name.startswith("learner")} == {
+        "learner.gap",
+        "learner.prompts.positive",
+        "learner.prompts.negative",
+    }
+
+
+def test_training_goes_on_with_its_own_encoder_only(tmp_path: Path) -> None:
+    trainer = _fit(tmp_path, _task(), max_steps=2)
+    trainer.save_checkpoint(tmp_path / "task.ckpt")
+    other = _task(prompts=_prompts(clip={"architecture": "tiny", "pretrained": "random", "precision": "bf16"}))
+    with pytest.raises(FrozenPartMismatchError, match=r"learner\.prompts\.encoder"):
+        _fit(tmp_path, other, tmp_path / "task.ckpt")
+
+
+def test_bfloat16_trains_every_phase(tmp_path: Path) -> None:
+    task = _task()
+    _fit(tmp_path, task, precision="bf16-mixed")
+    assert all(torch.isfinite(value).all() for value in task.state_dict().values())
+
+
+@pytest.mark.parametrize("scheme", ["separate", "joint", "alternate", "rank1"])
+def test_every_scheme_trains_the_last_phase(scheme: Any, tmp_path: Path) -> None:
+    bilevel = BilevelConfig(scheme, unit="step", lower_steps=1)
+    task = _task(bilevel=bilevel, phases=PhaseConfig(only="bilevel"), prompts=_prompts(refinement=RefinementConfig(0)))
+    seen = _Changes()
+    _fit(tmp_path, task, callbacks=[seen], max_steps=4)
+    assert any("detector" in changed for changed in seen.changed)
+    assert any("fuse" in changed for changed in seen.changed)
+
+
+def test_a_run_without_an_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Phases are shares of a run"):
+        _fit(tmp_path, _task(), max_steps=-1, max_epochs=-1)
+
+
+@pytest.mark.parametrize("change", [{"ssim": -1.0}, {"gradient": -0.1}])
+def test_negative_weights_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must not be negative"):
+        PromptFusionLoss(**change)

@@ -107,12 +107,16 @@ class PromptsConfig:
         positive: Sentence that the positive prompt starts from; null: `X X ... X`.
         negative: The same for the negative prompt.
         file: Prompts that another run has exported, to start from in place of the sentences.
-        color: Whether CLIP sees candidates in the visible image's colours, as the fused picture has them, or in grey.
+        color: Whether CLIP sees candidates in the visible image's colours, as the fused picture has them; else in grey,
+            as the released code shows them. The compact CLIP knows fused pictures in grey only.
         kinds: Negative examples (`models.prompt_examples`).
         degradation: How strong the degradations among them are.
         guidance: What the prompts do to fusion.
         refinement: How they follow it.
         level: Their optimiser and schedule.
+
+    Raises:
+        ValueError: If there is no such kind of negative example.
     """
 
     clip: str | ClipConfig = "openai/ViT-B-32"
@@ -120,7 +124,7 @@ class PromptsConfig:
     positive: str | None = POSITIVE_SENTENCE
     negative: str | None = NEGATIVE_SENTENCE
     file: str | None = None
-    color: bool = True
+    color: bool = False
     kinds: tuple[str, ...] = NEGATIVE_KINDS
     degradation: DegradationConfig = DegradationConfig()
     guidance: GuidanceConfig = GuidanceConfig()
@@ -129,11 +133,16 @@ class PromptsConfig:
         schedule=WarmupDecayConfig(1e-3, 1e-3, 1e-4, warmup_fraction=0.0, decay="exponential")
     )
 
+    def __post_init__(self) -> None:
+        if not self.kinds or not set(self.kinds) <= set(NEGATIVE_KINDS):
+            known = ", ".join(NEGATIVE_KINDS)
+            raise ValueError(f"prompts.kinds is {list(self.kinds)}; give one or more of {known}.")
+
 
 class PromptLearner(nn.Module):
     """Learnt prompts with their three losses; `diagnostics` tells how well they separate.
 
-    Candidates are lumas of a batch's pairs. All wear the same chroma, that of the visible image, so that prompts judge
+    Candidates are lumas of a batch's pairs. In grey, or all in the chroma of the visible image, so that prompts judge
     what fusion can change.
 
     Args:

@@ -64,12 +64,12 @@ def test_examples_depend_on_torch_alone_and_have_both_kinds() -> None:
     assert gradient.abs().max() > 0
 
 
-def test_candidates_wear_the_visible_colours_unless_grey_is_asked_for() -> None:
+def test_candidates_are_grey_unless_colours_are_asked_for() -> None:
     batch = make_batch(2, (32, 32))
     image = luma(batch["visible"])
-    worn = _learner()._worn(image, batch)
+    worn = _learner(color=True)._worn(image, batch)
     torch.testing.assert_close(worn, batch["visible"], atol=0.01, rtol=0)
-    assert torch.equal(_learner(color=False)._worn(image, batch), image)
+    assert torch.equal(_learner()._worn(image, batch), image)
 
 
 def test_ranking_trains_the_prompts_and_measures_the_gap() -> None:
@@ -77,8 +77,8 @@ def test_ranking_trains_the_prompts_and_measures_the_gap() -> None:
     fused = luma(batch["visible"]).requires_grad_()
     loss = learner.ranking_loss(batch, [batch["infrared"], fused], late=False)
     gradients = torch.autograd.grad(loss, [learner.prompts.positive, fused], allow_unused=True)
+    assert [gradient is None for gradient in gradients] == [False, True]
     assert gradients[0].abs().max() > 0
-    assert gradients[1] is None
     torch.manual_seed(2)
     early = learner.ranking_loss(batch, [fused], late=False)
     torch.manual_seed(2)
@@ -89,12 +89,13 @@ def test_ranking_trains_the_prompts_and_measures_the_gap() -> None:
 
 def test_a_round_ends_when_fused_images_have_come_close() -> None:
     learner = _learner(refinement=RefinementConfig(stop_gap=0.1))
-    for _ in range(60):
-        assert not learner.settled() or learner.gap < 0.1
+    states = []
+    for _ in range(30):
+        states.append(learner.settled())
         learner.note_gap(torch.tensor(0.0))
-    assert learner.settled()
+    assert states.index(True) == 22  # 0.9^22 < 0.1 <= 0.9^21
     learner.begin_round()
-    assert not learner.settled()
+    assert float(learner.gap) == 1.0
 
 
 def test_exported_prompts_start_another_run(tmp_path: Path) -> None:
@@ -115,6 +116,7 @@ def _scenes(first: int, count: int) -> Batch:
 
 def _right(learner: PromptLearner, batch: Batch) -> Tensor:
     """On which pairs the positive example is nearer to the positive prompt than the negative one is."""
+    torch.manual_seed(9)
     with torch.no_grad():
         positives, negatives = learner._examples(batch)
         good, bad = (learner.prompts.probability(learner._worn(image, batch)) for image in (positives, negatives))
@@ -122,22 +124,19 @@ def _right(learner: PromptLearner, batch: Batch) -> Tensor:
 
 
 def test_after_initialisation_the_compact_clip_prefers_positive_examples_of_unseen_scenes() -> None:
-    """Held-out generated pairs: at least 90 % are ranked right, and without P0 they are not."""
+    """Held-out generated pairs: at least 90 % are ranked right; equal prompts, without P0, rank none."""
     torch.manual_seed(0)
-    learner = PromptLearner(PromptsConfig(clip="compact"))
-    unseen = _scenes(200, 64)
-    torch.manual_seed(9)
+    learner = PromptLearner(PromptsConfig(clip="compact", positive=None, negative=None))
+    unseen = _scenes(200, 48)
     before = _right(learner, unseen).float().mean()
-    optimizer = torch.optim.Adam([learner.prompts.positive, learner.prompts.negative], 1e-3)
-    seen = [_scenes(start, 16) for start in range(0, 64, 16)]
-    for step in range(120):
+    optimizer = torch.optim.Adam([learner.prompts.positive, learner.prompts.negative], 5e-3)
+    seen = [_scenes(start, 16) for start in (0, 16, 32)]
+    for step in range(30):
         optimizer.zero_grad()
-        torch.autograd.backward(learner.classification_loss(seen[step % 4]))
+        torch.autograd.backward(learner.classification_loss(seen[step % 3]))
         optimizer.step()
-    torch.manual_seed(9)
-    after = _right(learner, unseen).float().mean()
-    assert after >= 0.9
-    assert before < 0.8
+    assert _right(learner, unseen).float().mean() >= 0.9
+    assert before == 0.0
 
 
 def test_the_encoder_is_shared_and_never_trained() -> None:

@@ -1,5 +1,6 @@
 """Weights files of detectors: what of them fits, and what starts anew."""
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models.detection.base import Detector, DetectorWeightsError
@@ -20,6 +20,9 @@ COCO_STREET: Final = {0: "person", 1: "bicycle", 2: "car", 3: "motorcycle", 5: "
 """Index in COCO's 80 classes of those that the suite's data sets have too."""
 
 SYNONYMS: Final = {"people": "person", "pedestrian": "person", "bike": "bicycle", "motorbike": "motorcycle"}
+
+NAMES_KEYS: Final = ("names", "classes")
+"""Entries of a safetensors header that name the classes: JSON, a list in the order of the rows."""
 
 _PREFIXES: Final = ("module.", "detector.", "model.")
 
@@ -54,14 +57,14 @@ def load_weights(detector: Detector, path: Path, reuse_classes: bool = True) -> 
 
     Args:
         detector: Changed in place.
-        path: `.safetensors` or `.pt`.
+        path: `.safetensors` or `.pt`. The header of a safetensors file may name the classes (`NAMES_KEYS`).
         reuse_classes: Take over the head's rows of classes of the same name.
 
     Returns:
         What was taken over; it is logged as well.
 
     Raises:
-        DetectorWeightsError: If the file is missing, damaged, or of another network.
+        DetectorWeightsError: If the file is missing, damaged, of another network, or names its classes wrongly.
     """
     state, names = _read(path, detector)
     own = detector.state_dict()
@@ -98,11 +101,9 @@ def _read(path: Path, detector: Detector) -> tuple[dict[str, Tensor], tuple[str,
             f"from ultralytics' releases, for instance) and give its path, or leave weights out to start untrained."
         )
     if path.suffix == ".safetensors":
-        try:
-            state = {key: value.float() for key, value in load_file(path).items()}
-        except (SafetensorError, OSError) as error:
-            raise DetectorWeightsError(f"Detector weights '{path}' are damaged ({error}); copy them again.") from error
-        return state, _names_by_count(state)
+        state, header = _read_safetensors(path)
+        named = _names_in_header(path, header, state)
+        return state, _names_by_count(state) if named is None else named
     loaded, failure = None, None
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -119,10 +120,47 @@ def _read(path: Path, detector: Detector) -> tuple[dict[str, Tensor], tuple[str,
     ) from failure
 
 
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()  # an open file is no mapping: it cannot be iterated itself
+            return {name: file.get_tensor(name).float() for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise DetectorWeightsError(f"Detector weights '{path}' are damaged ({error}); copy them again.") from error
+
+
+def _names_in_header(path: Path, header: Mapping[str, str], state: Mapping[str, Tensor]) -> tuple[str, ...] | None:
+    """The classes that a safetensors file names, or None where it names none."""
+    key = next((key for key in NAMES_KEYS if key in header), None)
+    if key is None:
+        return None
+    try:
+        names = json.loads(header[key])
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DetectorWeightsError(
+            f"Detector weights '{path}': '{key}' in the header is {header[key][:80]!r}; it must be a JSON list of "
+            f'class names, such as ["person", "car"]. Write it so, or leave it out to start the class rows anew.'
+        )
+    rows = _rows_of_classes(state)
+    if rows not in (None, len(names)):
+        raise DetectorWeightsError(
+            f"Detector weights '{path}': the header names {len(names)} classes ({', '.join(names[:8])}), but the head "
+            f"has rows for {rows}. Name every row of the head in '{key}', in its order."
+        )
+    return tuple(names)
+
+
+def _rows_of_classes(state: Mapping[str, Tensor]) -> int | None:
+    """How many classes the class branch of a YOLOv5u head has; None for another head."""
+    return next((value.shape[0] for key, value in state.items() if ".cv3.0.2.bias" in key), None)
+
+
 def _names_by_count(state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """A state dict has no names: 80 rows in YOLOv5u's class branch are COCO's."""
-    rows = [value.shape[0] for key, value in state.items() if ".cv3.0.2.bias" in key]
-    return tuple(COCO_STREET.get(index, f"coco {index}") for index in range(80)) if rows == [80] else ()
+    """For a state dict without names: 80 rows in YOLOv5u's class branch are COCO's."""
+    coco = _rows_of_classes(state) == 80
+    return tuple(COCO_STREET.get(index, f"coco {index}") for index in range(80)) if coco else ()
 
 
 def _aligned(state: Mapping[str, Tensor], own: set[str]) -> dict[str, Tensor]:
@@ -158,13 +196,15 @@ def _canonical(name: str) -> str:
 def _reuse_rows(
     detector: Detector, own: Mapping[str, Tensor], state: Mapping[str, Tensor], names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Copies the rows of classes that both know, where the layers before them fit."""
+    """Copies the rows of classes that both know, where a row is a class and the layers before them fit."""
     known = {_canonical(name): index for index, name in enumerate(names)}
     pairs = [
         (new, known[_canonical(name)]) for new, name in enumerate(detector.class_names) if _canonical(name) in known
     ]
     rows = [key for key in own if _is_class_row(key, detector)]
-    if not pairs or any(key not in state or state[key].shape[1:] != own[key].shape[1:] for key in rows):
+    expected = {key: (len(names), *own[key].shape[1:]) for key in rows if own[key].shape[:1] == (detector.num_classes,)}
+    # torchvision's heads have rows per anchor and class, or share layers among classes: they fit as a whole or not
+    if not pairs or any(key not in state or state[key].shape != expected.get(key) for key in rows):
         return ()
     for key in rows:
         for new, old in pairs:

@@ -1,6 +1,7 @@
 """Weights files: what is taken over, what starts anew, what is refused."""
 
 import datetime
+import json
 import os
 import re
 import socket
@@ -93,6 +94,69 @@ def test_rows_of_coco_by_name_though_the_count_is_the_same(tmp_path: Path) -> No
     assert torch.equal(_layer(second).weight[:78], untrained[:78])
     assert torch.equal(_layer(second).weight[78:], _layer(first).weight[[2, 0]])
     assert torch.equal(_layer(second).bias[78:], _layer(first).bias[[2, 0]])
+
+
+def _named(detector: Detector, path: Path, names: str | None = None, key: str = "names") -> Path:
+    """A safetensors file whose header names the classes."""
+    state = {name: value.contiguous() for name, value in detector.state_dict().items()}
+    save_file(state, path, {key: json.dumps(detector.class_names) if names is None else names})
+    return path
+
+
+@pytest.mark.parametrize("key", ["names", "classes"])
+def test_a_safetensors_header_names_the_class_rows(key: str, tmp_path: Path) -> None:
+    path = _named(_detector(("car", "person", "dog")), tmp_path / "own.safetensors", key=key)
+    first, second = load_file(path), _detector(seed=1)
+    untrained = _row(second, "bicycle").clone()
+    report = load_weights(second, path)
+    assert report.reused_classes == ("person", "car")
+    rows = first["model.model.24.cv3.0.2.weight"]
+    assert torch.equal(_row(second, "car"), rows[0])
+    assert torch.equal(_row(second, "person"), rows[1])
+    assert torch.equal(_row(second, "bicycle"), untrained)
+
+
+def test_with_the_same_classes_everything_comes_back(tmp_path: Path) -> None:
+    first, second = _detector(), _detector(seed=1)
+    report = load_weights(second, _named(first, tmp_path / "own.safetensors"))
+    assert report.started_anew == ()
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
+
+
+def test_names_in_a_header_come_before_the_count_of_rows(tmp_path: Path) -> None:
+    """80 rows are taken for COCO's only where nothing is said."""
+    first = _detector((*(f"first {index}" for index in range(79)), "car"))
+    second = _detector((*(f"second {index}" for index in range(78)), "car", "person"), seed=1)
+    assert load_weights(second, _named(first, tmp_path / "own.safetensors")).reused_classes == ("car",)
+    assert torch.equal(_row(second, "car"), _row(first, "car"))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("{0: 'person'}", "must be a JSON list"),
+        ('["person", 3]', "must be a JSON list"),
+        ("[]", "must be a JSON list"),
+        ('["person", "car"]', r"names 2 classes \(person, car\), but the head has rows for 3"),
+    ],
+)
+def test_a_header_that_names_classes_wrongly_is_refused(names: str, message: str, tmp_path: Path) -> None:
+    path = _named(_detector(("a", "b", "c")), tmp_path / "own.safetensors", names)
+    with pytest.raises(DetectorWeightsError, match=f"own.safetensors.*{message}"):
+        load_weights(_detector(), path)
+
+
+def test_a_head_of_torchvision_fits_as_a_whole_or_not(tmp_path: Path) -> None:
+    config = DetectorConfig("ssdlite320")
+    first = build_detector(config, NAMES)
+    path = _named(first, tmp_path / "own.safetensors")
+    second = build_detector(config, NAMES)
+    assert load_weights(second, path).started_anew == ()
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
+    other = build_detector(config, tuple(reversed(NAMES)))
+    head = {name: value.clone() for name, value in other.state_dict().items() if "classification_head" in name}
+    assert load_weights(other, path).reused_classes == ()
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in head.items())
 
 
 def _checkpoint(detector: Detector, path: Path) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
@@ -25,12 +26,16 @@ class Evaluator(Callback):
     """Scores every fused image of validation and test, per dataset and overall.
 
     Detections are scored too where a task makes them and a dataset has boxes: mAP50 and mAP50_95, AP of each class,
-    precision and recall at the score with the best F1 (see `metrics.detection`). Testing writes `tables/detection.csv`
-    and `.md`. Where a dataset has no boxes, its detections are not scored; that is said once.
+    precision and recall at the score with the best F1 (see `metrics.detection`). Where a dataset has no boxes, its
+    detections are not scored; that is said once.
 
     Scored is the luma of the 8-bit fused RGB, which is the PNG that would be saved. Names count once, so the repeats
     that DDP's samplers add do not change a figure. A metric that is undefined on an image leaves it out and says how
-    many. Testing adds the classic rows on the same pairs and writes `tables/test.csv`, `.md` and `test_per_image.csv`.
+    many.
+
+    `test` adds the classic rows on the same pairs, prints the tables and writes `tables/test.csv`, `.md`,
+    `test_per_image.csv`, and `detection.csv` and `.md`. `validate` does the same as `val` and `val_detection`, without
+    classic rows; validation within `fit` only logs.
 
     Args:
         metrics: Names of the metrics that validation watches; see `metrics.conventions`.
@@ -135,23 +140,29 @@ class Evaluator(Callback):
             rank_zero_info(f"{dataset} has no boxes: what {self._method} detects there is not scored.")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs `val/<metric>` and `val/<dataset>/<metric>`."""
-        if not trainer.sanity_checking:
-            self._log(pl_module, "val")
+        """Logs `val/<metric>` and `val/<dataset>/<metric>`; tables only for a validation that is not part of `fit`."""
+        if trainer.sanity_checking:
+            return
+        detection = self._log(pl_module, "val")
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._report(trainer, detection, "val", "val_detection")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs `test/...`, prints the tables, and writes them."""
-        detection = self._log(pl_module, "test")
+        self._report(trainer, self._log(pl_module, "test"), "test", "detection")
+
+    def _report(self, trainer: Trainer, detection: DetectionReport | None, stem: str, detection_stem: str) -> None:
+        """Prints and writes the tables. Called on every rank, because the scores gather themselves."""
         table = ResultTable(self.convention, self._scores)
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "tables"
         table.show()
-        table.write(folder, "test")
+        table.write(folder, stem)
         if detection is not None:
             detections = DetectionTable(self._method, detection)
             detections.show()
-            detections.write(folder)
+            detections.write(folder, detection_stem)
 
     def _log(self, module: LightningModule, stage: str) -> DetectionReport | None:
         """Logs everything; returns the detections' scores, where there are any."""

@@ -179,7 +179,7 @@ class SuiteCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         kwargs["weights_only"] = True
-        if subcommand == "test":
+        if subcommand in ("validate", "test"):
             kwargs["verbose"] = False  # the Evaluator's table says the same, readably
         if subcommand == "predict":
             kwargs["return_predictions"] = False  # the writer has them; a list of all would fill the memory

@@ -38,6 +38,9 @@ def test_validation_logs_detection_of_the_datasets_that_have_boxes(tmp_path: Pat
     assert logged["val/score_threshold"] == pytest.approx(0.9)
     assert "val/AP50/car" not in logged
     assert not any(key.startswith("val/other/AP") or key.startswith("val/other/mAP") for key in logged)
+    table = pd.read_csv(tmp_path / "tables" / "val_detection.csv")
+    assert table[(table["class"] == "person")]["AP50"].tolist() == pytest.approx([67 / 101], abs=1e-6)
+    assert not (tmp_path / "tables" / "detection.csv").exists()
 
 
 def test_detections_without_boxes_to_compare_are_spoken_of_once(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from callbacks.evaluator import Evaluator
 from callbacks.prediction_writer import PredictionWriter
+from datamodules.datasets.batch import Batch
 from lightning_modules.classic import ClassicFusionTask
 from metrics.functional import entropy, qabf
 from metrics.preparation import GreyLevels, grey_levels
@@ -74,6 +75,37 @@ def test_validation_logs_overall_and_per_dataset(tmp_path: Path) -> None:
     logged = {**first, **second}
     assert set(logged) == {"val/EN", "val/made/EN", "val/other/EN"}
     assert logged["val/EN"] == pytest.approx((3 * logged["val/made/EN"] + 2 * logged["val/other/EN"]) / 5, rel=1e-5)
+
+
+def test_validation_by_itself_prints_and_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])])
+    logged = trainer.validate(ClassicFusionTask("average"), MadeData(), verbose=False)
+    table = pd.read_csv(tmp_path / "tables" / "val.csv").set_index("dataset")
+    assert table["method"].tolist() == ["average"] * 3
+    assert table.loc["all", "EN"] == pytest.approx({**logged[0], **logged[1]}["val/EN"], rel=1e-5)
+    printed = capsys.readouterr().out
+    assert "all: means over 5 images" in printed
+    assert f"{float(table['EN']['all']):.4f}" in printed
+
+
+def test_validation_within_training_only_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])], max_epochs=1)
+    trainer.fit(_Trainable(), MadeData())
+    assert trainer.callback_metrics["val/EN"] > 0
+    assert "means over" not in capsys.readouterr().out
+    assert not (tmp_path / "tables").exists()
+
+
+class _Trainable(ClassicFusionTask):
+    """The average, with a weight that makes no difference."""
+
+    def __init__(self) -> None:
+        super().__init__("average")
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.loss_weights = {"nothing": 1.0}
+
+    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"nothing": self.weight.square()}
 
 
 def test_a_convention_changes_the_figures(tmp_path: Path) -> None:

@@ -60,6 +60,18 @@ def test_testing_writes_the_table_and_predicting_the_pictures(
     assert pictures[1].stat().st_mtime_ns == kept
 
 
+def test_validate_prints_a_table_of_its_own(
+    runs: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(tiny_run("validate", tmp_path, checkpoint)) == 0
+    printed = capsys.readouterr().out
+    assert "convention 'standard'" in printed
+    assert "DataLoader 0" not in printed
+    (table,) = tmp_path.rglob("tables/val.csv")
+    assert pd.read_csv(table)["method"].tolist() == ["MGFusion"]
+
+
 def test_pictures_of_other_weights_are_not_mixed(
     runs: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,7 +21,20 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def save_atomically(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG that is either complete or not there: a temporary file beside it, then a rename.
+    """Writes a PNG that is either complete or not there.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    with atomic_file(path) as stream:
+        picture.save(stream, format="PNG", compress_level=3)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under its name when it is complete, or not at all.
+
+    It is a temporary file beside it, so that the rename stays on one filesystem; its folder is made.
 
     Raises:
         OSError: If the folder cannot be written.
@@ -28,7 +43,7 @@ def save_atomically(picture: Image.Image, path: Path) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:
-            picture.save(stream, format="PNG", compress_level=3)
+            yield stream
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

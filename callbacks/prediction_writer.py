@@ -1,11 +1,14 @@
-"""Writes fused images as PNG files, resumable and never half written."""
+"""Writes fused images as PNG files, and what was detected in them, resumable and never half written."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
 
+from callbacks.boxes import Boxes
+from callbacks.detection_files import DetectionFiles, gather
 from callbacks.images import save_atomically, to_picture
 from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import luma
@@ -17,19 +20,26 @@ RECORD = "predictions.json"
 class PredictionWriter(Callback):
     """Saves every fused image of `predict` as `OUTPUT/<stem>.png`, at the visible image's own size.
 
-    With several datasets each gets a folder of its name. A record in the folder says which weights made the pictures:
-    finished files of the same weights are skipped by the command line before anything is computed, and a folder that
-    other weights filled is refused.
+    With several datasets each gets a folder of its name. Where the task detects, the folder also gets what was found:
+    `detections/<stem>.json` of each picture, and `detections.json` of all (`callbacks.detection_files`).
+
+    A record in the folder says which weights made the pictures: finished files of the same weights are skipped by the
+    command line before anything is computed, and a folder that other weights filled is refused.
 
     Args:
         output_dir: Where to write; `None` writes to `RUN_DIR/fused/`.
         grey: Save the fused luma alone instead of colour.
+        boxes: What else to write of detections.
     """
 
-    def __init__(self, output_dir: Path | None = None, grey: bool = False) -> None:
+    def __init__(
+        self, output_dir: Path | None = None, grey: bool = False, boxes: DetectionFiles = DetectionFiles()
+    ) -> None:
         self.output_dir = output_dir
         self.grey = grey
+        self.boxes = boxes
         self.written = 0
+        self.results: list[Path] = []
 
     def folder(self, trainer: Trainer) -> Path:
         """The folder of this run's pictures."""
@@ -46,13 +56,31 @@ class PredictionWriter(Callback):
     ) -> None:
         """Writes the pictures of one batch."""
         several = len(trainer.num_predict_batches) > 1
-        self._write(self.folder(trainer), outputs, batch, several)
+        self._write(self.folder(trainer), outputs, batch, several, getattr(pl_module, "class_names", ()))
 
-    def _write(self, folder: Path, outputs: StepOutput, batch: Batch, several: bool) -> None:
+    def _write(
+        self, folder: Path, outputs: StepOutput, batch: Batch, several: bool, class_names: Sequence[str]
+    ) -> None:
         fused = luma(outputs["fused"]) if self.grey else outputs["fused"]
-        for image, dataset, name in zip(fused, batch["dataset"], batch["name"], strict=True):
-            save_atomically(to_picture(image), picture_path(folder, dataset, name, several))
+        found = outputs.get("detections")
+        for index, (dataset, name) in enumerate(zip(batch["dataset"], batch["name"], strict=True)):
+            path, picture = picture_path(folder, dataset, name, several), to_picture(fused[index])
+            if found is not None:
+                self.boxes.write(cast("Boxes", found[index]), picture, path, class_names)
+            save_atomically(picture, path)  # last: a picture stands for all files of its pair
             self.written += 1
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Gathers the detections of all pictures, those of earlier runs and of other processes among them."""
+        if stage != "predict":
+            return
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self.results = gather(self.folder(trainer))
+
+    def is_finished(self, picture: Path, detects: bool) -> bool:
+        """Whether a picture and all that belongs to it are there."""
+        return all(path.is_file() for path in (picture, *(self.boxes.paths(picture) if detects else ())))
 
 
 def picture_path(folder: Path, dataset: str, name: str, several: bool) -> Path:

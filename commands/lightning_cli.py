@@ -1,6 +1,5 @@
 """LightningCLI with the suite's run folders, defaults and refusals."""
 
-import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +14,7 @@ from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
 from callbacks.image_logger import ImageLogger
 from callbacks.memory_guard import MemoryGuard
-from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
+from callbacks.prediction_writer import PredictionWriter
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
@@ -29,9 +28,10 @@ from commands.agreement import (
     watch_what_is_logged,
 )
 from commands.arguments import CONFIGS, CommandLine
-from commands.checkpoints import check_checkpoint, fingerprint
+from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
 from commands.parser import SuiteParser, add_suite_arguments
+from commands.predictions import say_where, skip_finished
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
 from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
@@ -155,7 +155,8 @@ class SuiteCLI(LightningCLI):
             extra.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":
             output = self._option("output_dir")
-            extra.append(PredictionWriter(Path(output) if output else None, self._option("grey")))
+            boxes = self._get(self.config_init, "boxes")
+            extra.append(PredictionWriter(Path(output) if output else None, self._option("grey"), boxes))
         return super()._instantiate_trainer(config, [*callbacks, *extra])
 
     def run(self) -> None:
@@ -167,7 +168,10 @@ class SuiteCLI(LightningCLI):
             if self.subcommand == "fit":
                 mark_latest(self.run_folder)
         if self.subcommand == "predict":
-            self._skip_finished()
+            checkpoint = self._option("ckpt_path")
+            data_config = self._get(self.config, "data").as_dict()
+            weights = Path(checkpoint) if checkpoint else None
+            skip_finished(self._prediction_writer(), self.model, self.datamodule, data_config, weights)
         if self.subcommand in ("validate", "test"):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))
@@ -234,35 +238,14 @@ class SuiteCLI(LightningCLI):
             )
         return loggers
 
-    def _skip_finished(self) -> None:
-        output = self._option("output_dir")
-        if not output:
-            return
-        checkpoint = self._option("ckpt_path")
-        made_by = {
-            "task": type(self.model).__name__,
-            "weights": fingerprint(Path(checkpoint)) if checkpoint else "untrained",
-            "colour": "grey" if self._option("grey") else "rgb",
-            "data": self._data_settings(),
-        }
-        check_record(Path(output), made_by)
-        skipped = self.datamodule.skip_predictions(
-            lambda dataset, name, several: picture_path(Path(output), dataset, name, several).is_file()
-        )
-        if skipped:
-            print(f"{skipped} fused images are already in '{output}' and are skipped.")
-
-    def _data_settings(self) -> str:
-        """What decides which pairs are read and how, in one line."""
-        data = self._get(self.config, "data").as_dict()
-        settings = {key: value for key, value in data["init_args"].items() if key not in ("loading", "transforms")}
-        settings["resize"] = self.datamodule.transforms.resize
-        return f"{data['class_path']} {json.dumps(settings, default=str, sort_keys=True)}"
+    def _prediction_writer(self) -> PredictionWriter:
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next(callback for callback in callbacks if isinstance(callback, PredictionWriter))
 
     def _say_where(self) -> None:
         if self.subcommand == "predict":
-            writer = next(c for c in self.trainer.callbacks if isinstance(c, PredictionWriter))  # type: ignore[attr-defined]
-            print(f"Fused images: {writer.written} written to {writer.folder(self.trainer)}")
+            writer = self._prediction_writer()
+            say_where(writer, writer.folder(self.trainer))
             return
         print(f"Run folder: {self.run_folder}")
         if self.subcommand == "fit":

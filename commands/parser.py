@@ -4,6 +4,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from callbacks.detection_files import DetectionFiles
 from commands.errors import HINT, UsageError
 
 
@@ -51,3 +52,6 @@ def add_suite_arguments(parser: Any) -> None:
     )
     parser.add_argument("--output_dir", type=str | None, default=None, help="predict: where the fused PNGs go.")
     parser.add_argument("--grey", action="store_true", help="predict: save luma instead of colour.")
+    parser.add_argument(
+        "--boxes", type=DetectionFiles, default=DetectionFiles(), help="predict: files of what was detected."
+    )

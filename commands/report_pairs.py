@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from callbacks.detection_files import RESULTS
+from callbacks.prediction_writer import RECORD
 from commands.errors import UsageError
 from datamodules.datasets.io import IMAGE_SUFFIXES
 
@@ -68,7 +70,7 @@ def _named_files(folder: Path, pattern: str | None, problems: list[str]) -> dict
         raise UsageError(f"There is no folder '{folder}'.")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.is_dir():
+        if path.name.startswith(".") or path.is_dir() or path.name in (RECORD, RESULTS):
             continue
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             problems.append(f"{path}: not an image file, left out")

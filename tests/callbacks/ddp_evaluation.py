@@ -28,10 +28,10 @@ def main(folder: Path, devices: int) -> None:
         strategy="ddp" if devices > 1 else "auto",
         callbacks=[Evaluator(test_metrics=["EN", "SCD", "Qabf"])],
     )
-    trainer.test(_OneParameter(), data, verbose=False)
+    trainer.test(OneParameter(), data, verbose=False)
 
 
-class _OneParameter(ClassicFusionTask):
+class OneParameter(ClassicFusionTask):
     """DDP refuses a module without parameters. "Finds" some of the objects, a little beside their places."""
 
     scores_detection = True

@@ -90,6 +90,14 @@ def test_what_does_not_fit_is_named_and_the_rest_is_scored(folders: Path, capsys
     assert list(table[table["method"] == "mine"]["name"]) == ["three"]
 
 
+def test_records_that_predict_leaves_are_no_pictures(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("predictions.json", "detections.json"):
+        (folders / "results" / "mine" / name).write_text("[]")
+    assert main(_arguments(folders, "--metrics", "EN", "--classic", "false")) == 0
+    assert "warning" not in capsys.readouterr().out
+    assert "Nothing was left out." in (folders / "out" / "summary.md").read_text()
+
+
 def test_a_pattern_pairs_differently_named_files(folders: Path) -> None:
     for index, name in enumerate(NAMES):
         (folders / "ir" / f"{name}.png").rename(folders / "ir" / f"IR_{index}.png")

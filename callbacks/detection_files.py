@@ -1,0 +1,147 @@
+"""Detections of `predict` on disk: one JSON file per picture, all of them in COCO's results format, YOLO text files."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+
+from callbacks.boxes import Boxes, above_score, draw_boxes
+from callbacks.images import atomic_file, save_atomically
+
+PARTS: Final = "detections"
+"""Folder of the files of single pictures, beside these."""
+
+RESULTS: Final = "detections.json"
+"""All detections of a folder of pictures, as a list in COCO's results format."""
+
+YOLO_FOLDER: Final = "labels"
+DRAWN_FOLDER: Final = "boxes"
+
+
+@dataclass(frozen=True)
+class DetectionFiles:
+    """What `predict` writes of detections beside `detections.json`, which holds them all.
+
+    Args:
+        yolo: Text files for YOLO, `labels/<name>.txt`: class, centre, width and height in shares of the picture, score.
+        draw: Fused pictures with boxes, `boxes/<name>.png`.
+        score: Least score of a detection in those two, in [0, 1].
+
+    Raises:
+        ValueError: If the score is out of range.
+    """
+
+    yolo: bool = False
+    draw: bool = False
+    score: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"boxes.score is {self.score}; it must lie in [0, 1].")
+
+    def paths(self, picture: Path) -> list[Path]:
+        """The files that belong to a fused picture."""
+        folder, name = picture.parent, picture.stem
+        paths = [folder / PARTS / f"{name}.json"]
+        paths += [folder / YOLO_FOLDER / f"{name}.txt"] if self.yolo else []
+        return paths + ([folder / DRAWN_FOLDER / f"{name}.png"] if self.draw else [])
+
+    def write(self, found: Boxes, fused: Image.Image, picture: Path, class_names: Sequence[str]) -> None:
+        """Writes what was found in one picture, each file complete or not at all.
+
+        Args:
+            found: `boxes` (N, 4) xyxy pixels of the picture, `scores` (N,), `labels` (N,).
+            fused: The picture.
+            picture: Where it is saved.
+            class_names: Name of each label.
+        """
+        found = {key: value.detach().float().cpu() for key, value in found.items()} | {
+            "labels": found["labels"].detach().cpu()
+        }
+        entries = list(_entries(found, class_names))
+        content = {"file_name": picture.name, "width": fused.width, "height": fused.height, "detections": entries}
+        _write_text(picture.parent / PARTS / f"{picture.stem}.json", json.dumps(content) + "\n")
+        sure = above_score(found, self.score)
+        if self.yolo:
+            lines = "".join(f"{line}\n" for line in _yolo_lines(sure, fused.size))
+            _write_text(picture.parent / YOLO_FOLDER / f"{picture.stem}.txt", lines)
+        if self.draw:
+            drawn = draw_boxes(fused.convert("RGB"), sure, class_names)
+            save_atomically(drawn, picture.parent / DRAWN_FOLDER / picture.name)
+
+    def record(self) -> str:
+        """The options in one line, for the record of what made a folder."""
+        return json.dumps(asdict(self))
+
+
+def gather(folder: Path) -> list[Path]:
+    """Writes `detections.json` of a folder and of each folder in it, from the files of single pictures.
+
+    The list is COCO's results format, `image_id`, `category_id` (from 1, in the order of the classes), `bbox` (left,
+    top, width, height in pixels) and `score`, with `file_name` and `category_name` beside them. `image_id` is the
+    number that a picture's name is, if all names of the folder are different numbers, else the name.
+
+    Returns:
+        The files that were written.
+    """
+    written = []
+    for parts in sorted([folder / PARTS, *folder.glob(f"*/{PARTS}")]):
+        files = sorted(parts.glob("*.json"))
+        if not files:
+            continue
+        contents = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        ids = image_ids([path.stem for path in files])
+        results = [
+            {"image_id": number, "file_name": content["file_name"], **entry}
+            for number, content in zip(ids, contents, strict=True)
+            for entry in content["detections"]
+        ]
+        path = parts.parent / RESULTS
+        _write_text(path, "[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n")
+        written.append(path)
+    return written
+
+
+def image_ids(names: Sequence[str]) -> list[int] | list[str]:
+    """COCO's `image_id` of each picture.
+
+    Example:
+        >>> image_ids(["0007", "0012"]), image_ids(["0007", "7"]), image_ids(["FLIR_1", "2"])
+        ([7, 12], ['0007', '7'], ['FLIR_1', '2'])
+    """
+    numbers = [int(name) for name in names if name.isascii() and name.isdecimal()]
+    return numbers if len(set(numbers)) == len(names) else list(names)
+
+
+def _entries(found: Boxes, class_names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for (left, top, right, bottom), label, score in zip(
+        found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True
+    ):
+        yield {
+            "category_id": label + 1,
+            "category_name": class_names[label],
+            "bbox": [round(value, 3) for value in (left, top, right - left, bottom - top)],
+            "score": round(score, 5),
+        }
+
+
+def _yolo_lines(found: Boxes, size: tuple[int, int]) -> Iterator[str]:
+    width, height = size
+    for (left, top, right, bottom), label, score in zip(
+        found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True
+    ):
+        shares = (
+            (left + right) / 2 / width,
+            (top + bottom) / 2 / height,
+            (right - left) / width,
+            (bottom - top) / height,
+        )
+        yield " ".join([str(label), *(f"{share:.6g}" for share in (*shares, score))])
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_file(path) as stream:
+        stream.write(text.encode("utf-8"))

@@ -15,7 +15,8 @@ from callbacks.prompt_record import PromptRecord
 from callbacks.run_checkpoint import RunCheckpoint
 from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
-from datamodules.base import FusionDataModule, with_clip_size
+from datamodules.base import FusionDataModule
+from datamodules.configuration import with_clip_size
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.initialization import initialise_from

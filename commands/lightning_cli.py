@@ -18,6 +18,7 @@ from callbacks.prediction_writer import PredictionWriter
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
+from callbacks.unprofiled import Unprofiled
 from commands.agreement import (
     agree_on_views,
     class_names,
@@ -157,6 +158,7 @@ class SuiteCLI(LightningCLI):
             output = self._option("output_dir")
             boxes = self._get(self.config_init, "boxes")
             extra.append(PredictionWriter(Path(output) if output else None, self._option("grey"), boxes))
+        config["profiler"] = config.get("profiler") or Unprofiled()
         return super()._instantiate_trainer(config, [*callbacks, *extra])
 
     def run(self) -> None:

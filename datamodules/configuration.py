@@ -1,6 +1,6 @@
 """What a user can set about loading and transforming, as frozen dataclasses that YAML shows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -108,3 +108,8 @@ class TransformConfig:
                 "transforms.mosaic joins four pairs, but clip views and their cached features stand for one: set "
                 "transforms.mosaic to 0, or let the task take its CLIP view from the crop."
             )
+
+
+def with_clip_size(config: TransformConfig, size: int) -> TransformConfig:
+    """The same transforms with `clip_view_*` planes of the given side, unless the user chose another."""
+    return config if config.clip_size else replace(config, clip_size=size)

@@ -85,7 +85,11 @@ class FusionTask(FrozenPartsMixin, LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds dropout and noise by position, not by history, so that a resumed step draws the same numbers."""
-        torch.manual_seed((self.current_epoch * 100_003 + batch_idx) * 1_009 + self.global_rank)
+        seed = (self.current_epoch * 100_003 + batch_idx) * 1_009 + self.global_rank
+        # Not torch.manual_seed: for each kind of device that is not in use it formats the call stack, 0.4 ms a step.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of the weighted sum of the terms."""

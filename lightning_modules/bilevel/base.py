@@ -100,14 +100,14 @@ class Solver(ABC):
         with self.problem.training(*active):
             for part in parts:
                 value = term(part)
-                backward(value / len(parts))
+                backward(value / len(parts) if len(parts) > 1 else value)
                 values.append(value.detach())
         for level in active:
             if level.has_gradient():
                 level.step()
         for level in self.problem.levels:
             level.zero_grad()
-        return torch.stack(values).mean()
+        return torch.stack(values).mean() if len(values) > 1 else values[0]
 
     def descend_own(self, level: Level, batch: Any, backward: Backward, steps: int = 1) -> Tensor:
         """Steps of one level on its own loss, every other level fixed; the loss before the last step."""

@@ -104,3 +104,9 @@ def copy_values(source: Iterable[Tensor], target: Iterable[Tensor]) -> None:
     """Makes tensors (a level's variables, a network's buffers) equal to others, in place."""
     for origin, copy in zip(source, target, strict=True):
         copy.copy_(origin)
+
+
+def drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Leaves parameters without gradients."""
+    for parameter in parameters:
+        parameter.grad = None

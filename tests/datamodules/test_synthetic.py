@@ -1,5 +1,7 @@
 """Generated scenes as a datamodule."""
 
+import torch
+
 from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.synthetic import SyntheticDataModule
 
@@ -20,3 +22,11 @@ def test_batches_hold_pairs_boxes_mask_and_caption() -> None:
     assert batch["infrared"].shape == (2, 1, 32, 32)
     assert batch["mask"].shape == (2, 1, 32, 32)
     assert len(batch["targets"]) == len(batch["prompt"]) == 2
+
+
+def test_a_batch_on_the_cpu_is_not_copied_and_one_elsewhere_is_moved() -> None:
+    loading = LoadingConfig(batch_size=2, num_workers=0)
+    data = SyntheticDataModule(train_length=2, size=(40, 48), loading=loading, transforms=TransformConfig(crop=32))
+    batch = next(iter(data.train_dataloader()))
+    assert data.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
+    assert data.transfer_batch_to_device(batch, torch.device("meta"), 0)["visible"].is_meta

@@ -15,6 +15,7 @@ from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.bilevel import BilevelConfig
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.level_batch import CropConfig
+from lightning_modules.optimization import AdamConfig, LevelConfig
 from lightning_modules.prompt_learning import GuidanceConfig, PromptsConfig, RefinementConfig
 from lightning_modules.promptfusion import PromptFusionTask
 from lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
@@ -213,6 +214,22 @@ def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
     terms = task._terms
     expected = 3 * terms["train/lower/intensity"] + 0.5 * terms["train/lower/decomposition"]
     torch.testing.assert_close(loss.detach(), expected + 0.1 * terms["train/lower/prompt"])
+
+
+def test_each_part_of_the_network_is_clipped_on_its_own(tmp_path: Path) -> None:
+    norms: list[float] = []
+
+    class _Task(PromptFusionTask):
+        def after_step(self, level: str) -> None:
+            super().after_step(level)
+            for part in self.clipped_parts("lower") if level == "lower" else ():
+                grads = [p.grad.norm() for p in part.parameters() if p.grad is not None]
+                norms.append(torch.stack(grads).norm().item())
+
+    clipped = LevelConfig(optimizer=AdamConfig(gradient_clip=1e-4))
+    task = _Task(TINY, prompts=None, phases=PhaseConfig(only="fusion"), detector=None, lower=clipped)
+    _fit(tmp_path, task, max_steps=1)
+    assert norms == pytest.approx([1e-4] * 4, rel=1e-2)
 
 
 def test_learning_rates_follow_the_phases_that_train_a_level() -> None:

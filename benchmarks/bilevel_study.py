@@ -3,9 +3,10 @@
     python benchmarks/bilevel_study.py --root MSRS_FOLDER --weights yolov5n_coco.safetensors [--steps 600] [--jobs 1]
 
 Every row is a real `main.py fit` and `main.py test` (its commands are printed) on MSRS's pairs with boxes (manifest
-`msrs_detection`): YOLOv5n, frames of 320x256, batches of 4, the light fusion network, `--steps` detector steps. A row
-that is finished is not run again. Settings were chosen on the validation part; the table is of the test part. Writes
-bilevel_study.md and .csv: the mean over seeds, and their spread where there are several.
+`msrs_detection`): YOLOv5n, frames of 320x256, batches of 4, the light fusion network, `--steps` detector steps. Rows of
+PromptFusion start from one autoencoder, prompts and fusion of seed 0, trained without boxes on the same training pairs
+(`--fusion_steps`). A row that is finished is not run again. Settings were chosen on the validation part; the table is
+of the test part. Writes bilevel_study.md and .csv: the mean over seeds, and their spread where there are several.
 """
 
 import argparse
@@ -29,12 +30,13 @@ from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E
 
 SINGLE: Final = ("infrared", "visible", "average")
 SCHEMES: Final = ("separate", "joint", "alternate", "value_function")
-MANY_SEEDS: Final = ("infrared", "visible", "separate", "joint", "value_function")
+PROMPTFUSION: Final = ("promptfusion_separate", "promptfusion_joint", "promptfusion_value_function")
+ROWS: Final = (*SINGLE, *SCHEMES, *PROMPTFUSION)
+MANY_SEEDS: Final = ("infrared", "visible", "separate", "joint", "value_function", *PROMPTFUSION)
 """Rows of which a spread is wanted."""
 
 COMMON: Final = (
     "--data=msrs_detection.yaml",
-    "--data.init_args.prompts.source=coarse",
     "--loading.cache=ram",
     "--transforms.crop=null",
     "--transforms.flip=horizontal",
@@ -44,7 +46,6 @@ COMMON: Final = (
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
-    "--model.init_args.detector.architecture=yolov5n",
     "--images.images_per_dataset=4",
 )
 DETECTOR: Final = {
@@ -57,6 +58,10 @@ DETECTOR: Final = {
     "schedule.decay": "cosine",
 }
 """The detector's optimiser, the same in every row."""
+
+PROMPTFUSION_FILES: Final = ("--config=promptfusion.yaml", "--config=promptfusion_cpu.yaml")
+WARMUP: Final = 0.125
+"""Share of the detector's steps before it may move PromptFusion; 3 epochs of 600 steps, as in the other rows."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Run:
     seed: int
     steps: int
     folder: Path
+    fusion_steps: int = 4000
 
     @property
     def name(self) -> str:
@@ -85,26 +91,47 @@ class Run:
         """Iterations in which the detector takes its steps: twice as many where fusion's come apart from them."""
         return 2 * self.steps if self.row in ("separate", "alternate") else self.steps
 
+    def _method(self) -> list[str]:
+        """Configuration and what a row changes of it."""
+        if self.row in SINGLE:
+            files = ["--config=detection.yaml", "--config=detection_cpu.yaml"]
+            return [*files, f"--model.init_args.source.kind={self.row}"]
+        if self.row in PROMPTFUSION:
+            return [*PROMPTFUSION_FILES, *self._phases()]
+        return [
+            "--config=text_to_pixels.yaml",
+            "--config=text_to_pixels_cpu.yaml",
+            "--data.init_args.prompts.source=coarse",
+            "--model.init_args.clip=random-tiny",
+            f"--model.init_args.bilevel.scheme={self.row}",
+            "--model.init_args.bilevel.lower_steps=1",
+            "--model.init_args.bilevel.value_steps=1",
+        ]
+
+    def _phases(self) -> list[str]:
+        """PromptFusion's last phases, without new refinements, from the weights that all its rows start from."""
+        scheme = self.row.removeprefix("promptfusion_")
+        phases = {"autoencoder": 0, "prompts": 0, "fusion": 0, "detector": WARMUP, "bilevel": 1 - WARMUP}
+        if scheme == "separate":
+            phases |= {"detector": 1, "bilevel": 0}
+        return [
+            f"--init_from={fusion_run(self.folder, self.fusion_steps) / 'latest' / 'checkpoints' / 'last.ckpt'}",
+            f"--model.init_args.phases={json.dumps(phases)}",
+            f"--model.init_args.bilevel.scheme={scheme if scheme != 'separate' else 'joint'}",
+            "--model.init_args.prompts.refinement.rounds=0",
+            "--model.init_args.lower.schedule.start=3e-4",
+            "--model.init_args.lower.schedule.peak=3e-4",
+        ]
+
     def arguments(self, root: Path, weights: Path) -> list[str]:
         """Everything but the subcommand."""
         prefix = "" if self.row in SINGLE else "upper."
-        files = ["--config=detection.yaml", "--config=detection_cpu.yaml"]
-        if self.row not in SINGLE:
-            files = ["--config=text_to_pixels.yaml", "--config=text_to_pixels_cpu.yaml"]
-        own = [f"--model.init_args.source.kind={self.row}"]
-        if self.row not in SINGLE:
-            own = [
-                "--model.init_args.clip=random-tiny",
-                f"--model.init_args.bilevel.scheme={self.row}",
-                "--model.init_args.bilevel.lower_steps=1",
-                "--model.init_args.bilevel.value_steps=1",
-            ]
         return [
-            *files,
+            *self._method(),
             *COMMON,
-            *own,
             *(f"--model.init_args.{prefix}{key}={value}" for key, value in DETECTOR.items()),
             f"--data.init_args.root={root}",
+            "--model.init_args.detector.architecture=yolov5n",
             f"--model.init_args.detector.weights={weights}",
             f"--seed_everything={self.seed}",
             f"--loading.seed={self.seed}",
@@ -125,10 +152,10 @@ class Run:
         if self.record() is not None:
             return
         start = time.perf_counter()
-        self._call("fit", self.arguments(root, weights))
+        call(self.folder, self.name, "fit", self.arguments(root, weights))
         seconds = time.perf_counter() - start
         checkpoint = self.folder / self.name / "latest" / "checkpoints" / "last.ckpt"
-        self._call("test", [*self.arguments(root, weights), f"--ckpt_path={checkpoint}"])
+        call(self.folder, self.name, "test", [*self.arguments(root, weights), f"--ckpt_path={checkpoint}"])
         tables = max((self.folder / self.name).glob("*/tables"), key=lambda path: path.stat().st_mtime)
         detection = pd.read_csv(tables / "detection.csv")
         fusion = pd.read_csv(tables / "test.csv").iloc[0]
@@ -139,14 +166,41 @@ class Run:
         result["seconds per step"] = seconds / self.steps
         (self.folder / self.name / "result.json").write_text(json.dumps({k: float(v) for k, v in result.items()}))
 
-    def _call(self, subcommand: str, arguments: Sequence[str]) -> None:
+
+def call(folder: Path, name: str, subcommand: str, arguments: Sequence[str]) -> None:
+    """Runs `main.py` with its output in a log."""
+    log = folder / f"{name}-{subcommand}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as stream:
         command = [sys.executable, str(ROOT / "main.py"), subcommand, *arguments]
-        log = self.folder / f"{self.name}-{subcommand}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as stream:
-            done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT, check=False)
-        if done.returncode:
-            raise SystemExit(f"{self.name}: {subcommand} failed; see {log}")
+        done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}: {subcommand} failed; see {log}")
+
+
+def fusion_run(folder: Path, steps: int) -> Path:
+    """Where the weights are that every row of PromptFusion starts from."""
+    return folder / f"promptfusion-fusion-{steps}"
+
+
+def train_fusion(folder: Path, steps: int, root: Path) -> None:
+    """Autoencoder, prompts and fusion on the training pairs, without boxes; nothing if that was done before."""
+    run = fusion_run(folder, steps)
+    if (run / "latest" / "prompts.safetensors").is_file():
+        return
+    arguments = [
+        *PROMPTFUSION_FILES,
+        *COMMON,
+        "--model.init_args.detector=null",
+        "--model.init_args.phases={autoencoder: 30, prompts: 10, fusion: 85, bilevel: 0}",
+        "--model.init_args.crops.size=96",
+        f"--data.init_args.root={root}",
+        f"--trainer.max_steps={steps}",
+        f"--trainer.val_check_interval={max(1, steps // 2)}",
+        f"--runs_dir={folder}",
+        f"--run_name={run.name}",
+    ]
+    call(folder, run.name, "fit", arguments)
 
 
 def table_rows(runs: Sequence[Run]) -> list[Row]:
@@ -171,20 +225,23 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="MSRS's folder")
     parser.add_argument("--weights", type=Path, required=True, help="where YOLOv5n starts from")
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--fusion_steps", type=int, default=4000, help="of PromptFusion before its detector")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the rows that have a spread")
-    parser.add_argument("--rows", nargs="+", default=[*SINGLE, *SCHEMES], choices=[*SINGLE, *SCHEMES])
+    parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "bilevel_study")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args()
     seeds = {row: options.seeds if row in MANY_SEEDS else 1 for row in options.rows}
     runs = [
-        Run(row, seed, options.steps, options.folder)
+        Run(row, seed, options.steps, options.folder, options.fusion_steps)
         for seed in range(options.seeds)
         for row in options.rows
         if seed < seeds[row]
     ]
     machine = describe_machine(1)
+    if any(run.row in PROMPTFUSION for run in runs):
+        train_fusion(options.folder, options.fusion_steps, options.root.resolve())
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda run: run.execute(options.root.resolve(), options.weights.resolve()), runs))
     rows = table_rows(runs)
@@ -199,8 +256,9 @@ def main() -> None:
     text = (
         f"# Bilevel schemes on MSRS\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine}.\n\n"
         f"{options.steps} detector steps, batch 4, frames of 320x256, light fusion network, {options.jobs} run(s) at a "
-        f"time; untrained text tower (`random-tiny`); 98 training, 14 validation, 40 test pairs. In brackets: largest "
-        f"minus smallest over the seeds. [Every run](bilevel_study_per_run.csv).\n\n"
+        f"time; From Text to Pixels with an untrained text tower (`random-tiny`), PromptFusion with prompts learnt on "
+        f"the compact CLIP; 98 training, 14 validation, 40 test pairs. In brackets: largest minus smallest over the "
+        f"seeds. [Every run](bilevel_study_per_run.csv).\n\n"
         f"{markdown(rows)}"
     )
     (options.output / "bilevel_study.md").write_text(text)

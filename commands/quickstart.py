@@ -45,8 +45,8 @@ def _report(seconds: float) -> None:
         f"  python main.py data check --data configs/data/folder.yaml --data.init_args.root FOLDER\n"
         f"  python main.py fit --config configs/mgfusion.yaml --config configs/mgfusion_cpu.yaml"
         f" --data configs/data/folder.yaml"
-        f" --data.init_args.root FOLDER --model.init_args.clip random-tiny\n"
-        f"(`random-tiny` is an untrained stand-in for CLIP; MODELS.md says where to get the real one.)"
+        f" --data.init_args.root FOLDER --model.init_args.clip compact\n"
+        f"(`compact` knows generated scenes and stands in for CLIP; MODELS.md says where to get the real one.)"
     )
 
 

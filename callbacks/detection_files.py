@@ -9,7 +9,7 @@ from typing import Any, Final
 from PIL import Image
 
 from callbacks.boxes import Boxes, above_score, draw_boxes
-from callbacks.images import atomic_file, save_atomically
+from callbacks.images import save_atomically, save_text_atomically
 
 PARTS: Final = "detections"
 """Folder of the files of single pictures, beside these."""
@@ -18,6 +18,7 @@ RESULTS: Final = "detections.json"
 """All detections of a folder of pictures, as a list in COCO's results format."""
 
 YOLO_FOLDER: Final = "labels"
+CLASS_LIST: Final = "classes.txt"
 DRAWN_FOLDER: Final = "boxes"
 
 
@@ -26,7 +27,7 @@ class DetectionFiles:
     """What `predict` writes of detections beside `detections.json`, which holds them all.
 
     Args:
-        yolo: Text files for YOLO, `labels/<name>.txt`: class, centre, width and height in shares of the picture, score.
+        yolo: Text files for YOLO, `labels/<name>.txt`, and `labels/classes.txt`.
         draw: Fused pictures with boxes, `boxes/<name>.png`.
         score: Least score of a detection in those two, in [0, 1].
 
@@ -63,11 +64,11 @@ class DetectionFiles:
         }
         entries = list(_entries(found, class_names))
         content = {"file_name": picture.name, "width": fused.width, "height": fused.height, "detections": entries}
-        _write_text(picture.parent / PARTS / f"{picture.stem}.json", json.dumps(content) + "\n")
+        save_text_atomically(json.dumps(content) + "\n", picture.parent / PARTS / f"{picture.stem}.json")
         sure = above_score(found, self.score)
         if self.yolo:
-            lines = "".join(f"{line}\n" for line in _yolo_lines(sure, fused.size))
-            _write_text(picture.parent / YOLO_FOLDER / f"{picture.stem}.txt", lines)
+            path = picture.parent / YOLO_FOLDER / f"{picture.stem}.txt"
+            save_yolo(sure, (fused.height, fused.width), path, class_names)
         if self.draw:
             drawn = draw_boxes(fused.convert("RGB"), sure, class_names)
             save_atomically(drawn, picture.parent / DRAWN_FOLDER / picture.name)
@@ -100,7 +101,7 @@ def gather(folder: Path) -> list[Path]:
             for entry in content["detections"]
         ]
         path = parts.parent / RESULTS
-        _write_text(path, "[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n")
+        save_text_atomically("[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n", path)
         written.append(path)
     return written
 
@@ -116,6 +117,35 @@ def image_ids(names: Sequence[str]) -> list[int] | list[str]:
     return numbers if len(set(numbers)) == len(names) else list(names)
 
 
+def yolo_text(boxes: Boxes, size: tuple[int, int]) -> str:
+    """One line per box: `class x y w h`, the centre and the size in shares of the picture.
+
+    Args:
+        boxes: `boxes` (N, 4) xyxy pixels, `labels` (N,).
+        size: (height, width) of the picture.
+    """
+    height, width = size
+    lines = []
+    for (left, top, right, bottom), label in zip(boxes["boxes"].tolist(), boxes["labels"].tolist(), strict=True):
+        x, y, w, h = (left + right) / 2 / width, (top + bottom) / 2 / height, right - left, bottom - top
+        lines.append(f"{label} {x:.6f} {y:.6f} {w / width:.6f} {h / height:.6f}\n")
+    return "".join(lines)
+
+
+def save_yolo(boxes: Boxes, size: tuple[int, int], path: Path, class_names: Sequence[str]) -> None:
+    """Writes the text file of one picture, and beside it `classes.txt`, the names that its lines count from 0.
+
+    Args:
+        boxes: `boxes` (N, 4) xyxy pixels, `labels` (N,).
+        size: (height, width) of the picture.
+        path: The text file.
+        class_names: Name of each label.
+    """
+    if not (path.parent / CLASS_LIST).is_file():
+        save_text_atomically("".join(f"{name}\n" for name in class_names), path.parent / CLASS_LIST)
+    save_text_atomically(yolo_text(boxes, size), path)
+
+
 def _entries(found: Boxes, class_names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for (left, top, right, bottom), label, score in zip(
         found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True
@@ -126,22 +156,3 @@ def _entries(found: Boxes, class_names: Sequence[str]) -> Iterator[dict[str, Any
             "bbox": [round(value, 3) for value in (left, top, right - left, bottom - top)],
             "score": round(score, 5),
         }
-
-
-def _yolo_lines(found: Boxes, size: tuple[int, int]) -> Iterator[str]:
-    width, height = size
-    for (left, top, right, bottom), label, score in zip(
-        found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True
-    ):
-        shares = (
-            (left + right) / 2 / width,
-            (top + bottom) / 2 / height,
-            (right - left) / width,
-            (bottom - top) / height,
-        )
-        yield " ".join([str(label), *(f"{share:.6g}" for share in (*shares, score))])
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_file(path) as stream:
-        stream.write(text.encode("utf-8"))

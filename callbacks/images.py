@@ -30,6 +30,16 @@ def save_atomically(picture: Image.Image, path: Path) -> None:
         picture.save(stream, format="PNG", compress_level=3)
 
 
+def save_text_atomically(text: str, path: Path) -> None:
+    """Writes a UTF-8 text file that is either complete or not there.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    with atomic_file(path) as stream:
+        stream.write(text.encode("utf-8"))
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name when it is complete, or not at all.

@@ -46,6 +46,10 @@ def main(arguments: Sequence[str]) -> int:
         from commands.manifests import run as write_manifests
 
         return write_manifests(write=options.write)
+    if config.subcommand == "scenes":
+        from commands.scenes import run as write_scenes
+
+        return write_scenes(options.out, options.count, options.size, options.seed)
     datamodule: FusionDataModule = parser.instantiate_classes(config)[config.subcommand].data
     return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
 
@@ -67,9 +71,15 @@ def _parser() -> SuiteParser:
         subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
     manifests = SuiteParser(description="Compares the committed name lists with their rules.")
     manifests.add_argument("--write", action="store_true", help="Write the lists anew.")
+    scenes = SuiteParser(description="Writes generated scenes as folders ir/, vi/ and labels/, to try things out on.")
+    scenes.add_argument("--out", type=str, required=True, help="The folder.")
+    scenes.add_argument("--count", type=int, default=24, help="How many pairs.")
+    scenes.add_argument("--size", type=tuple[int, int], default=(240, 320), help="[height, width] in pixels.")
+    scenes.add_argument("--seed", type=int, default=0, help="Other seeds give other scenes.")
     subcommands.add_subcommand("check", check)
     subcommands.add_subcommand("prompts", prompts)
     subcommands.add_subcommand("manifests", manifests)
+    subcommands.add_subcommand("scenes", scenes)
     return parser
 
 

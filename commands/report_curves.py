@@ -1,21 +1,20 @@
-"""`main.py report curves`: what a run logged, as a figure."""
+"""`main.py report curves`: what a run logged, as a table and as a figure."""
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import pandas as pd
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from commands.errors import UsageError
 
 SMOOTHING = 15
 """Logged losses averaged into one point of the thick line."""
 
+METRICS = ("Qabf", "VIF", "SSIM")
+"""Validation metrics that are drawn, where they were logged."""
 
-def curves(run: Path, out: Path, metrics: tuple[str, ...] = ("Qabf", "VIF", "SSIM")) -> int:
+
+def curves(run: Path, out: Path, metrics: tuple[str, ...] = METRICS) -> int:
     """Draws the training loss and the validation metrics of a run over its steps.
 
     Args:
@@ -29,6 +28,22 @@ def curves(run: Path, out: Path, metrics: tuple[str, ...] = ("Qabf", "VIF", "SSI
     Raises:
         UsageError: If the run logged no training loss.
     """
+    figure = draw_curves(read_log(run), metrics)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=110)
+    print(f"Curves: {out}")
+    return 0
+
+
+def read_log(run: Path) -> pd.DataFrame:
+    """Everything that a training run logged, from its first step on: one row per logging call, NaN where it is silent.
+
+    Args:
+        run: A run folder.
+
+    Raises:
+        UsageError: If the folder has no log, or one without a training loss.
+    """
     path = run / "metrics.csv"
     if not path.is_file():
         raise UsageError(f"'{path}' is missing. Give the folder of a training run.")
@@ -36,7 +51,18 @@ def curves(run: Path, out: Path, metrics: tuple[str, ...] = ("Qabf", "VIF", "SSI
     log = pd.concat([pd.read_csv(file) for file in (*earlier, path)], ignore_index=True)
     if "train/loss" not in log:
         raise UsageError(f"'{path}' holds no 'train/loss'. Give the folder of a training run.")
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    return log
+
+
+def draw_curves(log: pd.DataFrame, metrics: tuple[str, ...] = METRICS) -> Figure:
+    """The training loss (thin as logged, thick averaged) and the validation metrics over the steps, side by side.
+
+    Args:
+        log: From `read_log`.
+        metrics: Validation metrics to draw, where they were logged.
+    """
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
     loss = log[["step", "train/loss"]].dropna()
     left.plot(loss["step"], loss["train/loss"], color="0.75", linewidth=0.6)
     left.plot(loss["step"], loss["train/loss"].rolling(SMOOTHING, min_periods=1).mean(), color="C0")
@@ -48,8 +74,4 @@ def curves(run: Path, out: Path, metrics: tuple[str, ...] = ("Qabf", "VIF", "SSI
     if right.lines:
         right.legend()
     right.set(xlabel="step", ylabel="validation")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-    pyplot.close(figure)
-    print(f"Curves: {out}")
-    return 0
+    return figure

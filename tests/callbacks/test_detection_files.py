@@ -11,7 +11,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
 
 from callbacks.detection_files import DetectionFiles, gather
+from callbacks.images import save_atomically
 from callbacks.prediction_writer import PredictionWriter
+from datamodules.datasets.folder import FolderDataset, FolderLayout
 from metrics.detection import DetectionMetrics
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
@@ -53,9 +55,20 @@ def test_a_picture_has_a_file_of_its_detections(tmp_path: Path) -> None:
 
 def test_yolo_lines_are_shares_of_the_picture_and_sure_ones_only(tmp_path: Path) -> None:
     DetectionFiles(yolo=True).write(FOUND, PICTURE, tmp_path / "a.png", NAMES)
-    assert (tmp_path / "labels" / "a.txt").read_text(encoding="utf-8") == "1 0.175 0.28 0.25 0.4 0.75\n"
+    assert (tmp_path / "labels" / "a.txt").read_text(encoding="utf-8") == "1 0.175000 0.280000 0.250000 0.400000\n"
+    assert (tmp_path / "labels" / "classes.txt").read_text(encoding="utf-8") == "person\ncar\n"
     DetectionFiles(yolo=True, score=0.9).write(FOUND, PICTURE, tmp_path / "a.png", NAMES)
     assert (tmp_path / "labels" / "a.txt").read_text(encoding="utf-8") == ""
+
+
+def test_yolo_texts_are_labels_that_our_own_reader_takes(tmp_path: Path) -> None:
+    DetectionFiles(yolo=True, score=0.0).write(FOUND, PICTURE, tmp_path / "ir" / "a.png", ("car", "person"))
+    for folder in ("ir", "vi"):
+        save_atomically(PICTURE, tmp_path / folder / "a.png")
+    layout = FolderLayout(labels="ir/labels", label_format="yolo")
+    targets = FolderDataset(tmp_path, layout=layout, classes=("person", "car"))[0]["targets"]
+    assert targets["labels"].tolist() == [0, 1]  # by name: the files count car first
+    assert torch.allclose(targets["boxes"], FOUND["boxes"], atol=1e-3)
 
 
 def test_drawn_pictures_differ_where_a_sure_box_is(tmp_path: Path) -> None:
@@ -106,7 +119,11 @@ def test_predict_writes_them_per_dataset(tmp_path: Path) -> None:
         (2, "person"),
     ]
     assert entries[0]["bbox"] == [BOX[0], BOX[1], BOX[2] - BOX[0], BOX[3] - BOX[1]]
-    assert len(list((tmp_path / "other" / "labels").iterdir())) == 2
+    assert sorted(path.name for path in (tmp_path / "other" / "labels").iterdir()) == [
+        "0000.txt",
+        "0001.txt",
+        "classes.txt",
+    ]
 
 
 def test_coco_tools_read_them_and_find_our_own_map(tmp_path: Path) -> None:
@@ -188,4 +205,4 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     )
     assert one == two
     assert len({entry["file_name"] for entry in _read(tmp_path / "2" / "out" / "detections.json")}) == 5
-    assert len(one) == 5 * 4 + 1  # of each scene picture, detections, labels, drawn boxes; and the results
+    assert len(one) == 5 * 4 + 2  # of each scene picture, detections, labels, drawn boxes; results and class list

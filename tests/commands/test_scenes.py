@@ -1,0 +1,39 @@
+"""`data scenes`: files that `data check` and the folder reader take."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands.cli import main
+from datamodules.datasets.folder import FolderDataset, FolderLayout
+from datamodules.datasets.synthetic import SyntheticDataset
+
+
+def test_scenes_read_back_as_what_was_generated(tmp_path: Path) -> None:
+    assert main(["data", "scenes", "--out", str(tmp_path), "--count", "3", "--size", "[48, 64]", "--seed", "5"]) == 0
+    scenes = SyntheticDataset(3, (48, 64), 5)
+    read = FolderDataset(tmp_path, layout=FolderLayout(labels="labels"), classes=scenes.classes)
+    assert read.names == sorted(scenes.names)
+    for index in range(3):
+        scene = scenes[index]
+        sample = read[read.names.index(scene["name"])]
+        assert torch.equal(sample["infrared"], scene["infrared"])
+        assert torch.equal(sample["visible"], scene["visible"])
+        assert torch.equal(sample["targets"]["labels"], scene["targets"]["labels"])
+        assert torch.allclose(sample["targets"]["boxes"], scene["targets"]["boxes"], atol=1e-2)
+
+
+def test_the_command_that_it_names_finds_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "scenes", f"--out={tmp_path / 'mine'}", "--count=10", "--size=[48,64]"]) == 0
+    line = capsys.readouterr().out.splitlines()[1].strip().removeprefix("python main.py ")
+    command, _, classes = line.partition(" '")
+    assert main([*command.split(), classes.rstrip("'"), f"--out={tmp_path / 'check'}"]) == 0
+    shown = capsys.readouterr().out
+    assert "12 pairs checked, no problems" in shown  # 8 to train on; 2 that are both validation and test
+    assert "lamp" in shown
+
+
+def test_too_small_scenes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "scenes", f"--out={tmp_path}", "--size=[16,64]"]) == 1
+    assert "at least 32 pixels" in capsys.readouterr().err

@@ -1,8 +1,10 @@
 """What `benchmarks/overhead.py` trains: the smallest tasks, batches that cost nothing to load, and a clock."""
 
+import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+import unittest.mock
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from lightning import Callback
@@ -58,7 +60,7 @@ def loader(steps: int) -> DataLoader[Batch]:
         "dataset": ["constant"] * PAIRS,
         "content_id": [str(index) for index in range(PAIRS)],
     }
-    return DataLoader([batch] * steps, batch_size=None)  # type: ignore[arg-type]
+    return DataLoader(range(steps), batch_size=None, collate_fn=lambda _: batch)  # type: ignore[arg-type]
 
 
 class ConstantDataModule(FusionDataModule):
@@ -148,27 +150,72 @@ class TinyAlternateTask(BilevelTask):
         return self.weighted(level, fusion_terms(fused, batch), {})
 
 
-class Mark(NamedTuple):
-    """A moment: seconds of wall time and of this process's processor time."""
+def bare_fusion(steps: int) -> Iterator[None]:
+    """One optimiser by hand, a step for each `next`."""
+    network = fusion_network()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for batch in loader(steps):
+        optimizer.zero_grad()
+        loss = torch.stack(list(fusion_terms(network(inputs(batch)), batch).values())).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        yield
 
-    wall: float
-    processor: float
 
-    @classmethod
-    def now(cls) -> Self:
-        """This moment."""
-        return cls(time.perf_counter(), time.process_time())
+def bare_alternate(steps: int) -> Iterator[None]:
+    """A step of fusion and one of the detector by hand for each `next`."""
+    fusion, detector = fusion_network(), detector_network()
+    lower, upper = (torch.optim.Adam(network.parameters(), 1e-3) for network in (fusion, detector))
+    for batch in loader(steps):
+        lower.zero_grad()
+        torch.stack(list(fusion_terms(fusion(inputs(batch)), batch).values())).sum().backward()  # type: ignore[no-untyped-call]
+        lower.step()
+        upper.zero_grad()
+        with torch.no_grad():
+            fused = fusion(inputs(batch))
+        detection_terms(detector(fused))["found"].backward()  # type: ignore[no-untyped-call]
+        upper.step()
+        yield
 
 
-class StepClock(Callback):
-    """Notes when each training step ends."""
+class Pair(NamedTuple):
+    """Milliseconds of processor time per step in a stretch of `fit` and in one of the bare loop right after it."""
 
-    marks: ClassVar[list[Mark]] = []
+    fit: float
+    bare: float
 
-    def on_train_epoch_start(self, *_: Any) -> None:
-        """Forgets an earlier run."""
-        self.marks.clear()
 
-    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Notes the time."""
-        self.marks.append(Mark.now())
+class Clock(Callback):
+    """Times stretches of training steps, and after each as many steps of the bare loop.
+
+    Args:
+        loop: `bare_fusion` or `bare_alternate`.
+        stretch: Steps of a stretch.
+    """
+
+    pairs: ClassVar[list[Pair]] = []
+
+    def __init__(self, loop: str, stretch: int) -> None:
+        self.loop = {"bare_fusion": bare_fusion, "bare_alternate": bare_alternate}[loop](10**6)
+        self.stretch = stretch
+        self.start = 0.0
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        """Ends a stretch, runs the bare loop, starts the next."""
+        batch_idx = arguments[-1]
+        if (batch_idx + 1) % self.stretch:
+            return
+        fitted = time.process_time() - self.start
+        bare = self._bare()
+        if batch_idx >= self.stretch:  # the first warms up
+            self.pairs.append(Pair(1000 * fitted / self.stretch, 1000 * bare / self.stretch))
+        self.start = time.process_time()
+
+    def _bare(self) -> float:
+        # Lightning's import makes every optimiser step look for a GPU; a bare loop would not have that.
+        with unittest.mock.patch.dict(os.environ):
+            os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+            start = time.process_time()
+            for _ in range(self.stretch):
+                next(self.loop)
+            return time.process_time() - start

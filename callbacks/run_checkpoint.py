@@ -1,19 +1,36 @@
-"""Where checkpoints go: into the run's own folder."""
+"""Where and when checkpoints are written: into the run's own folder, always between two batches."""
 
+import time
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from callbacks.checkpoint_io import CheckpointWriteError
+from callbacks.loop_state import begin_epoch_anew, between_batches, no_batch_begun, settle
+from callbacks.stop_requests import RunStoppedError, StopRequests
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, writing to `RUN_DIR/checkpoints/` with `last.ckpt` always there.
+    """Lightning's ModelCheckpoint, writing to `RUN_DIR/checkpoints/` with `last.ckpt` always the newest.
+
+    What is due at the end of a batch, a validation or an epoch is saved just before the next one begins. By then every
+    hook has run and every value is logged, so a resumed run is the run that was not stopped, bit for bit. A request to
+    stop (SIGTERM, SIGUSR1, SIGINT, `trainer.max_time`) saves at the same places, and ends the run.
 
     Args:
         every_n_train_steps: Save every so many steps; `None` saves at the end of every epoch.
         save_top_k: How many checkpoints to keep beside `last.ckpt`.
-        monitor: Logged value that ranks checkpoints; `None` keeps the newest.
+        monitor: Logged value that ranks checkpoints, once per validation; `None` keeps the newest.
         mode: Whether `monitor` is better low ("min") or high ("max").
+        every_minutes: Save as often as this too.
+
+    Raises:
+        ValueError: If `every_minutes` is not positive.
     """
 
     def __init__(
@@ -22,7 +39,10 @@ class RunCheckpoint(ModelCheckpoint):
         save_top_k: int = 1,
         monitor: str | None = None,
         mode: str = "max",
+        every_minutes: float | None = None,
     ) -> None:
+        if every_minutes is not None and every_minutes <= 0:
+            raise ValueError(f"checkpoint.every_minutes is {every_minutes}; it must be positive, or null for never.")
         super().__init__(
             filename="epoch{epoch:04d}-step{step:07d}",
             auto_insert_metric_name=False,
@@ -31,13 +51,120 @@ class RunCheckpoint(ModelCheckpoint):
             monitor=monitor,
             mode=mode,
             every_n_train_steps=every_n_train_steps,
-            # Also where validation follows steps: else the steps after the last validation would be in no checkpoint.
-            save_on_train_epoch_end=every_n_train_steps is None,
             enable_version_counter=False,
         )
+        self.every_minutes = every_minutes
+        self.stops = StopRequests()
+        self._due = False
+        self._scores: dict[str, Tensor] | None = None
+        self._validating = False
+
+    @property
+    def state_key(self) -> str:
+        """Independent of how often is saved, which a resumed run may change."""
+        return self._generate_state_key(monitor=self.monitor, mode=self.mode)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Chooses the folder."""
         if self.dirpath is None:
             self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes a time limit that the run had reached before."""
+        self.stops.ask_if_time_is_up(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Goes on where the checkpoint says; from here on, signals are requests."""
+        super().on_train_start(trainer, pl_module)
+        begin_epoch_anew(trainer)
+        self.stops.listen_while_training(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Notes whether this many steps, or minutes, ask for a checkpoint."""
+        steps = self._every_n_train_steps
+        self._due |= bool(steps) and trainer.global_step % steps == 0
+        if self.every_minutes is not None and self._last_time_checked is not None:
+            late = time.monotonic() - self._last_time_checked >= 60 * self.every_minutes
+            self._due |= trainer.strategy.broadcast(late)
+        self.stops.ask_if_time_is_up(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes the scores that rank this state."""
+        if self.monitor is not None and not self._is_idle(trainer):
+            self._scores = self._candidates(trainer)
+            self._due = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes that an epoch asks for a checkpoint, unless steps do."""
+        self._due |= self._every_n_train_steps == 0
+        self.stops.ask_if_time_is_up(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves what the last epoch left to be saved."""
+        self._at_rest(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Saves what the last batch left to be saved; stops here, if asked to."""
+        self._at_rest(trainer)
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Stops here too, if asked to: the checkpoint then says that this validation is to be made again."""
+        if self._is_idle(trainer) or not self.stops.agreed(trainer):
+            return
+        self._validating = True
+        self._stop(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last checkpoint is the end of the run."""
+        if not self._is_idle(trainer) and (self._due or self._last_global_step_saved != trainer.global_step):
+            self._save(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Saves what was reached when a batch could not be loaded, or a validation failed: no weight is in between."""
+        stopped = isinstance(exception, RunStoppedError | CheckpointWriteError) or not isinstance(exception, Exception)
+        if stopped or self._is_idle(trainer) or trainer.world_size > 1 or not trainer.global_step:
+            return  # the other processes may be anywhere, and saving would wait for them
+        self._validating = trainer.validating
+        if trainer.validating or (trainer.training and no_batch_begun(trainer)):
+            self._save(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Writes the place of the run so that it is resumed exactly."""
+        settle(checkpoint, self._validating)
+
+    def _at_rest(self, trainer: Trainer) -> None:
+        if self._is_idle(trainer) or not between_batches(trainer):
+            return
+        if self.stops.agreed(trainer):
+            self._stop(trainer)
+        if self._due:
+            self._save(trainer)
+
+    def _is_idle(self, trainer: Trainer) -> bool:
+        trying = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+        return trying or trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking
+
+    def _save(self, trainer: Trainer) -> None:
+        """Writes the ranked file, if this state is one, and `last.ckpt`."""
+        found, self._scores, self._due = self._scores, None, False
+        candidates = found or self._candidates(trainer)
+        if self.monitor is None and self.save_top_k:
+            self._save_none_monitor_checkpoint(trainer, candidates)
+        elif found is not None:
+            self._save_topk_checkpoint(trainer, candidates)
+        self._save_last_checkpoint(trainer, candidates)
+        self._last_time_checked = time.monotonic()
+
+    def _stop(self, trainer: Trainer) -> None:
+        if trainer.global_step or self._due:
+            self._save(trainer)
+        raise RunStoppedError(self.stops.reason or "another process", self.last_model_path or None)
+
+    def _candidates(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Logged values, with the number of the epoch that was trained last."""
+        candidates = self._monitor_candidates(trainer)
+        epochs = trainer.fit_loop.epoch_progress.current
+        begun = epochs.started > epochs.completed  # type: ignore[attr-defined]
+        candidates["epoch"] = torch.tensor(max(0, epochs.completed - int(not begun)))
+        return candidates

@@ -75,8 +75,10 @@ def run_lightning(arguments: Sequence[str]) -> int:
     Raises:
         UsageError: If the command line or a configuration is wrong.
     """
+    from callbacks.stop_requests import RunStoppedError
     from commands.arguments import rewrite
     from commands.lightning_cli import SuiteCLI
+    from commands.run_control import report_stop
     from commands.run_folder import release_run_folder
 
     _quiet_lightning()
@@ -84,6 +86,8 @@ def run_lightning(arguments: Sequence[str]) -> int:
     cli = SuiteCLI.from_arguments(line)
     try:
         cli.run()
+    except RunStoppedError as stopped:
+        return report_stop(stopped, cli.run_folder, cli.trainer)
     finally:
         release_run_folder(cli.run_folder)
     return 0

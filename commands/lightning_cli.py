@@ -1,6 +1,7 @@
 """LightningCLI with the suite's run folders, defaults and refusals."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
@@ -8,14 +9,16 @@ from typing import Any, Self
 from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
+from callbacks.checkpoint_io import WholeFileCheckpointIO
 from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
 from callbacks.image_logger import ImageLogger
 from callbacks.memory_guard import MemoryGuard
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.run_checkpoint import RunCheckpoint
+from callbacks.run_log import RunLog
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
 from callbacks.unprofiled import Unprofiled
@@ -33,6 +36,7 @@ from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
 from commands.parser import SuiteParser, add_suite_arguments
 from commands.predictions import say_where, skip_finished
+from commands.run_control import checkpoint_to_resume, tidy_run_folder
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
 from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
@@ -112,13 +116,16 @@ class SuiteCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuses what cannot work before anything is built, and chooses the run folder."""
         self._refuse_linked_arguments()
-        self._refuse_missing_weights()
         if self._option("convention"):
             self.config[self.subcommand].evaluator.convention = self._option("convention")
         if self.line.resume is not None:
             self.run_folder = self.line.resume
         else:
             self.run_folder = choose_run_folder(Path(self._option("runs_dir")), self._run_name())
+        if self.subcommand == "fit":
+            checkpoint = checkpoint_to_resume(self.run_folder, self._option("ckpt_path"))
+            self.config[self.subcommand].ckpt_path = checkpoint
+        self._refuse_missing_weights()
 
     def instantiate_classes(self) -> None:
         """Builds task, data and trainer; a constructor that refuses its values is a user's mistake.
@@ -148,6 +155,8 @@ class SuiteCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         extra: list[Any] = [RunRecord(), Throughput(), DiagnosticsLogger()]
+        plugins = config.get("plugins") or []
+        config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
         if config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
@@ -165,9 +174,8 @@ class SuiteCLI(LightningCLI):
         """Carries out the subcommand in its locked folder, and says where the results are."""
         if self.trainer.is_global_zero:
             lock_run_folder(self.run_folder)
-            if self.line.resume is not None:
-                _keep_earlier_log(self.run_folder)
             if self.subcommand == "fit":
+                tidy_run_folder(self.run_folder, self._option("ckpt_path"))
                 mark_latest(self.run_folder)
         if self.subcommand == "predict":
             checkpoint = self._option("ckpt_path")
@@ -178,9 +186,15 @@ class SuiteCLI(LightningCLI):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))
         run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
-        run(**kwargs)
+        with self._stop_requests():
+            run(**kwargs)
         if self.trainer.is_global_zero:
             self._say_where()
+
+    def _stop_requests(self) -> AbstractContextManager[object]:
+        """Signals that come before training begins are requests to stop already; other commands end at once."""
+        found = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoint)]
+        return found[0].stops if self.subcommand == "fit" and found else nullcontext()
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -230,7 +244,7 @@ class SuiteCLI(LightningCLI):
         return class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
 
     def _loggers(self) -> list[Logger]:
-        loggers: list[Logger] = [CSVLogger(self.run_folder, name="", version="", flush_logs_every_n_steps=1)]
+        loggers: list[Logger] = [RunLog(self.run_folder)]
         mode = self._option("wandb")
         if mode != "disabled":
             self.run_folder.mkdir(parents=True, exist_ok=True)  # W&B falls back to /tmp otherwise
@@ -252,14 +266,6 @@ class SuiteCLI(LightningCLI):
         print(f"Run folder: {self.run_folder}")
         if self.subcommand == "fit":
             print(f"Checkpoint: {self.run_folder / 'checkpoints' / 'last.ckpt'}")
-
-
-def _keep_earlier_log(folder: Path) -> None:
-    """Lightning's CSV logger starts an empty file: what was logged before a resume stays, under a numbered name."""
-    log = folder / "metrics.csv"
-    if log.is_file():
-        number = len(list(folder.glob("metrics-before-resume-*.csv"))) + 1
-        log.rename(folder / f"metrics-before-resume-{number}.csv")
 
 
 __all__ = ["DEFAULTS", "RUN_FOLDER_VARIABLE", "SaveRunConfig", "SuiteCLI"]

@@ -1,5 +1,6 @@
 """The folder of a run: its name, who holds it, what it ran with."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -14,6 +15,8 @@ RUN_FOLDER_VARIABLE: Final = "IVIF_RUN_FOLDER"
 """Environment variable through which the processes of one DDP run agree on their folder."""
 
 _LOCK: Final = ".lock"
+_HELD: Final[dict[Path, int]] = {}
+"""Open lock files of this process."""
 
 
 def choose_run_folder(runs: Path, name: str) -> Path:
@@ -33,31 +36,48 @@ def choose_run_folder(runs: Path, name: str) -> Path:
 
 
 def lock_run_folder(folder: Path) -> None:
-    """Creates the folder and claims it for this process.
+    """Creates the folder and claims it for this process, until it releases it or ends.
+
+    The claim is a lock of the kernel on `.lock`, so of two processes at the same moment one gets it, and nothing is
+    left of a process that was killed. The file says who holds it: where machines share the folder, a claim of another
+    machine counts, unless it is one of the same cluster job, which was queued again.
 
     Raises:
         UsageError: If a living process holds it, or it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = _holder(folder / _LOCK)
-        if held is not None:
-            raise UsageError(
-                f"'{folder}' is in use by process {held['pid']} on {held['host']}. Wait for it, or stop it."
-            )
-        claim = {"host": socket.gethostname(), "pid": os.getpid()}
-        (folder / _LOCK).write_text(json.dumps(claim), encoding="utf-8")
+        descriptor = _HELD.pop(folder.resolve(), None)
+        descriptor = _open_locked(folder / _LOCK) if descriptor is None else descriptor
     except OSError as error:
         raise UsageError(f"Cannot write the run folder '{folder}': {error}. Choose another with --runs_dir.") from error
+    # Through the descriptor: closing any other one of the same file would give the lock up.
+    held = _claim(_content(folder / _LOCK) if descriptor is None else os.pread(descriptor, 4096, 0))
+    if descriptor is None or _is_elsewhere(held):
+        if descriptor is not None:
+            os.close(descriptor)
+        raise UsageError(
+            f"'{folder}' is in use by process {held.get('pid', '?')} on {held.get('host', '?')}. Wait for it, or stop "
+            f"it. If it is gone for certain (a machine that broke down, say), remove '{folder / _LOCK}'."
+        )
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(claim).encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError(f"Cannot write the run folder '{folder}': {error}. Choose another with --runs_dir.") from error
+    _HELD[folder.resolve()] = descriptor
 
 
 def release_run_folder(folder: Path) -> None:
     """Gives the folder up, if this process holds it, so that another run of this process chooses its own."""
     if not os.environ.get("LOCAL_RANK"):
         os.environ.pop(RUN_FOLDER_VARIABLE, None)
-    lock = folder / _LOCK
-    if lock.is_file() and json.loads(lock.read_text(encoding="utf-8"))["pid"] == os.getpid():
-        lock.unlink()
+    descriptor = _HELD.pop(folder.resolve(), None)
+    if descriptor is not None:
+        (folder / _LOCK).unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def mark_latest(folder: Path) -> None:
@@ -71,21 +91,47 @@ def mark_latest(folder: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _holder(lock: Path) -> dict[str, str | int] | None:
-    """Who holds the lock; None when nobody does or the process is gone."""
+def _open_locked(lock: Path) -> int | None:
+    """An open file that this process alone has locked; None if another process has.
+
+    A record lock: it belongs to the process, so loader processes do not inherit it, and it ends with the process.
+    """
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that another process holds
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        try:
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # its holder released and removed it between our two steps: make it anew
+
+
+def _content(lock: Path) -> bytes:
     try:
-        held: dict[str, str | int] = json.loads(lock.read_text(encoding="utf-8"))
-        pid = int(held["pid"])
-    except (OSError, ValueError, KeyError):
-        return None
-    if held["host"] != socket.gethostname():
-        return held  # no way to ask another machine: the user decides by removing the file
-    if pid == os.getpid():
-        return None
+        return lock.read_bytes()
+    except OSError:
+        return b""
+
+
+def _claim(content: bytes) -> dict[str, str | int | None]:
+    """What the file says about its holder; nothing where it is empty or damaged."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        return held
-    return held
+        claim = json.loads(content)
+    except ValueError:
+        return {}
+    return claim if isinstance(claim, dict) else {}
+
+
+def _is_elsewhere(claim: dict[str, str | int | None]) -> bool:
+    """Whether another machine claims the folder, for another job than ours; it cannot be asked whether it lives."""
+    job = os.environ.get("SLURM_JOB_ID")
+    own = claim.get("host") in (None, socket.gethostname())
+    return not own and (job is None or claim.get("job") != job)

@@ -26,6 +26,7 @@ from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.manifest_expansion import write_expansion
 from datamodules.manifests import Manifest, Selection
 from datamodules.sampling import EpochSampler, EvaluationView, TrainingView, position_of
+from datamodules.workers import leave_signals_to_parent
 
 logger = logging.getLogger(__name__)
 
@@ -279,14 +280,14 @@ class FusionDataModule(LightningDataModule):
         return self._loader(view, self.loading.batch_size if self.transforms.resize else 1, sampler=sampler)
 
     def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any) -> DataLoader[Batch]:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return DataLoader(
             dataset,  # type: ignore[arg-type]
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.loading.num_workers,
             collate_fn=collate,
-            pin_memory=on_gpu,
+            worker_init_fn=leave_signals_to_parent,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.loading.num_workers > 0,
         )
 

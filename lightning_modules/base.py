@@ -18,6 +18,9 @@ from models.layers.frozen import FrozenPartsMixin
 TASK_KEY: Final = "task"
 """Where a checkpoint names the class of its task."""
 
+DIAGNOSTICS_KEY: Final = "diagnostics"
+"""Where a checkpoint keeps a task's diagnostics."""
+
 
 class NonFiniteLossError(RuntimeError):
     """The loss became NaN or infinite; names the term, the step and the pairs."""
@@ -63,9 +66,15 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         """Unweighted scalar terms by name; their names are the keys of `loss_weights`."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Names the task, so that a checkpoint says by itself how to rebuild it."""
+        """Names the task, so that a checkpoint says by itself how to rebuild it, and keeps what is still to be logged."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[TASK_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint[DIAGNOSTICS_KEY] = {name: torch.as_tensor(value).cpu() for name, value in self.diagnostics.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the diagnostics over: some are noted every so many steps, and logged with every row until then."""
+        super().on_load_checkpoint(checkpoint)
+        self.diagnostics = dict(checkpoint.get(DIAGNOSTICS_KEY, {}))
 
     def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
         """Bytes that a training step at this size needs, or None when unknown."""

@@ -210,7 +210,7 @@ class ImageTextEncoder(FrozenModule):
 
     def _text_features(self, texts: list[str]) -> list[TextFeatures]:
         new = [text for text in dict.fromkeys(texts) if text not in self._text_cache]
-        computed = self._compute_texts(new) if new else {}
+        computed = {text: self._compute_text(text) for text in new}
         features = [computed.get(text) or self._text_cache[text] for text in texts]
         for text, feature in zip(texts, features, strict=True):
             self._text_cache[text] = feature
@@ -222,15 +222,11 @@ class ImageTextEncoder(FrozenModule):
     # Leaves inference mode, because what the cache keeps is used in later training steps, which refuse such tensors.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def _compute_texts(self, texts: list[str]) -> dict[str, TextFeatures]:
-        embeddings, ends = self.token_embeddings(texts)
-        longest = int(ends.max()) + 1  # causal attention: what follows end-of-text cannot change it
-        states = self._token_states(embeddings[:, :longest])
-        pooled = self._pooled(states, ends)
-        return {
-            text: TextFeatures(states[row, : int(end) + 1].clone(), pooled[row].clone())
-            for row, (text, end) in enumerate(zip(texts, ends, strict=True))
-        }
+    def _compute_text(self, text: str) -> TextFeatures:
+        """One prompt alone: beside others its last bits would depend on them, and on when a run was resumed."""
+        embeddings, ends = self.token_embeddings([text])
+        states = self._token_states(embeddings[:, : int(ends[0]) + 1])  # causal attention: nothing after it counts
+        return TextFeatures(states[0].clone(), self._pooled(states, ends)[0].clone())
 
     def _token_ids(self, texts: list[str]) -> Tensor:
         ids = self.tokenizer(texts).to(self.mean.device)

@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,18 +35,22 @@ def test_a_requeued_job_finds_its_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert choose_run_folder(tmp_path, "a") == first
 
 
-def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
-    lock_run_folder(tmp_path / "run")
-    lock = tmp_path / "run" / ".lock"
-    assert json.loads(lock.read_text()) == {"host": socket.gethostname(), "pid": os.getpid()}
-    lock.write_text(json.dumps({"host": socket.gethostname(), "pid": 1}))
-    with pytest.raises(UsageError, match="in use by process 1"):
-        lock_run_folder(tmp_path / "run")
-
-
-def test_a_dead_processes_folder_is_taken_over_and_released(tmp_path: Path) -> None:
-    (tmp_path / ".lock").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 12345}))
+def test_of_two_processes_one_gets_the_folder_until_it_is_gone(tmp_path: Path) -> None:
+    hold = f"import pathlib, commands.run_folder as own; own.lock_run_folder(pathlib.Path('{tmp_path}'))"
+    wait = "print('held', flush=True); import time; time.sleep(60)"
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", f"{hold}; {wait}"], cwd=root, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            with pytest.raises(UsageError, match=f"in use by process {holder.pid} on {socket.gethostname()}"):
+                lock_run_folder(tmp_path)
+        finally:
+            holder.kill()
+    assert (tmp_path / ".lock").exists()  # nobody was left to remove it
     lock_run_folder(tmp_path)
+    claim = json.loads((tmp_path / ".lock").read_text(encoding="utf-8"))
+    assert (claim["host"], claim["pid"]) == (socket.gethostname(), os.getpid())
     release_run_folder(tmp_path)
     assert not (tmp_path / ".lock").exists()
 
@@ -53,6 +59,18 @@ def test_another_machines_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text(json.dumps({"host": "elsewhere", "pid": 5}))
     with pytest.raises(UsageError, match="on elsewhere"):
         lock_run_folder(tmp_path)
+
+
+def test_a_job_that_was_queued_again_follows_itself_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".lock").write_text(json.dumps({"host": "elsewhere", "pid": 5, "job": "77"}))
+    monkeypatch.setenv("SLURM_JOB_ID", "78")
+    with pytest.raises(UsageError, match="on elsewhere"):
+        lock_run_folder(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    lock_run_folder(tmp_path)
+    release_run_folder(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -1,76 +1,107 @@
-"""A run that is stopped at any batch and resumed ends with the very weights of an undisturbed one."""
+"""A run that is stopped anywhere and resumed is the run that was not stopped: weights, optimisers, logged values."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning import Callback, LightningModule, Trainer
 
 from callbacks.run_checkpoint import RunCheckpoint
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.mgfusion import MGFusionTask
-from models.mgfusion import MGFusionConfig
-from tests.batches import quiet_trainer
+from callbacks.stop_requests import RunStoppedError
+from tests.resuming import AskToStop, Fail, SimulatedError, differences, last, train
+
+STEPS: dict[str, Any] = {"max_epochs": -1, "max_steps": 10}
+"""A run whose length is given in steps: Lightning resumes it by other rules."""
 
 
-class _StopError(Exception):
-    """Stands for whatever ends a process."""
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Undisturbed runs by their settings, made when first asked for."""
+    return {"": tmp_path_factory.mktemp("wholes")}
 
 
-class _Stop(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.step:
-            raise _StopError
-
-
-class _Names(Callback):
-    def __init__(self) -> None:
-        self.seen: list[list[str]] = []
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        self.seen.append(batch["name"])
+def _whole(wholes: dict[str, Path], kind: str, **options: Any) -> Path:
+    name = f"{kind} {options}"
+    if name not in wholes:
+        wholes[name] = wholes[""] / str(len(wholes))
+        train(wholes[name], kind, **options)
+    return wholes[name]
 
 
-def _run(folder: Path, workers: int, callbacks: list[Callback], resume: Path | None = None) -> MGFusionTask:
-    torch.manual_seed(7)
-    task = MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
-    data = SyntheticDataModule(
-        train_length=8,
-        size=(40, 48),
-        loading=LoadingConfig(batch_size=2, num_workers=workers),
-        transforms=TransformConfig(crop=32, jitter=0.2),
-    )
-    trainer = quiet_trainer(
-        folder,
-        max_epochs=3,
-        limit_val_batches=0,
-        enable_checkpointing=True,
-        callbacks=[*callbacks, RunCheckpoint(every_n_train_steps=1)],
-    )
-    trainer.fit(task, data, ckpt_path=resume, weights_only=True)
-    return task
+@pytest.mark.parametrize(
+    ("step", "where", "options"),
+    [
+        (3, "train", {}),
+        (8, "validation", {}),
+        (4, "train", STEPS),
+        pytest.param(4, "train", {}, marks=pytest.mark.slow),
+        pytest.param(6, "validation", {"val_check_interval": 2}, marks=pytest.mark.slow),
+        pytest.param(8, "train", STEPS, marks=pytest.mark.slow),
+        pytest.param(8, "validation", STEPS, marks=pytest.mark.slow),
+        pytest.param(2, "train", {"val_check_interval": 2}, marks=pytest.mark.slow),
+        pytest.param(6, "train", {"limit_train_batches": 3}, marks=pytest.mark.slow),
+        pytest.param(5, "train", {"limit_train_batches": 3}, marks=pytest.mark.slow),
+        pytest.param(8, "validation", {"check_val_every_n_epoch": 2}, marks=pytest.mark.slow),
+        pytest.param(
+            6, "train", STEPS | {"val_check_interval": 3, "check_val_every_n_epoch": None}, marks=pytest.mark.slow
+        ),
+        pytest.param(3, "train", {"accumulate_grad_batches": 2}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_stop_between_any_two_batches_changes_nothing(
+    step: int, where: str, options: dict[str, Any], wholes: dict[str, Path], tmp_path: Path
+) -> None:
+    whole = _whole(wholes, "mgfusion", **options)
+    with pytest.raises(RunStoppedError) as stopped:
+        train(tmp_path, "mgfusion", [AskToStop(step, where)], **options)
+    assert stopped.value.checkpoint == str(last(tmp_path))
+    train(tmp_path, "mgfusion", resume=last(tmp_path), **options)
+    assert differences(whole, tmp_path) == []
 
 
-@pytest.mark.parametrize(("stop", "workers"), [(3, 0), (4, 0), (6, 0), (6, 2), (8, 2)])
-def test_resumed_equals_undisturbed_bit_for_bit(stop: int, workers: int, tmp_path: Path) -> None:
-    names, stopped, resumed = _Names(), _Names(), _Names()
-    complete = _run(tmp_path / "complete", workers, [names])
-    with pytest.raises(_StopError):
-        _run(tmp_path / "stopped", workers, [stopped, _Stop(stop)])
-    checkpoint = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
-    again = _run(tmp_path / "resumed", workers, [resumed], checkpoint)
-    assert stopped.seen + resumed.seen == names.seen
-    for name, value in complete.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
+@pytest.mark.parametrize("kind", ["value_function", "detection", "text_to_pixels"])
+def test_every_task_resumes_exactly(kind: str, wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, kind)
+    with pytest.raises(RunStoppedError):
+        train(tmp_path, kind, [AskToStop(7)])
+    train(tmp_path, kind, resume=last(tmp_path))
+    assert differences(whole, tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["separate", "joint", "alternate", "rank1"])
+@pytest.mark.parametrize("step", [4, 6])
+def test_every_scheme_resumes_exactly(scheme: str, step: int, wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, scheme)
+    with pytest.raises(RunStoppedError):
+        train(tmp_path, scheme, [AskToStop(step)])
+    train(tmp_path, scheme, resume=last(tmp_path))
+    assert differences(whole, tmp_path) == []
+
+
+@pytest.mark.parametrize(("every", "saved"), [(3, 6), (None, 4)])
+def test_an_error_loses_nothing_beyond_the_last_saved_point(
+    every: int | None, saved: int, wholes: dict[str, Path], tmp_path: Path
+) -> None:
+    whole = _whole(wholes, "mgfusion")
+    with pytest.raises(SimulatedError):
+        train(tmp_path, "mgfusion", [Fail(7)], checkpoint=RunCheckpoint(every_n_train_steps=every))
+    assert torch.load(last(tmp_path), weights_only=True)["global_step"] == saved
+    train(tmp_path, "mgfusion", resume=last(tmp_path), checkpoint=RunCheckpoint(every_n_train_steps=5))
+    assert differences(whole, tmp_path) == []
+
+
+def test_workers_change_nothing(wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, "mgfusion")
+    with pytest.raises(RunStoppedError):
+        train(tmp_path, "mgfusion", [AskToStop(5)], workers=2)
+    train(tmp_path, "mgfusion", resume=last(tmp_path), workers=2)
+    assert differences(whole, tmp_path) == []
+
+
+def test_a_time_limit_is_a_stop_and_not_the_end_of_an_epoch(wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, "value_function")
+    with pytest.raises(RunStoppedError, match=r"trainer\.max_time"):
+        train(tmp_path, "value_function", max_time={"seconds": 0.2}, val_check_interval=1.0)
+    train(tmp_path, "value_function", resume=last(tmp_path))
+    assert differences(whole, tmp_path) == []

@@ -138,7 +138,7 @@ def test_each_prompt_is_encoded_once_even_from_inference_mode() -> None:
             encoder.encode_text([TEXTS[0], TEXTS[1], TEXTS[0]])
         features = encoder.encode_text(TEXTS[::-1])
         encoder.encode_text_tokens(TEXTS)
-    assert [len(batch) for batch in seen] == [2, 1]
+    assert [len(batch) for batch in seen] == [1, 1, 1]
     scale = torch.ones(64, requires_grad=True)
     # Refused for tensors that were made in inference mode.
     (features * scale).sum().backward()  # type: ignore[no-untyped-call]

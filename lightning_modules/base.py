@@ -66,7 +66,7 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         """Unweighted scalar terms by name; their names are the keys of `loss_weights`."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Names the task, so that a checkpoint says by itself how to rebuild it, and keeps what is still to be logged."""
+        """Names the task, so that a checkpoint says how to rebuild it, and keeps what is still to be logged."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[TASK_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint[DIAGNOSTICS_KEY] = {name: torch.as_tensor(value).cpu() for name, value in self.diagnostics.items()}

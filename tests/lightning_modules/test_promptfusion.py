@@ -250,12 +250,14 @@ class _StopError(Exception):
     """Stands for whatever ends a process."""
 
 
-class _StopAt(Callback):
+class _StopAfter(Callback):
+    """Ends a run one step after the one whose checkpoint is wanted: it is written before the next batch."""
+
     def __init__(self, step: int) -> None:
         self.step = step
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.step:
+        if trainer.global_step == self.step + 1:
             raise _StopError
 
 
@@ -267,11 +269,11 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in task.state_dict().items()}
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 5, 6, 7, 8, 9])
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 7, 8])
 def test_resumed_in_any_phase_and_at_every_change_equals_undisturbed(
     step: int, complete: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    callbacks = [_StopAt(step), RunCheckpoint(every_n_train_steps=1)]
+    callbacks = [_StopAfter(step), RunCheckpoint(every_n_train_steps=1)]
     with pytest.raises(_StopError):
         _fit(tmp_path / "stopped", _task(), callbacks=callbacks, enable_checkpointing=True)
     resumed = _task()

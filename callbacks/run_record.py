@@ -1,14 +1,25 @@
-"""What a run ran with, written beside its configuration."""
+"""What a run ran with, written beside its configuration and into every checkpoint."""
 
+import hashlib
 import json
+import logging
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
+
+logger = logging.getLogger(__name__)
+
+RECORD_KEY: Final = "run"
+"""Where a checkpoint keeps what its run ran with."""
 
 PACKAGES: Final = (
     "torch",
@@ -22,8 +33,17 @@ PACKAGES: Final = (
 """Packages whose versions a run records."""
 
 
+class ChangedDataError(RuntimeError):
+    """A run is resumed, and its training or validation pairs are not those that it had."""
+
+
 class RunRecord(Callback):
-    """Writes `environment.json` (command, commit, versions, machine) and `splits/` (the names each stage used)."""
+    """Writes `environment.json` (command, commit, versions, machine) and `splits/` (the names each stage used).
+
+    Checkpoints hold the same under `RECORD_KEY`, as plain values: `config` (the complete YAML), `commit`, `packages`,
+    `data` (pairs and sha256 of each stage's names), `batches` (pairs per process and number of processes) and
+    `wandb_run_id`.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes both, once the datamodule knows its pairs.
@@ -40,6 +60,72 @@ class RunRecord(Callback):
         if write is not None:
             write(folder / "splits")
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the record."""
+        config = Path(trainer.default_root_dir) / "config.yaml"
+        present = environment()
+        checkpoint[RECORD_KEY] = {
+            "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+            "commit": present["commit"],
+            "packages": present["packages"],
+            "data": checksums(trainer),
+            "batches": _batches(trainer),
+            "wandb_run_id": next((str(own.version) for own in trainer.loggers if isinstance(own, WandbLogger)), None),
+        }
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Compares what a resumed run had with what it has.
+
+        Raises:
+            ChangedDataError: If training goes on in its own run folder with other pairs; elsewhere that is a new run's
+                choice, and is only said.
+        """
+        record = checkpoint.get(RECORD_KEY)
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(record, Mapping):
+            return
+        before, now = record.get("data", {}), checksums(trainer)
+        changed = [name for name in sorted(before.keys() & now.keys()) if before[name] != now[name]]
+        changed += sorted(before.keys() ^ now.keys())
+        message = "; ".join(f"{name}: {_pairs(before, name)} then, {_pairs(now, name)} now" for name in changed)
+        here = Path(trainer.default_root_dir).resolve() in Path(str(trainer.ckpt_path)).resolve().parents
+        if changed and here:
+            raise ChangedDataError(
+                f"The data are not those that this run was trained on ({message}). Restore them (the names are in "
+                f"'{Path(trainer.default_root_dir) / 'splits'}'), or begin a new run from this checkpoint: fit with the "
+                f"same options and --ckpt_path instead of --resume."
+            )
+        if changed:
+            logger.warning("The checkpoint was trained on other pairs (%s).", message)
+        if record.get("batches") != _batches(trainer):
+            logger.warning(
+                "The checkpoint was trained with batches of %s (pairs, processes), this run has %s: it does not go on "
+                "with exactly the same pairs.",
+                record.get("batches"),
+                _batches(trainer),
+            )
+
+
+def checksums(trainer: Trainer) -> dict[str, dict[str, Any]]:
+    """Number of pairs and sha256 of their names, in order, by `<dataset>/<stage>`; training and validation alone."""
+    readers = getattr(trainer.datamodule, "stage_readers", lambda _: [])  # type: ignore[attr-defined]
+    return {
+        f"{reader.dataset_name}/{stage}": {
+            "pairs": len(reader.names),
+            "sha256": hashlib.sha256("\n".join(reader.names).encode()).hexdigest(),
+        }
+        for stage in ("train", "val")
+        for reader in readers(stage)
+    }
+
+
+def _pairs(found: Mapping[str, Any], name: str) -> str:
+    return f"{found[name]['pairs']} pairs ({found[name]['sha256'][:8]})" if name in found else "none"
+
+
+def _batches(trainer: Trainer) -> list[int]:
+    loading = getattr(trainer.datamodule, "loading", None)  # type: ignore[attr-defined]
+    return [int(getattr(loading, "batch_size", 0)), trainer.world_size]
+
 
 def environment() -> dict[str, object]:
     """Command, commit, versions and machine of this process."""
@@ -53,6 +139,7 @@ def environment() -> dict[str, object]:
     }
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -60,6 +147,7 @@ def _version(package: str) -> str:
         return "absent"
 
 
+@cache
 def _commit() -> str:
     root = Path(__file__).resolve().parent.parent
     try:

@@ -24,7 +24,9 @@ def user_errors() -> tuple[type[BaseException], ...]:
     """The errors whose message is meant for users, so that no traceback is shown for them."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from callbacks.checkpoint_io import CheckpointWriteError
     from callbacks.memory_guard import NotEnoughMemoryError
+    from callbacks.run_record import ChangedDataError
     from datamodules.datasets.errors import DatasetError
     from lightning_modules.base import NonFiniteLossError
     from models.clip import ClipWeightsError
@@ -33,6 +35,8 @@ def user_errors() -> tuple[type[BaseException], ...]:
 
     return (
         UsageError,
+        ChangedDataError,
+        CheckpointWriteError,
         DatasetError,
         ClipWeightsError,
         CheckpointMismatchError,

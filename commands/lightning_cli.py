@@ -227,7 +227,7 @@ class SuiteCLI(LightningCLI):
     def _refuse_missing_weights(self) -> None:
         checkpoint = self._option("ckpt_path")
         if checkpoint and checkpoint not in ("best", "last", "hpc"):
-            check_checkpoint(Path(checkpoint))
+            check_checkpoint(Path(checkpoint), str(self._get(self.config, "model")["class_path"]))
         if self.subcommand not in ("test", "predict") or checkpoint or self._option("allow_random_weights"):
             return
         module, _, name = str(self._get(self.config, "model")["class_path"]).rpartition(".")

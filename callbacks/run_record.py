@@ -6,7 +6,7 @@ import logging
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,9 +90,9 @@ class RunRecord(Callback):
         here = Path(trainer.default_root_dir).resolve() in Path(str(trainer.ckpt_path)).resolve().parents
         if changed and here:
             raise ChangedDataError(
-                f"The data are not those that this run was trained on ({message}). Restore them (the names are in "
-                f"'{Path(trainer.default_root_dir) / 'splits'}'), or begin a new run from this checkpoint: fit with the "
-                f"same options and --ckpt_path instead of --resume."
+                f"The data are not those that this run was trained on ({message}). Restore them (splits/ "
+                f"in the run folder names them), or begin a new run from this checkpoint: fit with the same options, "
+                f"and --ckpt_path instead of --resume."
             )
         if changed:
             logger.warning("The checkpoint was trained on other pairs (%s).", message)
@@ -107,7 +107,8 @@ class RunRecord(Callback):
 
 def checksums(trainer: Trainer) -> dict[str, dict[str, Any]]:
     """Number of pairs and sha256 of their names, in order, by `<dataset>/<stage>`; training and validation alone."""
-    readers = getattr(trainer.datamodule, "stage_readers", lambda _: [])  # type: ignore[attr-defined]
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    readers: Callable[[str], list[Any]] = getattr(data, "stage_readers", lambda _: [])
     return {
         f"{reader.dataset_name}/{stage}": {
             "pairs": len(reader.names),

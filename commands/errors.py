@@ -28,7 +28,7 @@ def user_errors() -> tuple[type[BaseException], ...]:
     from callbacks.memory_guard import NotEnoughMemoryError
     from callbacks.run_record import ChangedDataError
     from datamodules.datasets.errors import DatasetError
-    from lightning_modules.base import NonFiniteLossError
+    from lightning_modules.finite import NonFiniteLossError
     from models.clip import ClipWeightsError
     from models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
     from models.learned_prompts import PromptFileError

@@ -142,6 +142,7 @@ class SuiteCLI(LightningCLI):
             ) from error  # jsonargparse names our own function first
         if self._option("init_from") and not self._option("ckpt_path"):
             start_from(self.model, Path(self._option("init_from")))
+        self.model.on_non_finite = self._option("on_non_finite")
         let_processes_differ(self.model, self.trainer)
         watch_what_is_logged(self.model, self.trainer)
 

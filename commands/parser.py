@@ -50,6 +50,13 @@ def add_suite_arguments(parser: Any) -> None:
     parser.add_argument(
         "--allow_random_weights", action="store_true", help="Let test and predict run an untrained network."
     )
+    parser.add_argument(
+        "--on_non_finite",
+        type=str,
+        default="stop",
+        choices=["stop", "skip"],
+        help="fit: what to do about a batch whose loss or gradient is NaN or infinite.",
+    )
     parser.add_argument("--output_dir", type=str | None, default=None, help="predict: where the fused PNGs go.")
     parser.add_argument("--grey", action="store_true", help="predict: save luma instead of colour.")
     parser.add_argument(

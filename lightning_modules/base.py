@@ -1,17 +1,17 @@
 """What every fusion task shares: any image size, colour, logging, optimisation, refusals."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.configuration import plain_dict
+from lightning_modules.finite import FiniteStepsMixin
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from models.layers.frozen import FrozenPartsMixin
 
@@ -22,11 +22,7 @@ DIAGNOSTICS_KEY: Final = "diagnostics"
 """Where a checkpoint keeps a task's diagnostics."""
 
 
-class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; names the term, the step and the pairs."""
-
-
-class FusionTask(FrozenPartsMixin, LightningModule):
+class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
     """Batch in; named losses in training, `StepOutput` in validation, test and predict.
 
     A method implements `fuse_images` (its network) and `losses` (its terms), and sets `loss_weights`. Fusion works on
@@ -52,6 +48,7 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         self.optimizer_config = optimizer
         self.schedule_config = schedule
         self.diagnostics: dict[str, Tensor] = {}
+        self._names: list[str] = []
 
     def store_hyperparameters(self, **values: Any) -> None:
         """Stores constructor arguments as plain values, so that a task built in Python saves a loadable checkpoint."""
@@ -95,18 +92,34 @@ class FusionTask(FrozenPartsMixin, LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds dropout and noise by position, not by history, so that a resumed step draws the same numbers."""
         seed = (self.current_epoch * 100_003 + batch_idx) * 1_009 + self.global_rank
+        self.remember_buffers()
         # Not torch.manual_seed: for each kind of device that is not in use it formats the call stack, 0.4 ms a step.
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of the weighted sum of the terms."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """One step of the weighted sum of the terms; None where the batch is left out (`on_non_finite`)."""
+        self._names = pair_names(batch)
+        loss: Tensor | None = self.unless_skipped(lambda: self._training_loss(batch))
+        return loss
+
+    def _training_loss(self, batch: Batch) -> Tensor:
         terms = self.losses(self.fuse_images(batch), batch)
         loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
-        self.refuse_non_finite(loss, terms, pair_names(batch))
+        self.refuse_non_finite(loss, terms, self._names)
         self._log_terms(loss, terms)
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Makes no step along a gradient that is no number; a bilevel task looks at its levels itself.
+
+        Raises:
+            NonFiniteLossError: As `refuse_non_finite_gradients`.
+        """
+        if self.automatic_optimization and not self.refuse_non_finite_gradients(self.named_parameters(), self._names):
+            for parameter in self.parameters():
+                parameter.grad = None
 
     def on_validation_start(self) -> None:
         """Gives every process the statistics (BatchNorm's buffers) of the first, so that all evaluate one network.
@@ -152,30 +165,6 @@ class FusionTask(FrozenPartsMixin, LightningModule):
         """Clips by the task's own number when it has one, else by the trainer's."""
         own = self.optimizer_config.gradient_clip
         self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
-
-    def refuse_non_finite(
-        self, loss: Tensor, terms: Mapping[str, Tensor], pairs: Sequence[str], level: str = ""
-    ) -> None:
-        """Stops before a loss that is no number reaches a weight.
-
-        Args:
-            loss: The sum.
-            terms: What it is the sum of.
-            pairs: Names of the batch's pairs.
-            level: Which level of a bilevel scheme, where there is one.
-
-        Raises:
-            NonFiniteLossError: If the loss is NaN or infinite.
-        """
-        if torch.isfinite(loss.detach()):
-            return
-        values = ", ".join(f"{name}={term.item():g}" for name, term in terms.items())
-        where = f"{level}." if level else ""
-        raise NonFiniteLossError(
-            f"The {f'{level} level' if level else 'training'} loss is not finite at step {self.global_step} ({values}) "
-            f"for the pairs {', '.join(pairs)}. Lower {where}schedule.peak, set {where}optimizer.gradient_clip (for "
-            f"instance 1.0), or train in float32; the last checkpoint is untouched."
-        )
 
     def _log_interval(self) -> int:
         return (

@@ -41,7 +41,6 @@ class BilevelTask(FusionTask):
         self._solver_state: Mapping[str, Any] | None = None
         self.levels: dict[str, Level] = {}
         self._terms: dict[str, Tensor] = {}
-        self._names: list[str] = []
 
     training_parts: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that only training needs: copies of the network, a teacher."""
@@ -117,7 +116,7 @@ class BilevelTask(FusionTask):
         if self._solver_state is not None:
             self._solver.load_state_dict(self._solver_state)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override] # the solver steps
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One iteration of the scheme."""
         progress = Progress(self.current_epoch, self.global_step, self._fraction())
         self._set_learning_rates(progress.fraction)
@@ -125,7 +124,7 @@ class BilevelTask(FusionTask):
         self._names = pair_names(batch)
         for optimizer in self._optimizers.values():  # Lightning would count each optimiser's steps as steps of the run
             optimizer._on_before_step = optimizer._on_after_step = _nothing
-        self.iterate(batch, progress)
+        self.unless_skipped(partial(self.iterate, batch, progress))
         self._count_iteration()
         self._log_levels()
 
@@ -201,6 +200,8 @@ class BilevelTask(FusionTask):
         clip = self.level_configs[name].optimizer.gradient_clip
 
         def step() -> None:
+            if not self.refuse_non_finite_gradients(module.named_parameters(), self._names, name):
+                return
             if clip:
                 self._unscale(optimizer)
                 for part in self.clipped_parts(name):
@@ -247,7 +248,7 @@ class BilevelTask(FusionTask):
         progress.increment_completed()
 
     def _log_levels(self) -> None:
-        if self.global_step % self._log_interval() == 0:
+        if self.global_step % self._log_interval() == 0 and self._terms:
             total = torch.stack([value for name, value in self._terms.items() if name.endswith("/loss")]).sum()
             self.log("train/loss", total, prog_bar=True)
             self.log_dict(self._terms)

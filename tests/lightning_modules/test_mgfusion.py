@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datamodules.datasets.batch import batch_to_float, collate
-from lightning_modules.base import NonFiniteLossError
+from lightning_modules.finite import NonFiniteLossError
 from lightning_modules.mgfusion import MGFusionTask
 from lightning_modules.optimization import AdamConfig
 from models.clip import ImageTextEncoder

@@ -38,6 +38,7 @@ from commands.parser import SuiteParser, add_suite_arguments
 from commands.predictions import say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
+from commands.training_options import refuse_options
 from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
 from lightning_modules.base import FusionTask
@@ -143,6 +144,8 @@ class SuiteCLI(LightningCLI):
         if self._option("init_from") and not self._option("ckpt_path"):
             start_from(self.model, Path(self._option("init_from")))
         self.model.on_non_finite = self._option("on_non_finite")
+        on_cpu = self.trainer.strategy.root_device.type == "cpu"
+        refuse_options(self.model, dict(self._get(self.config, "trainer")), on_cpu)
         let_processes_differ(self.model, self.trainer)
         watch_what_is_logged(self.model, self.trainer)
 

@@ -162,7 +162,7 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips by the task's own number when it has one, else by the trainer's."""
+        """Clips by the task's own number when it has one, else by the trainer's (the command line refuses both)."""
         own = self.optimizer_config.gradient_clip
         self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
 

@@ -73,6 +73,13 @@ class BilevelTask(FusionTask):
         """The modules of a level whose gradients `optimizer.gradient_clip` bounds, each on its own."""
         return [self.level_modules()[level]]
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clips a level by its own number; here, because Lightning has just taken float16's scale off its gradients."""
+        level = next(name for name, own in self._optimizers.items() if own.optimizer is optimizer)
+        if clip := self.level_configs[level].optimizer.gradient_clip:
+            for part in self.clipped_parts(level):
+                nn.utils.clip_grad_norm_(part.parameters(), clip)
+
     def after_step(self, level: str) -> None:
         """Called after each optimiser step of a level: codebook statistics, moving averages."""
 
@@ -197,15 +204,10 @@ class BilevelTask(FusionTask):
 
     def _level(self, name: str, optimizer: LightningOptimizer) -> Level:
         module = self.level_modules()[name]
-        clip = self.level_configs[name].optimizer.gradient_clip
 
         def step() -> None:
             if not self.refuse_non_finite_gradients(module.named_parameters(), self._names, name):
                 return
-            if clip:
-                self._unscale(optimizer)
-                for part in self.clipped_parts(name):
-                    nn.utils.clip_grad_norm_(part.parameters(), clip)
             optimizer.step()
             self.after_step(name)
 
@@ -218,12 +220,6 @@ class BilevelTask(FusionTask):
             partial(drop_gradients, parameters),  # the optimiser's own does as much and takes ten times as long
             module,
         )
-
-    def _unscale(self, optimizer: LightningOptimizer) -> None:
-        """Under float16, gradients carry the scaler's factor, and a norm would be clipped at the wrong place."""
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        if scaler is not None:
-            scaler.unscale_(optimizer.optimizer)
 
     def _synchronise(self) -> None:
         modules = self.level_modules()

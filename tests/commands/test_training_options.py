@@ -1,0 +1,48 @@
+"""Trainer options that a task does differently are refused with what does it."""
+
+from pathlib import Path
+
+import pytest
+
+from commands.cli import main
+from tests.commands.runs import tiny_run
+from tests.configs.test_configs import COMMON, TEXT_TO_PIXELS
+
+BILEVEL = ("fit", "--config=text_to_pixels.yaml", "--model.init_args.clip=random-tiny", *COMMON, *TEXT_TO_PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("--trainer.accumulate_grad_batches=2", "--model.init_args.bilevel.accumulate 2"),
+        ("--trainer.gradient_clip_val=0.5", "--model.init_args.lower.optimizer.gradient_clip 0.5"),
+    ],
+)
+def test_a_task_with_levels_accumulates_and_clips_itself(
+    option: str, remedy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BILEVEL, option, f"--runs_dir={tmp_path}"]) == 1
+    message = capsys.readouterr().err
+    assert option.partition("=")[0] in message
+    assert remedy in message
+    assert "Traceback" not in message
+
+
+def test_one_optimiser_is_not_clipped_by_two_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--model.init_args.optimizer.gradient_clip=1", "--trainer.gradient_clip_val=0.5")
+    assert main(tiny_run("fit", tmp_path, *options)) == 1
+    assert "--model.init_args.optimizer.gradient_clip 0.5" in capsys.readouterr().err
+
+
+def test_float16_on_a_cpu_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(tiny_run("fit", tmp_path, "--trainer.precision=16-mixed")) == 1
+    assert "bf16-mixed" in capsys.readouterr().err
+
+
+def test_a_task_of_one_optimiser_accumulates_and_clips_by_lightning(tmp_path: Path) -> None:
+    options = (
+        "--trainer.accumulate_grad_batches=2",
+        "--trainer.gradient_clip_val=0.5",
+        "--trainer.precision=bf16-mixed",
+    )
+    assert main(tiny_run("fit", tmp_path, *options, "--trainer.limit_val_batches=0")) == 0

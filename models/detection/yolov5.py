@@ -181,10 +181,12 @@ def _ultralytics() -> tuple[Any, Any]:
 def _unchanged() -> Iterator[None]:
     """All that the import changes in the whole process comes back.
 
-    It sets threads, environment and print options, and puts functions of its own in place
-    of `torch.save` and of PIL's `open` (which then fails where a package for HEIC is missing); all come back.
+    It sets threads (of OpenCV too), environment and print options, and puts functions of its own in place of
+    `torch.save` and of PIL's `open` (which then fails where a package for HEIC is missing); all come back.
     """
-    environment, threads = dict(os.environ), torch.get_num_threads()
+    import cv2  # ultralytics needs it, and other detectors do not
+
+    environment, threads, cv2_threads = dict(os.environ), torch.get_num_threads(), cv2.getNumThreads()
     save, opened = torch.save, Image.open
     tensors, numbers = asdict(torch._tensor_str.PRINT_OPTS), np.get_printoptions()
     try:
@@ -194,6 +196,7 @@ def _unchanged() -> Iterator[None]:
             del os.environ[name]
         os.environ.update(environment)
         torch.set_num_threads(threads)
+        cv2.setNumThreads(cv2_threads)
         torch.save, Image.open = save, opened
         torch.set_printoptions(**tensors)  # type: ignore[no-untyped-call]
         np.set_printoptions(**numbers)

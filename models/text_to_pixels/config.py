@@ -33,6 +33,8 @@ class TextToPixelsConfig:
         residual: Whether the decoder starts from the mean of both sources (ours; the paper does not describe its
             decoder) instead of from nothing.
         decoder_channels: Channels of the decoder's 3x3 layers before the last one.
+        checkpoint_blocks: Whether the inside of extractors, transformer and decoder is computed again in the backward
+            pass instead of kept: about a third of the memory for about a third more time.
     """
 
     channels: int = 32
@@ -55,6 +57,7 @@ class TextToPixelsConfig:
     codebook_revive_after: int = 200
     residual: bool = True
     decoder_channels: tuple[int, ...] = (64, 32, 16)
+    checkpoint_blocks: bool = False
 
     def __post_init__(self) -> None:
         """Checks the values.

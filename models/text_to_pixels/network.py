@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from image_ops.padding import crop_to, pad_to_multiple
 from models.layers.quantizer import VectorQuantizer
+from models.layers.recomputation import recomputed
 from models.text_to_pixels.config import TextToPixelsConfig
 from models.text_to_pixels.decoder import FusionDecoder
 from models.text_to_pixels.extractor import MultiLevelExtractor
@@ -85,18 +86,24 @@ class TextToPixelsNetwork(nn.Module):
                 f"From Text to Pixels fuses infrared (B, 1, H, W) with visible luma of the same shape, got "
                 f"{tuple(infrared.shape)} and {tuple(visible_luma.shape)} (image_ops.color.luma makes it of RGB)."
             )
+        run = recomputed if self.config.checkpoint_blocks and self.training and torch.is_grad_enabled() else _plainly
         infrared, size = pad_to_multiple(infrared, self.config.token_stride)
         visible_luma, _ = pad_to_multiple(visible_luma, self.config.token_stride)
-        extracted = self.infrared_extractor(infrared), self.visible_extractor(visible_luma)
+        extracted = run(self.infrared_extractor, infrared), run(self.visible_extractor, visible_luma)
         # A 1x1 convolution as a matrix product: PyTorch's own leaves channels_last memory on one thread.
         features = self.joint(torch.cat(extracted, dim=1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         states = (None, None) if self.text is None else self.text(text, mask, len(infrared))
-        tokens = self.transformer(features, *states)
+        tokens = run(self.transformer, features, *states)
         loss = torch.zeros((), device=tokens.device)
         if self.quantizer is not None:
             tokens, _, loss = self.quantizer(tokens)
-        fused = self.decoder(tokens, features, (infrared + visible_luma) / 2.0)
+        fused = run(self.decoder, tokens, features, (infrared + visible_luma) / 2.0)
         return TextToPixelsOutput(crop_to(fused, size), loss)
+
+
+def _plainly(module: nn.Module, *inputs: Tensor | None) -> Tensor:
+    result: Tensor = module(*inputs)
+    return result
 
 
 def count_parameters(network: nn.Module) -> int:

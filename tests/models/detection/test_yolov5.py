@@ -160,8 +160,9 @@ def refuse(*arguments, **options):
     asked.append(str(arguments))
     raise OSError("the network was asked")
 socket.getaddrinfo = socket.socket.connect = refuse
-import numpy, torch
+import cv2, numpy, torch
 torch.set_num_threads(2)
+cv2.setNumThreads(3)
 torch.set_printoptions(precision=7, edgeitems=2, sci_mode=False)
 numpy.set_printoptions(precision=5)
 os.environ["OMP_NUM_THREADS"] = "7"
@@ -170,7 +171,7 @@ imported = "ultralytics" in sys.modules
 def state():
     shown = str(torch.ones(3000) / 3), str(numpy.ones(60) / 3), str(numpy.get_printoptions())
     variables = {name: value for name, value in os.environ.items() if not name.startswith("YOLO_")}
-    return [shown, variables, torch.get_num_threads(), torch.save]
+    return [shown, variables, torch.get_num_threads(), cv2.getNumThreads(), torch.save]
 before = state()
 models.detection.build_detector(models.detection.DetectorConfig("yolov5n"), ["person"])
 changed = [index for index, (one, other) in enumerate(zip(before, state())) if one != other]

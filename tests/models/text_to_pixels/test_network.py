@@ -326,3 +326,28 @@ def test_the_residual_decoder_starts_near_the_mean_of_both_sources() -> None:
         assert torch.isfinite(fused).all()
         distances.append((fused - (infrared + visible) / 2).abs().mean().item())
     assert distances[0] < 0.05 < distances[1]
+
+
+@pytest.mark.parametrize("update", ["grad", "ema"])
+def test_recomputed_blocks_give_equal_gradients_and_count_the_batch_once(update: str) -> None:
+    networks = _network(codebook_update=update), _network(codebook_update=update, checkpoint_blocks=True)
+    kept: list[int] = []
+    for network in networks:
+        kept.append(0)
+
+        def count(tensor: Tensor) -> Tensor:
+            kept[-1] += tensor.numel()
+            return tensor
+
+        for _ in range(2):
+            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+                fused, loss = network.train()(*_pair(2, 32, 32), *_text(2))
+            torch.autograd.backward(fused.square().mean() + loss)
+            network.quantizer.update_statistics()  # type: ignore[union-attr]
+    plain, again = networks
+    assert kept[1] < kept[0] / 3
+    for name, parameter in again.named_parameters():
+        torch.testing.assert_close(parameter.grad, plain.get_parameter(name).grad, msg=name)
+    for name, buffer in again.named_buffers():
+        assert torch.equal(buffer, plain.get_buffer(name)), name
+    assert plain.infrared_extractor.get_buffer("paths.0.norm.num_batches_tracked") == 2

@@ -5,8 +5,8 @@ A file is hashed (for `content_id`) when it is first read, from the bytes that a
 
 import hashlib
 import io
+import stat
 import warnings
-import zlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
+from datamodules.datasets.deep_png import decode_deep_color, is_deep_color_png
 from datamodules.datasets.errors import UnreadableFileError
 from datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, Pixels, ThermalRange, divide_by_type_maximum
 
@@ -27,8 +27,8 @@ LUMA_WEIGHTS: Final = (0.299, 0.587, 0.114)
 
 _EXIF_ORIENTATION: Final = 0x0112
 _TIFF_BITS: Final = 258
-_BOMB: Final = Image.DecompressionBombError
-_DECODE_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, zlib.error, _BOMB)
+_FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
+"""What PIL may take a file for, whatever its ending: some of its other formats run programs (EPS), none is needed."""
 
 
 _digests: dict[tuple[str, int, int], bytes] = {}
@@ -50,13 +50,13 @@ def read_image(path: Path, *, luma: bool = False) -> Pixels:
             then.
 
     Returns:
-        (H, W) or (H, W, 3), EXIF rotation applied, alpha dropped; uint8, or uint16 or float32 where the file has more
-        than 8 bits. Read-only. Of a 16-bit colour TIFF only the high bytes.
+        (H, W) or (H, W, 3), EXIF rotation applied, alpha dropped, CMYK and palettes as RGB; uint8, or uint16 or float32
+        where the file has more than 8 bits. Read-only. Of a 16-bit colour TIFF only the high bytes.
 
     Raises:
-        UnreadableFileError: If the file is missing, empty, truncated or no image.
+        UnreadableFileError: If the file is missing, empty, truncated, no image, or holds several frames.
     """
-    return _decode(path, path, luma)
+    return _decode(path, _read_bytes(path), luma)
 
 
 def read_image_and_digest(path: Path, *, luma: bool = False) -> tuple[Pixels, bytes]:
@@ -65,7 +65,7 @@ def read_image_and_digest(path: Path, *, luma: bool = False) -> tuple[Pixels, by
     data = _read_bytes(path)  # in one piece: PIL would ask for it in many
     if key not in _digests:
         _digests[key] = hashlib.blake2b(data, digest_size=16).digest()
-    return _decode(path, io.BytesIO(data), luma), _digests[key]
+    return _decode(path, data, luma), _digests[key]
 
 
 class ImageHeader(NamedTuple):
@@ -85,12 +85,13 @@ def image_header(path: Path) -> ImageHeader:
     Raises:
         UnreadableFileError: If the file is missing, empty or no image.
     """
+    _digest_key(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             width, height = image.size
             orientation = _orientation(image)
-            deep = image.mode[0] in "IF" or _is_deep_color_png(image)
-    except _DECODE_ERRORS as error:
+            deep = image.mode[0] in "IF" or is_deep_color_png(image)
+    except Exception as error:  # as in `_decode`
         raise UnreadableFileError(path, _reason(error)) from error
     return ImageHeader(width, height, deep) if orientation >= 5 else ImageHeader(height, width, deep)
 
@@ -165,6 +166,7 @@ def to_infrared(pixels: Pixels, thermal_range: ThermalRange = DEFAULT_THERMAL_RA
 
 
 def _read_bytes(path: Path) -> bytes:
+    _digest_key(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -179,6 +181,8 @@ def _digest_key(path: Path) -> tuple[str, int, int]:
         status = path.stat()
     except OSError as error:
         raise UnreadableFileError(path, _reason(error)) from error
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever, a device might never end
+        raise UnreadableFileError(path, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
     return str(path), status.st_size, status.st_mtime_ns
 
 
@@ -189,14 +193,24 @@ def _digest(path: Path) -> bytes:
     return _digests[key]
 
 
-def _decode(path: Path, source: Path | io.BytesIO, luma: bool) -> Pixels:
+def _decode(path: Path, data: bytes, luma: bool) -> Pixels:
     try:
-        with Image.open(source) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _refuse_several_frames(image)
             orientation = _orientation(image)
-            pixels = _decode_deep_png(path.read_bytes()) if _is_deep_color_png(image) else _pixels_of(image, luma)
-    except _DECODE_ERRORS as error:
+            pixels = decode_deep_color(image, data) if is_deep_color_png(image) else _pixels_of(image, luma)
+    except (
+        Exception
+    ) as error:  # for damaged files PIL's readers raise a dozen kinds, struct.error and TypeError included
         raise UnreadableFileError(path, _reason(error)) from error
     return pixels if orientation == 1 else _rotate(pixels, orientation)
+
+
+def _refuse_several_frames(image: Image.Image) -> None:
+    """Of an animation nobody knows which frame is meant; cameras' MPO is a photograph with a preview behind it."""
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        frames = getattr(image, "n_frames", "several")
+        raise ValueError(f"it holds {frames} frames; store the one that is meant as a file of its own")
 
 
 def _pixels_of(image: Image.Image, luma: bool) -> Pixels:
@@ -206,7 +220,7 @@ def _pixels_of(image: Image.Image, luma: bool) -> Pixels:
     if image.mode.startswith("I"):
         return _integers(image)
     if image.mode == "F":
-        return np.array(image, dtype=np.float32)
+        return _finite(np.array(image, dtype=np.float32))
     if image.mode in ("1", "L", "LA", "La"):
         return np.asarray(image if image.mode == "L" else image.convert("L"))
     if luma:
@@ -224,29 +238,22 @@ def _integers(image: Image.Image) -> NDArray[np.uint16]:
     return values.astype(np.uint16)
 
 
-def _is_deep_color_png(image: Image.Image) -> bool:
-    """16 bits in more than one channel, of which PIL would keep only 8; its raw mode tells."""
-    tiles = image.tile if isinstance(image, PngImageFile) else []
-    return not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in tiles)
-
-
-def _decode_deep_png(data: bytes) -> Pixels:
-    with warnings.catch_warnings():
-        # torchvision 0.29 announces the end of its decoders, and PIL has none for these files
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            from torchvision.io import ImageReadMode, decode_png
-        except ImportError:
-            raise ValueError("this torchvision no longer decodes 16-bit colour PNG; store 8 bits or grey") from None
-        planes = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.UNCHANGED).numpy()
-    return np.ascontiguousarray(planes[0] if len(planes) <= 2 else planes[:3].transpose(1, 2, 0))
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "it holds floating-point values that are not finite (NaN or infinity); give those pixels a value"
+        )
+    return values
 
 
 def _orientation(image: Image.Image) -> int:
     # PIL turns TIFFs upright by itself; it would decode a whole PNG in search of a late EXIF chunk
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # damaged notes about a picture leave its pixels whole
+        return 1
     return orientation if orientation in range(1, 9) else 1
 
 
@@ -276,5 +283,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "it does not exist"
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image of a known format, or empty"
+        return f"its content is no image of a known format ({', '.join(_FORMATS)}), or damaged at its start"
     return str(getattr(error, "strerror", None) or error).rstrip(".") or type(error).__name__

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from commands.contact_sheet import Entry, draw_contact_sheet, evenly
 from commands.data_inspection import ImageReport, PairReport, PairSource, files_of, inspect
-from datamodules.datasets.batch import Sample
+from datamodules.datasets.base import PairedDataset
+from datamodules.datasets.batch import Sample, Targets
 from datamodules.datasets.errors import DatasetError
 
 SHEET_PAIRS = 24
@@ -195,7 +196,25 @@ def _within(entry: Inspected) -> list[str]:
     unlabelled = len(set(files.pairing.unlabelled) & set(files.names)) if files else 0
     if unlabelled:
         notes.append(f"{entry.title}: {unlabelled} pair(s) have no label file")
+    return notes + (_left_out(entry, files) if files else [])
+
+
+def _left_out(entry: Inspected, files: PairedDataset) -> list[str]:
+    """What the reader does not hand on, beside pairs: files of other endings, stray labels, boxes."""
+    notes = [f"{entry.title}: {line}, left out" for line in files.pairing.describe_unused()]
+    if dropped := files.label_reader.dropped:
+        notes.append(f"{entry.title}: {dropped} box(es) outside the image or below reading.minimum_box_side, left out")
+    if ignored := files.label_reader.ignored:
+        classes = ", ".join(f"{name}: {count}" for name, count in ignored.most_common())
+        notes.append(f"{entry.title}: objects of unknown classes, left out ({classes})")
+    if repeated := sum(_repeated_boxes(pair.targets) for pair in entry.pairs if pair.targets is not None):
+        notes.append(f"{entry.title}: {repeated} box(es) stand twice in their label file")
     return notes
+
+
+def _repeated_boxes(targets: Targets) -> int:
+    rows = list(zip(targets["labels"].tolist(), map(tuple, targets["boxes"].tolist()), strict=True))
+    return len(rows) - len(set(rows))
 
 
 def _images(entry: Inspected) -> Iterator[tuple[str, str]]:

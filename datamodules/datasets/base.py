@@ -22,16 +22,14 @@ from datamodules.datasets.io import (
     to_infrared,
     to_visible,
 )
-from datamodules.datasets.labels import LABEL_SUFFIXES, LabelReader, coco_stems
+from datamodules.datasets.labels import LabelReader
 from datamodules.datasets.pairing import (
     FoundPairs,
     PairingReport,
     PairRecord,
     candidate_roots,
     find_child,
-    list_files,
     match_folders,
-    stem_key,
 )
 from datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
 
@@ -207,19 +205,27 @@ class PairedDataset(Dataset[Sample]):
     def _settle(self, found: FoundPairs) -> tuple[list[PairRecord], PairingReport]:
         """Unique names in order, the policy for missing labels, and what did not pair up."""
         records = sorted(found.records, key=lambda record: record.name)
-        for previous, record in pairwise(records):
-            if previous.name == record.name:
+        for previous, record in pairwise(sorted(records, key=lambda record: record.name.casefold())):
+            if previous.name.casefold() == record.name.casefold():  # results of both would be one file on some systems
                 raise PairingError(
                     f"Two pairs are called '{record.name}': '{previous.visible}' and '{record.visible}'. Names must be "
-                    f"unique within a dataset: rename one, or use one split at a time."
+                    f"unique within a dataset, in any case: rename one, or use one split at a time."
                 )
         unlabelled = tuple(record.name for record in records if record.label is None) if self.has_labels else ()
-        report = PairingReport(tuple(found.unmatched_infrared), tuple(found.unmatched_visible), unlabelled)
+        report = PairingReport(
+            tuple(found.unmatched_infrared),
+            tuple(found.unmatched_visible),
+            unlabelled,
+            tuple(found.unread),
+            tuple(found.stray_labels) if self.reading.labels else (),
+        )
         if not report.complete:
             message = f"{type(self).__name__} under '{self.root}': {report.describe()}."
             if self.reading.strict:
                 raise PairingError(f"{message} Add the partners or remove the files (reading.strict is on).")
             logger.warning("%s They are left out.", message)
+        for line in report.describe_unused():
+            logger.warning("%s under '%s': %s. They are left out.", type(self).__name__, self.root, line)
         return self._apply_label_policy(records, unlabelled), report
 
     def _apply_label_policy(self, records: list[PairRecord], unlabelled: Sequence[str]) -> list[PairRecord]:
@@ -263,29 +269,3 @@ class PairedDataset(Dataset[Sample]):
             if infrared_folder and visible_folder:
                 return root, match_folders(infrared_folder, visible_folder)
         raise self._not_found()
-
-
-def attach_labels(found: FoundPairs, source: Path | None, suffixes: Sequence[str] = LABEL_SUFFIXES) -> FoundPairs:
-    """Gives each pair its label file.
-
-    Args:
-        found: The pairs.
-        source: A folder of one file per pair, found by the stem of its visible or infrared image; or a COCO json
-            file, which labels all the pairs that it knows; None changes nothing.
-        suffixes: The formats to look for in a folder, best first.
-
-    Returns:
-        The pairs with their labels.
-    """
-    if source is None:
-        return found
-    if source.is_file():
-        known = coco_stems(source)
-        labels = dict.fromkeys(known, source)
-    else:
-        labels = {stem_key(file): file for suffix in reversed(suffixes) for file in list_files(source, (suffix,))}
-    records = [
-        replace(record, label=labels.get(stem_key(record.visible)) or labels.get(stem_key(record.infrared)))
-        for record in found.records
-    ]
-    return replace(found, records=records)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig, attach_labels
+from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
 from datamodules.datasets.errors import LabelError
+from datamodules.datasets.label_files import attach_labels
 from datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
     VISIBLE_FOLDERS,

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig, attach_labels
+from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
+from datamodules.datasets.label_files import attach_labels
 from datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child, match_folders
 
 
@@ -56,7 +57,7 @@ class LLVIP(PairedDataset):
             parts = [found for part in wanted if (found := self._part(root, part))]
             if parts:
                 labels = find_child(root, ("Annotations", "Annotation"))
-                return attach_labels(sum(parts, FoundPairs()), labels, (".xml",))
+                return attach_labels(sum(parts, FoundPairs()), labels, (".xml",), shared=self.split != "all")
         raise self._not_found()
 
     @staticmethod

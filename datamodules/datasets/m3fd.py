@@ -1,11 +1,13 @@
 """M3FD (Liu et al., CVPR 2022)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig, attach_labels
+from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
+from datamodules.datasets.label_files import attach_labels
 from datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child
 
 ANNOTATION_FOLDERS = ("Annotation", "Annotations", "labels", "label")
@@ -75,4 +77,5 @@ class M3FD(PairedDataset):
             labeled = attach_labels(found, find_child(root, [folder]), (".xml", ".txt"))
             if any(record.label for record in labeled.records):
                 return labeled
+            found = replace(found, stray_labels=labeled.stray_labels)
         return found

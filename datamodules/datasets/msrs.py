@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig, attach_labels
+from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
+from datamodules.datasets.label_files import attach_labels
 from datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child, match_folders
 
 

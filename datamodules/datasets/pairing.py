@@ -13,6 +13,9 @@ INFRARED_FOLDERS: Final = ("ir", "infrared", "Ir", "IR", "thermal", "inf", "lwir
 VISIBLE_FOLDERS: Final = ("vi", "visible", "Vis", "VIS", "vis", "rgb", "visual")
 """Spellings that users have, found in any case."""
 
+OTHER_SUFFIXES: Final = ("", ".txt", ".xml", ".json", ".csv", ".md", ".db", ".ini")
+"""Endings of what lies beside images and is none: labels, notes, what systems leave behind."""
+
 
 @dataclass(frozen=True)
 class PairRecord:
@@ -32,11 +35,15 @@ class PairingReport:
         unmatched_infrared: Infrared files without a visible partner.
         unmatched_visible: Visible files without an infrared partner.
         unlabelled: Names of pairs without a label file, where other pairs have one.
+        unread: Files beside the images whose ending is none that is read.
+        stray_labels: Label files that belong to no pair.
     """
 
     unmatched_infrared: tuple[Path, ...] = ()
     unmatched_visible: tuple[Path, ...] = ()
     unlabelled: tuple[str, ...] = ()
+    unread: tuple[Path, ...] = ()
+    stray_labels: tuple[Path, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -54,6 +61,17 @@ class PairingReport:
                 parts.append(f"{len(files)} {kind} file(s) without {partner} partner ({_first(map(str, files))})")
         return "; ".join(parts) or "every file has its partner"
 
+    def describe_unused(self) -> list[str]:
+        """A line each for files that are not read, and for labels without a pair."""
+        lines = []
+        if self.unread:
+            known = " ".join(IMAGE_SUFFIXES)
+            lines.append(f"{len(self.unread)} file(s) of other endings than {known} ({_first(map(str, self.unread))})")
+        if self.stray_labels:
+            files = _first(map(str, self.stray_labels))
+            lines.append(f"{len(self.stray_labels)} label file(s) whose name is that of no pair ({files})")
+        return lines
+
 
 @dataclass(frozen=True)
 class FoundPairs:
@@ -62,12 +80,16 @@ class FoundPairs:
     records: list[PairRecord] = field(default_factory=list)
     unmatched_infrared: list[Path] = field(default_factory=list)
     unmatched_visible: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    stray_labels: list[Path] = field(default_factory=list)
 
     def __add__(self, other: "FoundPairs") -> "FoundPairs":
         return FoundPairs(
             self.records + other.records,
             self.unmatched_infrared + other.unmatched_infrared,
             self.unmatched_visible + other.unmatched_visible,
+            self.unread + other.unread,
+            self.stray_labels + other.stray_labels,
         )
 
 
@@ -115,6 +137,16 @@ def list_files(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[P
     """Files with one of `suffixes` (any case) in `folder`, sorted; hidden files are left out."""
     return sorted(
         entry for entry in folder.iterdir() if entry.suffix.lower() in suffixes and not entry.name.startswith(".")
+    )
+
+
+def list_unread(folder: Path) -> list[Path]:
+    """Files in `folder` that may be images of a format that is not read, sorted."""
+    known = (*IMAGE_SUFFIXES, *OTHER_SUFFIXES)
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.suffix.lower() not in known and not entry.name.startswith(".") and entry.is_file()
     )
 
 
@@ -179,14 +211,16 @@ def match_folders(
         [PairRecord(name(visible[entry]), infrared[entry], visible[entry]) for entry in shared],
         lost_infrared + [infrared[entry] for entry in sorted(infrared.keys() - visible.keys())],
         lost_visible + [visible[entry] for entry in sorted(visible.keys() - infrared.keys())],
+        list_unread(infrared_folder) + list_unread(visible_folder),
     )
 
 
 def _by_key(folder: Path, key: Callable[[Path], str]) -> tuple[dict[str, Path], list[Path]]:
     files = list_files(folder)
     if not files:
+        others = f" but {_first(path.name for path in unread)}" if (unread := list_unread(folder)) else ""
         raise PairingError(
-            f"'{folder}' holds no images. Unpack the dataset into it, or give another folder (known endings: "
+            f"'{folder}' holds no images{others}. Unpack the dataset into it, or give another folder (known endings: "
             f"{' '.join(IMAGE_SUFFIXES)})."
         )
     keyed: dict[str, Path] = {}

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from datamodules.datasets.errors import LabelError
-from datamodules.datasets.labels import LabelReader, class_index, parse_coco, parse_voc, parse_yolo
+from datamodules.datasets.label_formats import parse_coco, parse_voc, parse_yolo
+from datamodules.datasets.labels import LabelReader, class_index
 
 CLASSES = ("person", "bicycle", "car")
 SIZE = (100, 200)

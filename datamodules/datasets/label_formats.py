@@ -1,0 +1,186 @@
+"""VOC xml, YOLO txt and COCO json as class names and boxes.
+
+Sources disagree on class ids, so an id never leaves this module: a YOLO id becomes a name through the order that its
+source declares (`classes.txt` beside the labels wins), a COCO id through its categories, and only the name decides.
+"""
+
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from datamodules.datasets.errors import LabelError
+
+CLASS_LIST_FILES: Final = ("classes.txt", "obj.names")
+
+_LARGEST_NORMALISED: Final = 1.5
+
+
+@dataclass(frozen=True)
+class LabeledBox:
+    """One object as its file tells it: class name and xyxy in pixels, neither clipped nor checked."""
+
+    name: str
+    box: tuple[float, float, float, float]
+
+
+def parse_voc(path: Path) -> list[LabeledBox]:
+    """Reads a VOC xml file; its corners are taken as they stand (neither M3FD nor LLVIP count from 1).
+
+    Raises:
+        LabelError: If the file is no xml, or an object lacks its name or a corner; names file and object.
+    """
+    text = _text(path)
+    if "<!ENTITY" in text:  # ten lines of them can stand for gigabytes
+        raise LabelError(f"'{path}' defines entities, which no VOC file needs. Remove its <!DOCTYPE ...>.")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        where = f"'{path}', line {error.position[0]}"
+        raise LabelError(f"{where}: not valid xml ({error}). Repair or remove the file.") from error
+    boxes = []
+    for number, element in enumerate(root.iter("object"), start=1):
+        where = f"'{path}', object {number}"
+        name = (element.findtext("name") or "").strip()
+        corners = [element.findtext(f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")]
+        try:
+            left, top, right, bottom = (float(corner or "") for corner in corners)
+        except ValueError:
+            raise LabelError(
+                f"{where}: bndbox needs xmin, ymin, xmax, ymax, not {corners}. Correct or remove the object."
+            ) from None
+        if not name:
+            raise LabelError(f"{where}: it has no name. Name its class, or remove the object.")
+        boxes.append(LabeledBox(name, _ordered((left, top, right, bottom), where)))
+    return boxes
+
+
+def parse_yolo(path: Path, names: Sequence[str], size: tuple[int, int]) -> list[LabeledBox]:
+    """Reads a YOLO txt file: `id centre_x centre_y width height` per line, as fractions; an empty file has no objects.
+
+    Args:
+        path: The file; a `classes.txt` in its folder replaces `names`.
+        names: Class names in the order of the ids.
+        size: (height, width) of the image.
+
+    Raises:
+        LabelError: If a line has not five numbers, is not normalised or has a negative extent; names file and line.
+            An id beyond the names becomes the class name `id N`, which the caller treats as unknown.
+    """
+    names = _class_list(path.parent) or names
+    boxes = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        where = f"'{path}', line {number}"
+        index, center_x, center_y, width, height = _yolo_numbers(words, where)
+        box = (center_x - width / 2, center_y - height / 2, center_x + width / 2, center_y + height / 2)
+        left, top, right, bottom = _ordered(box, where)
+        name = names[index] if 0 <= index < len(names) else f"id {index}"
+        boxes.append(LabeledBox(name, (left * size[1], top * size[0], right * size[1], bottom * size[0])))
+    return boxes
+
+
+def parse_coco(path: Path, stem: str) -> list[LabeledBox]:
+    """The objects of one image in a COCO json file, found by the stem of its `file_name`; crowd regions are left out.
+
+    Raises:
+        LabelError: If the file is no COCO json.
+    """
+    return _coco_index(path, path.stat().st_mtime_ns).get(stem.casefold(), [])
+
+
+def coco_stems(path: Path) -> frozenset[str]:
+    """Stems (lower case) of the images that a COCO json file knows, with objects or without."""
+    return frozenset(_coco_index(path, path.stat().st_mtime_ns))
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():
+            raise LabelError(f"The label '{path}' is no regular file. Remove it.")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"Cannot read the label file '{path}': {error}. Restore or remove it.") from error
+
+
+def _ordered(box: tuple[float, float, float, float], where: str) -> tuple[float, float, float, float]:
+    problem = "ends before it starts" if box[2] < box[0] or box[3] < box[1] else ""
+    if not all(math.isfinite(value) for value in box):
+        problem = "is not finite"
+    if problem:
+        raise LabelError(f"{where}: the box {box} {problem}. Correct or remove it.")
+    return box
+
+
+def _yolo_numbers(words: Sequence[str], where: str) -> tuple[int, float, float, float, float]:
+    line = " ".join(words)[:200]
+    try:
+        index, center_x, center_y, width, height = (float(word) for word in words)
+    except ValueError:
+        raise LabelError(
+            f"{where}: expected five numbers (id centre_x centre_y width height), found '{line}'. Correct the line."
+        ) from None
+    if not index.is_integer():
+        raise LabelError(f"{where}: '{words[0]}' is no class id. Correct the line.")
+    if max(abs(center_x), abs(center_y), width, height) > _LARGEST_NORMALISED:
+        raise LabelError(
+            f"{where}: coordinates must be fractions of the image's size, found '{line}'. Divide them by width and "
+            f"height."
+        )
+    return int(index), center_x, center_y, width, height
+
+
+@lru_cache(maxsize=64)
+def _class_list(folder: Path) -> tuple[str, ...]:
+    """Names from a class list beside YOLO files, or in the folder above; none: empty.
+
+    Raises:
+        LabelError: If a line between two names is empty: nobody could say whether it counts as an id.
+    """
+    for place in (folder, folder.parent):
+        for file in CLASS_LIST_FILES:
+            if (place / file).is_file():
+                names = [line.strip() for line in _text(place / file).rstrip().splitlines()]
+                if "" in names:
+                    raise LabelError(f"'{place / file}', line {names.index('') + 1} is empty. Give it a name.")
+                return tuple(names)
+    return ()
+
+
+@lru_cache(maxsize=16)
+def _coco_index(path: Path, _changed: int) -> dict[str, list[LabeledBox]]:
+    """Objects by image stem; cached, as one file labels many images (`_changed` renews it)."""
+    try:
+        content: Any = json.loads(_text(path))
+        names = {category["id"]: str(category["name"]) for category in content.get("categories", [])}
+        stems = {image["id"]: Path(image["file_name"]).stem.casefold() for image in content["images"]}
+        if len(stems) != len(content["images"]) or len(set(stems.values())) != len(stems):
+            raise ValueError("two of its images have one id, or one name without folder and ending")
+        index: dict[str, list[LabeledBox]] = {stem: [] for stem in stems.values()}
+        for annotation in content["annotations"]:
+            if not annotation.get("iscrowd"):
+                stem, found = _coco_object(annotation, names, stems, f"'{path}', annotation {annotation.get('id')}")
+                index[stem].append(found)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise LabelError(
+            f"'{path}' is no COCO json ({type(error).__name__}: {error}); it needs images, annotations, categories. "
+            f"Export it again, or set layout.label_format to another format."
+        ) from error
+    return index
+
+
+def _coco_object(
+    annotation: Mapping[str, Any], names: Mapping[Any, str], stems: Mapping[Any, str], where: str
+) -> tuple[str, LabeledBox]:
+    if annotation["image_id"] not in stems:
+        raise LabelError(f"{where}: there is no image with the id {annotation['image_id']}. Correct or remove it.")
+    left, top, width, height = (float(value) for value in annotation["bbox"])
+    box = _ordered((left, top, left + width, top + height), where)
+    name = names.get(annotation["category_id"], f"id {annotation['category_id']}")
+    return stems[annotation["image_id"]], LabeledBox(name, box)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         from commands.scenes import run as write_scenes
 
         return write_scenes(options.out, options.count, options.size, options.seed)
-    datamodule: FusionDataModule = parser.instantiate_classes(config)[config.subcommand].data
+    datamodule: FusionDataModule = parser.instantiate(config)[config.subcommand].data
     return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
 
 

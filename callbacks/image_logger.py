@@ -1,23 +1,29 @@
-"""Panels of infrared, visible and fused images, to disk and to loggers that show images."""
+"""Panels of infrared, visible, fused and previously fused images, to disk and to dashboards."""
 
 from pathlib import Path
 from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+from torch import Tensor
 
-from callbacks.boxes import Boxes, above_score, overlay
+from callbacks.boxes import Boxes, above_score
+from callbacks.dashboards import dashboards
 from callbacks.evaluator import method_name
 from callbacks.images import panel, save_atomically, to_picture
 from datamodules.datasets.batch import Batch, StepOutput
+
+FUSED = "fused"
+"""Folder, beside the panels of a validation, of its fused pictures alone."""
 
 
 class ImageLogger(Callback):
     """Shows the first pairs of every dataset at each validation and at test.
 
-    Writes `RUN_DIR/panels/<stage>/step0001500/<dataset>_<name>.png`, and the same panels to W&B where it is the logger.
-    A logger that lacks images is left alone. Where a task detects, objects are drawn on the visible picture and
-    detections on the fused one; W&B also gets them as overlays that can be switched on and off.
+    Writes `RUN_DIR/panels/<stage>/step0001500/<dataset>_<name>.png`, and the same to dashboards. In validation the
+    fused picture alone is kept too, in `fused/` beside the panels: the next validation shows it as the previous one, in
+    a resumed run as well. Where a task detects, objects are drawn on the visible picture and detections on the fused
+    one; dashboards also get them as overlays, which W&B can switch on and off.
 
     Args:
         images_per_dataset: How many pairs of each dataset to show; 0 shows none.
@@ -73,22 +79,26 @@ class ImageLogger(Callback):
             self._shown[dataset] = self._shown.get(dataset, 0) + 1
             method, class_names = method_name(module), getattr(module, "class_names", ())
             boxes = self._boxes(outputs, batch, index, method) if class_names else {}
-            images = {
+            images: dict[str, Tensor | Image.Image] = {
                 f"infrared ({dataset} {name})": batch["infrared"][index],
                 "visible": batch["visible"][index],
                 method: outputs["fused"][index],
             }
+            folder = Path(trainer.default_root_dir) / "panels" / stage / step_folder(trainer.global_step)
+            file, fused = f"{dataset}_{name}.png", to_picture(outputs["fused"][index])
+            if stage == "val":
+                images |= _previous(folder, file, trainer.global_step)
+                save_atomically(_shrunk(fused, self.height), folder / FUSED / file)
             picture = panel(images, self.height, boxes, class_names)
-            folder = Path(trainer.default_root_dir) / "panels" / stage / f"step{trainer.global_step:07d}"
-            save_atomically(picture, folder / f"{dataset}_{name}.png")
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image(f"{stage}/{dataset}/{name}", [picture], step=trainer.global_step)
-                    if boxes:
-                        titles = {"visible": "ground_truth", method: "predictions"}
-                        overlays = {titles[shown]: overlay(own, class_names) for shown, own in boxes.items()}
-                        fused, key = to_picture(outputs["fused"][index]), f"{stage}/{dataset}/{name}/boxes"
-                        logger.log_image(key, [fused], step=trainer.global_step, boxes=[overlays])
+            save_atomically(picture, folder / file)
+            titles = {"visible": "ground_truth", method: "predictions"}
+            overlays = {titles[shown]: own for shown, own in boxes.items()}
+            logged = max(0, trainer.global_step - 1)  # as Lightning numbers the values that it logs after a step
+            for board in dashboards(trainer):
+                board.show_picture(f"panels/{stage}/{dataset}/{name}", picture, logged)
+                if overlays:
+                    key = f"boxes/{stage}/{dataset}/{name}"
+                    board.show_picture(key, fused, logged, overlays, class_names)
 
     def _boxes(self, outputs: StepOutput, batch: Batch, index: int, method: str) -> dict[str, Boxes]:
         """Objects on the visible picture, detections on the fused one."""
@@ -98,3 +108,26 @@ class ImageLogger(Callback):
         if "detections" in outputs:
             boxes[method] = above_score(cast("Boxes", outputs["detections"][index]), self.box_threshold)
         return boxes
+
+
+def step_folder(step: int) -> str:
+    """Name of the folder of a step's panels."""
+    return f"step{step:07d}"
+
+
+def _previous(folder: Path, file: str, step: int) -> dict[str, Image.Image]:
+    """What the last validation before this step made of the same pair, under its caption; empty for the first."""
+    earlier = [path for path in folder.parent.glob(f"step*/{FUSED}/{file}") if _step(path) < step]
+    if not earlier:
+        return {}
+    newest = max(earlier, key=_step)
+    with Image.open(newest) as picture:
+        return {f"previous (step {_step(newest)})": picture.convert("RGB")}
+
+
+def _step(path: Path) -> int:
+    return int(path.parent.parent.name.removeprefix("step"))
+
+
+def _shrunk(picture: Image.Image, height: int) -> Image.Image:
+    return picture.resize((max(1, round(picture.width * height / picture.height)), height), Image.Resampling.LANCZOS)

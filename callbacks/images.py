@@ -62,7 +62,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def panel(
-    images: dict[str, Tensor],
+    images: Mapping[str, Tensor | Image.Image],
     height: int = 256,
     boxes: Mapping[str, Boxes] | None = None,
     class_names: Sequence[str] = (),
@@ -70,12 +70,13 @@ def panel(
     """Pictures of one scene side by side, each under its caption.
 
     Args:
-        images: Caption -> tensor (1 or 3, H, W) in [0, 1], all of one size.
+        images: Caption -> tensor (1 or 3, H, W) in [0, 1], or picture; all of one shape.
         height: Height of each picture in the panel, in pixels.
         boxes: Caption -> boxes to draw on that picture.
         class_names: Name of each label.
     """
-    pictures = [to_picture(image).convert("RGB") for image in images.values()]
+    given = [image if isinstance(image, Image.Image) else to_picture(image) for image in images.values()]
+    pictures = [picture.convert("RGB") for picture in given]
     width = max(1, round(pictures[0].width * height / pictures[0].height))
     caption, gap = 22, 4
     canvas = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + caption), "white")

@@ -11,7 +11,12 @@ from commands.errors import UsageError
 CONFIGS: Final = Path(__file__).resolve().parent.parent / "configs"
 """The committed configurations."""
 
-_FILE_OPTIONS: Final = {"--config": (CONFIGS,), "--data": (CONFIGS / "data", CONFIGS), "--model": (CONFIGS,)}
+_FILE_OPTIONS: Final = {
+    "--config": (CONFIGS,),
+    "--data": (CONFIGS / "data", CONFIGS),
+    "--model": (CONFIGS,),
+    "--trainer.logger": (CONFIGS / "logger", CONFIGS),
+}
 _NESTED: Final = re.compile(r"--(model|data)\.init_args(\.\w+){2,}")
 """Options inside a configuration dataclass of a task or datamodule."""
 

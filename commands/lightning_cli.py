@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from lightning import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import Logger, WandbLogger
 
 from callbacks.checkpoint_io import WholeFileCheckpointIO
 from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
+from callbacks.gradient_norms import GradientNorms
 from callbacks.image_logger import ImageLogger
 from callbacks.memory_guard import MemoryGuard
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.run_log import RunLog
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput
 from callbacks.unprofiled import Unprofiled
@@ -34,6 +33,7 @@ from commands.agreement import (
 from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
+from commands.loggers import build_loggers, logging_callbacks
 from commands.parser import SuiteParser, add_suite_arguments
 from commands.predictions import say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
@@ -107,6 +107,7 @@ class SuiteCLI(LightningCLI):
         parser.add_lightning_class_args(Evaluator, "evaluator")
         parser.add_lightning_class_args(ImageLogger, "images")
         parser.add_lightning_class_args(MemoryGuard, "memory_guard")
+        parser.add_lightning_class_args(GradientNorms, "gradient_norms")
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would let the checkpoint replace the configuration silently (Lightning #21455)."""
@@ -151,9 +152,9 @@ class SuiteCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder, its loggers and the callbacks of this subcommand."""
-        logger = self._get(self.config_init, "trainer")["logger"]
-        if logger is True or logger is None:
-            kwargs["logger"] = self._loggers()
+        configured = self._get(self.config_init, "trainer")["logger"]
+        wandb, project = self._option("wandb"), self._option("wandb_project")
+        kwargs["logger"] = build_loggers(configured, self.run_folder, str(self.subcommand), wandb, project)
         kwargs["default_root_dir"] = str(self.run_folder)
         return super().instantiate_trainer(**kwargs)
 
@@ -165,8 +166,7 @@ class SuiteCLI(LightningCLI):
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
             extra += keep_results(self.model, self.datamodule, self.run_folder) + record_prompts(self.model)
-        if self.subcommand == "fit" and config.get("logger"):
-            extra.append(LearningRateMonitor("step"))
+        extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
         if self.subcommand == "predict":
             output = self._option("output_dir")
             boxes = self._get(self.config_init, "boxes")
@@ -246,17 +246,6 @@ class SuiteCLI(LightningCLI):
         checkpoint = self._option("ckpt_path")
         known = checkpoint and checkpoint not in ("best", "last", "hpc")
         return class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
-
-    def _loggers(self) -> list[Logger]:
-        loggers: list[Logger] = [RunLog(self.run_folder)]
-        mode = self._option("wandb")
-        if mode != "disabled":
-            self.run_folder.mkdir(parents=True, exist_ok=True)  # W&B falls back to /tmp otherwise
-            name = f"{self.run_folder.parent.name}/{self.run_folder.name}"
-            loggers.append(
-                WandbLogger(name, self.run_folder, offline=mode == "offline", project=self._option("wandb_project"))
-            )
-        return loggers
 
     def _prediction_writer(self) -> PredictionWriter:
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """The argument parser: LightningCLI's, with errors as one readable message instead of usage text."""
 
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -32,15 +32,14 @@ def add_suite_arguments(parser: Any) -> None:
     parser.add_argument("--runs_dir", type=str, default="runs", help="Where run folders go.")
     parser.add_argument(
         "--wandb",
-        type=str,
-        default="disabled",
-        choices=["disabled", "offline", "online"],
-        help="W&B beside the CSV log.",
+        type=Literal["disabled", "offline", "online"] | None,
+        default=None,
+        help="W&B beside the CSV log; online: where a key and a network are.",
     )
     parser.add_argument(
         "--convention", type=str | None, default=None, help="Definitions of the metrics (docs/metrics.md)."
     )
-    parser.add_argument("--wandb_project", type=str, default="ivif-lightning", help="Project of the W&B dashboard.")
+    parser.add_argument("--wandb_project", type=str | None, default=None, help="Project of the W&B dashboard.")
     parser.add_argument(
         "--init_from",
         type=str | None,

@@ -154,7 +154,10 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
             raise ValueError("The learning-rate schedule needs the run's length: set trainer.max_epochs or max_steps.")
         scheduler = self.schedule_config.build(optimizer, lambda: int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "train/learning_rate"},
+        }
 
     def configure_gradient_clipping(
         self,

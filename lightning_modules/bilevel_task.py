@@ -1,7 +1,7 @@
 """Manual optimisation around a bilevel solver: what every task with two levels shares."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -41,6 +41,8 @@ class BilevelTask(FusionTask):
         self._solver_state: Mapping[str, Any] | None = None
         self.levels: dict[str, Level] = {}
         self._terms: dict[str, Tensor] = {}
+        self.watch_gradients: Callable[[str, torch.optim.Optimizer], None] | None = None
+        """Set by a callback; called with a level and its optimiser before its gradients are clipped."""
 
     training_parts: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that only training needs: copies of the network, a teacher."""
@@ -76,6 +78,8 @@ class BilevelTask(FusionTask):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clips a level by its own number; here, because Lightning has just taken float16's scale off its gradients."""
         level = next(name for name, own in self._optimizers.items() if own.optimizer is optimizer)
+        if self.watch_gradients is not None:
+            self.watch_gradients(level, optimizer)
         if clip := self.level_configs[level].optimizer.gradient_clip:
             for part in self.clipped_parts(level):
                 nn.utils.clip_grad_norm_(part.parameters(), clip)

@@ -2,17 +2,21 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from callbacks.diagnostics import DiagnosticsLogger
+from callbacks.gradient_norms import GradientNorms
 from datamodules.datasets.batch import Batch
+from lightning_modules.bilevel import BilevelConfig
 from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.optimization import AdamConfig, LevelConfig
 from models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
+from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 
 class _Task(MGFusionTask):
@@ -60,3 +64,52 @@ def test_what_is_no_scalar_is_refused(tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path, callbacks=[DiagnosticsLogger()], max_epochs=1, limit_val_batches=0)
     with pytest.raises(ValueError, match=r"'codebook/usage'\] must be a scalar, got a tensor of shape \(4,\)"):
         trainer.fit(task, MadeData())
+
+
+def _norms(tmp_path: Path, task: Any, **options: Any) -> dict[str, list[float]]:
+    trainer = quiet_trainer(
+        tmp_path,
+        logger=CSVLogger(tmp_path, "", ""),
+        callbacks=[GradientNorms(enabled=True)],
+        log_every_n_steps=2,
+        max_epochs=1,
+        limit_val_batches=0,
+        **options,
+    )
+    trainer.fit(task, MadeData(train=8))
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    names = [name for name in rows[0] if name.endswith("gradient_norm")]
+    return {name: [float(row[name]) for row in rows if row[name]] for name in names}
+
+
+def test_gradient_norms_are_those_before_clipping(tmp_path: Path) -> None:
+    class _Clipped(_Task):
+        seen: ClassVar[list[float]] = []
+
+        def configure_gradient_clipping(self, optimizer: Any, *values: Any, **named: Any) -> None:
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            self.seen.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
+            super().configure_gradient_clipping(optimizer, *values, **named)
+
+    network = MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False)
+    task = _Clipped(network=network, optimizer=AdamConfig(gradient_clip=1e-4))
+    assert _norms(tmp_path, task)["train/gradient_norm"] == pytest.approx(task.seen[1::2], rel=1e-4)
+
+
+def test_each_level_has_its_gradient_norm(tmp_path: Path) -> None:
+    scheme = BilevelConfig(scheme="joint")
+    clipped = LevelConfig(optimizer=AdamConfig(gradient_clip=1e-6))
+    found = _norms(tmp_path / "clipped", TinyBilevelTask(scheme, clipped, LevelConfig()))
+    assert {name: len(values) for name, values in found.items()} == {
+        "train/lower/gradient_norm": 2,
+        "train/upper/gradient_norm": 2,
+    }
+    assert min(found["train/lower/gradient_norm"]) > 1e-5
+
+
+def test_gradient_norms_are_not_measured_unasked(tmp_path: Path) -> None:
+    task = _Task(network=MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False))
+    trainer = quiet_trainer(tmp_path, callbacks=[GradientNorms()], max_epochs=1, limit_val_batches=0)
+    trainer.fit(task, MadeData())
+    assert "train/gradient_norm" not in trainer.logged_metrics

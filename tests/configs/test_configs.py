@@ -59,6 +59,8 @@ SMALL = {
     "detection": DETECTION,
 }
 """What makes a run of each method's configuration take a second."""
+TESTED_ELSEWHERE = ("data", "logger", "sweeps")
+"""Folders of configurations that are no overlays of a method: below, and in tests/commands."""
 
 
 def _overlays(method: str) -> list[str]:
@@ -89,9 +91,8 @@ def _config_flags(files: tuple[str, ...]) -> list[str]:
 
 def test_no_configuration_is_left_out() -> None:
     tested = {file for files in _combinations() for file in files} | {"default.yaml"}
-    assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == tested | {
-        f"data/{path.name}" for path in (CONFIGS / "data").glob("*.yaml")
-    }
+    elsewhere = {f"{folder}/{path.name}" for folder in TESTED_ELSEWHERE for path in (CONFIGS / folder).glob("*.yaml")}
+    assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == tested | elsewhere
 
 
 @pytest.mark.parametrize("files", _combinations(), ids="+".join)

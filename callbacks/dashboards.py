@@ -1,0 +1,113 @@
+"""What a dashboard of a run can show beside scalars, and the callback that hands it the run's records and tables."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from PIL import Image
+
+from callbacks.boxes import Boxes
+
+RECORDS: Final = ("config.yaml", "environment.json", "splits")
+"""What a run folder holds of how the run was made."""
+
+
+class Dashboard(ABC):
+    """A logger that takes pictures, tables and records too, and lives in the run folder."""
+
+    @abstractmethod
+    def place(self, folder: Path, job: str) -> None:
+        """Says where the run is written, before anything is.
+
+        Args:
+            folder: The run folder; the one above it names the experiment.
+            job: The command: `fit`, `validate`, `test` or `predict`.
+        """
+
+    @abstractmethod
+    def show_picture(
+        self,
+        key: str,
+        picture: Image.Image,
+        step: int,
+        boxes: Mapping[str, Boxes] | None = None,
+        class_names: Sequence[str] = (),
+    ) -> None:
+        """Shows a picture.
+
+        Args:
+            key: Its name; what stands before the first `/` groups it.
+            picture: RGB.
+            step: The training step that it belongs to.
+            boxes: Sets of boxes by name, to be laid over it where the dashboard can.
+            class_names: Name of each label.
+        """
+
+    @abstractmethod
+    def show_table(self, path: Path) -> None:
+        """Shows a table that the run wrote.
+
+        Args:
+            path: The CSV file; where a Markdown file lies beside it, that is the readable form.
+        """
+
+    @abstractmethod
+    def show_record(self, folder: Path) -> None:
+        """Shows how the run was made: those of `RECORDS` that the run folder holds."""
+
+    def continue_at(self, step: int) -> None:  # noqa: B027 - most dashboards need nothing
+        """Training goes on at this step: what was shown of later ones is void."""
+
+
+def record_files(path: Path) -> list[Path]:
+    """A record itself, or the files of its folder; none where it is missing."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def dashboards(trainer: Trainer) -> list[Dashboard]:
+    """The trainer's loggers that are dashboards; none in a process that is not the first."""
+    return [logger for logger in trainer.loggers if isinstance(logger, Dashboard)] if trainer.is_global_zero else []
+
+
+class DashboardRecords(Callback):
+    """Hands configuration, environment and splits to the dashboards at the start, and the result tables at the end."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows how the run is made."""
+        self._show_record(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells the dashboards where a resumed run goes on."""
+        if trainer.global_step:
+            for board in dashboards(trainer):
+                board.continue_at(trainer.global_step)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows how the run is made."""
+        self._show_record(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows how the run is made, where it is no part of a training."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._show_record(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the tables that the Evaluator wrote."""
+        self._show_tables(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the tables that the Evaluator wrote, where it is no part of a training."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._show_tables(trainer)
+
+    def _show_record(self, trainer: Trainer) -> None:
+        for board in dashboards(trainer):
+            board.show_record(Path(trainer.default_root_dir))
+
+    def _show_tables(self, trainer: Trainer) -> None:
+        for board in dashboards(trainer):
+            for path in sorted((Path(trainer.default_root_dir) / "tables").glob("*.csv")):
+                board.show_table(path)

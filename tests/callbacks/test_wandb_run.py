@@ -1,0 +1,149 @@
+"""W&B runs: opened without an account or a network, one per run folder."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from callbacks.network import unreachable
+from callbacks.wandb_run import RUN_ID, WandbRun, _has_key
+from tests.processes import run_script
+from tests.wandb_records import config, history, kind, records, run
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing_server() -> Iterator[str]:
+    """Answers, but lets nobody in."""
+    server = HTTPServer(("127.0.0.1", 0), _Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def _closed() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_is_asked_with_a_time_limit(silent_server: str, refusing_server: str) -> None:
+    assert unreachable(refusing_server, 5) is None
+    assert unreachable(silent_server, 0.2) in ("no answer within 0.2 s", "timed out")
+    assert "refused" in str(unreachable(_closed(), 5))
+    assert "unknown url type" in str(unreachable("nonsense", 5))
+
+
+def test_a_key_is_looked_for_but_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not _has_key("https://wandb.example")
+    (tmp_path / "netrc").write_text("machine wandb.example login user password 0123\n", encoding="utf-8")
+    assert _has_key("https://wandb.example")
+    assert not _has_key("https://other.example")
+    (tmp_path / "netrc").write_text("nonsense", encoding="utf-8")
+    assert not _has_key("https://wandb.example")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert _has_key("https://wandb.example")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["none", "silent", "refusing"])
+def test_online_without_a_usable_server_goes_on_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_server: str, refusing_server: str, server: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", {"none": _closed(), "silent": silent_server}.get(server, refusing_server))
+    output = run_script(Path(__file__).with_name("wandb_without_network.py"), tmp_path)
+    (found,) = re.findall(r"RESULT (\w+) ([\d.]+) (.*)", output)
+    assert (found[0], found[2]) == ("True", "[0.5]"), output
+    assert float(found[1]) < 10, output
+    assert "W&B: the run goes on offline, because" in output
+    assert ("cannot be reached" in output) == (server != "refusing"), output
+
+
+def test_without_a_key_nobody_is_asked_to_log_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    logger = WandbRun("online", checkpoint="best")
+    logger.place(tmp_path / "method" / "run", "fit")
+    with caplog.at_level("INFO"):
+        assert logger.experiment.offline
+    assert "the run goes on offline, because there is no key for" in caplog.text
+    best = tmp_path / "best.ckpt"
+    best.write_bytes(b"weights")
+    callback = ModelCheckpoint(monitor="val/Qabf")
+    callback.best_model_path = str(best)
+    logger.after_save_checkpoint(callback)
+    logger.log_metrics({"train/loss": 0.25}, step=3)
+    identity = str(logger.version)
+    logger.finalize("success")
+
+    (written,) = (tmp_path / "method" / "run" / "wandb").glob("offline-run-*")
+    assert history(written)[0]["train/loss"] == 0.25
+    assert (run(written).run_id, run(written).run_group, run(written).job_type) == (identity, "method", "fit")
+    (artifact,) = [r.artifact for r in records(written) if kind(r) == "artifact"]
+    assert (artifact.type, sorted(artifact.aliases)) == ("model", ["best", "latest"])
+    assert "model.ckpt" in artifact.manifest.contents[0].path
+
+    assert (tmp_path / "method" / "run" / RUN_ID).read_text(encoding="utf-8").strip() == identity
+    again = WandbRun()
+    again.place(tmp_path / "method" / "run", "fit")
+    assert again.version == identity
+    elsewhere = WandbRun()
+    elsewhere.place(tmp_path / "method" / "another", "fit")
+    assert elsewhere.version is None
+
+
+def test_the_files_of_a_record_are_kept_by_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "splits").mkdir(parents=True)
+    (folder / "splits" / "used.yaml").write_text("seed: 3\n", encoding="utf-8")
+    (folder / "config.yaml").write_text("trainer: {max_epochs: 7}\n", encoding="utf-8")
+    logger = WandbRun("offline")
+    logger.place(folder, "fit")
+    logger.show_record(folder)
+    logger.finalize("success")
+    (written,) = (folder / "wandb").glob("offline-run-*")
+    assert (written / "files" / "record" / "splits" / "used.yaml").read_text(encoding="utf-8") == "seed: 3\n"
+    saved = {file.path for r in records(written) if kind(r) == "files" for file in r.files.files}
+    assert {"record/splits/used.yaml", "record/config.yaml"} <= saved
+    assert config(written)["trainer"] == {"max_epochs": 7}
+
+
+def test_what_a_failed_run_leaves_is_no_best_checkpoint(tmp_path: Path) -> None:
+    logger = WandbRun("offline", checkpoint="best")
+    logger.place(tmp_path / "run", "fit")
+    logger.after_save_checkpoint(ModelCheckpoint())
+    logger.log_metrics({"train/loss": 1.0}, step=0)
+    logger.finalize("failed")
+    (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    kinds = [kind(r) for r in records(written)]
+    assert "artifact" not in kinds
+    assert [r.exit.exit_code for r in records(written) if kind(r) == "exit"] == [1]

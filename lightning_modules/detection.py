@@ -63,6 +63,12 @@ class DetectionTask(FusionTask):
         self.class_names = self.part.class_names
 
     @property
+    def method(self) -> str:
+        """How tables call it: what the detector sees, and that it is a detector, such as `infrared+detector`."""
+        fusion = self._fusion()
+        return f"{type(fusion).__name__.removesuffix('Task') if fusion is not None else self.kind}+detector"
+
+    @property
     def encoder(self) -> nn.Module | None:
         """The frozen fusion's CLIP, whose whole-frame views the datamodule makes; None where there is none."""
         return getattr(self._fusion(), "encoder", None)

@@ -92,12 +92,19 @@ def parse_coco(path: Path, stem: str) -> list[LabeledBox]:
     Raises:
         LabelError: If the file is no COCO json.
     """
-    return _coco_index(path, path.stat().st_mtime_ns).get(stem.casefold(), [])
+    return _coco_index(path, _changed(path)).get(stem.casefold(), [])
 
 
 def coco_stems(path: Path) -> frozenset[str]:
     """Stems (lower case) of the images that a COCO json file knows, with objects or without."""
-    return frozenset(_coco_index(path, path.stat().st_mtime_ns))
+    return frozenset(_coco_index(path, _changed(path)))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise LabelError(f"Cannot read the label file '{path}': {error}. Restore or remove it.") from error
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,226 @@
+"""Label files of every format: read exactly, left out with a word, or refused by file, place and remedy."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from datamodules.datasets.batch import Targets
+from datamodules.datasets.errors import LabelError
+from datamodules.datasets.labels import LabelReader
+from tests.hostile.refusals import refusal
+
+CLASSES: Final = ("person", "bicycle", "car")
+SIZE: Final = (100, 200)
+CAR: Final = [20.0, 10.0, 60.0, 50.0]
+LINE: Final = "2 0.2 0.3 0.2 0.4"
+OBJECT: Final = (
+    "<object><name>car</name><bndbox><xmin>20</xmin><ymin>10</ymin><xmax>60</xmax><ymax>50</ymax></bndbox></object>"
+)
+
+
+def voc(inner: str = OBJECT) -> str:
+    return f"<annotation>{inner}</annotation>"
+
+
+def corners(left: str, top: str, right: str, bottom: str, name: str = "car") -> str:
+    values = {"xmin": left, "ymin": top, "xmax": right, "ymax": bottom}
+    box = "".join(f"<{key}>{value}</{key}>" for key, value in values.items())
+    return voc(f"<object><name>{name}</name><bndbox>{box}</bndbox></object>")
+
+
+def coco(**changes: Any) -> str:
+    annotation = {"id": 5, "image_id": 1, "category_id": 9, "bbox": [20, 10, 40, 40]} | changes.pop("annotation", {})
+    content: dict[str, Any] = {
+        "images": [{"id": 1, "file_name": "vi/a.png"}],
+        "categories": [{"id": 9, "name": "car"}],
+        "annotations": [annotation],
+    }
+    return json.dumps(content | changes)
+
+
+def bomb() -> str:
+    levels = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 9))
+    return f'<!DOCTYPE a [<!ENTITY l0 "boom">{levels}]>{corners("&l8;", "1", "2", "3")}'
+
+
+READ: Final[dict[str, tuple[str | bytes, list[list[float]]]]] = {
+    "plain.txt": (LINE, [CAR]),
+    "nothing.txt": ("", []),
+    "blank lines.txt": ("\n  \n\t\n", []),
+    "byte order mark.txt": (f"\ufeff{LINE}", [CAR]),
+    "windows line ends.txt": (f"{LINE}\r\n{LINE}\r\n", [CAR, CAR]),
+    "tabs and spaces.txt": ("\t2\t0.2   0.3\t0.2 0.4  ", [CAR]),
+    "the same line twice.txt": (f"{LINE}\n{LINE}", [CAR, CAR]),
+    "exponents.txt": ("2 2e-1 3E-1 .2 0.4", [CAR]),
+    "partly outside.txt": ("2 0.0 0.3 0.2 0.4", [[0, 10, 20, 50]]),
+    "larger than the image.txt": ("2 0.5 0.5 1.2 1.2", [[0, 0, 200, 100]]),
+    "plain.xml": (voc(), [CAR]),
+    "no object.xml": (voc(""), []),
+    "byte order mark.xml": (f"\ufeff{voc()}", [CAR]),
+    "windows line ends.xml": (voc(OBJECT.replace("><", ">\r\n<")), [CAR]),
+    "another declared encoding.xml": (f'<?xml version="1.0" encoding="gb2312"?>{voc()}', [CAR]),
+    "blanks around values.xml": (corners(" 20 ", "\n10", "60.0", "5e1", " Car "), [CAR]),
+    "parts with boxes of their own.xml": (
+        voc(OBJECT.replace("</object>", "<part><name>wheel</name><bndbox><xmin>x</xmin></bndbox></part></object>")),
+        [CAR],
+    ),
+    "partly outside.xml": (corners("-5", "10", "60", "1e308"), [[0, 10, 60, 100]]),
+    "the same object twice.xml": (voc(OBJECT * 2), [CAR, CAR]),
+    "a thousand levels.xml": (voc("<x>" * 1000 + "</x>" * 1000 + OBJECT), [CAR]),
+    "plain.json": (coco(), [CAR]),
+    "byte order mark.json": (f"\ufeff{coco()}", [CAR]),
+    "a crowd.json": (coco(annotation={"iscrowd": 1}), []),
+    "another image's.json": (coco(images=[{"id": 1, "file_name": "b.png"}]), []),
+}
+"""File name -> content, and the boxes of its cars."""
+
+
+@pytest.mark.parametrize("name", READ)
+def test_labels_are_read_exactly(name: str, place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content, boxes = READ[name]
+    targets = _read(place, name, content)
+    assert targets["boxes"].tolist() == [pytest.approx(box, abs=1e-4) for box in boxes]
+    assert targets["labels"].tolist() == [2] * len(boxes)
+    assert not caplog.records
+
+
+def _read(place: Path, name: str, content: str | bytes, reader: LabelReader | None = None) -> Targets:
+    path = place / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return (reader or LabelReader(CLASSES, CLASSES)).read(path, "a", SIZE)
+
+
+LEFT_OUT: Final = {
+    "no area.txt": "2 0.5 0.5 0 0",
+    "no width.txt": "2 0.5 0.5 0 0.3",
+    "half a pixel.txt": "2 0.5 0.5 0.0025 0.5",
+    "left of the image.txt": "2 -0.4 0.5 0.2 0.2",
+    "below the image.txt": "2 0.5 1.4 0.2 0.2",
+    "no area.xml": corners("20", "10", "20", "10"),
+    "right of the image.xml": corners("250", "10", "300", "50"),
+    "far away.xml": corners("1e300", "1e300", "1e308", "1e308"),
+    "no area.json": coco(annotation={"bbox": [20, 10, 0, 0]}),
+    "above the image.json": coco(annotation={"bbox": [20, -50, 10, 10]}),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_boxes_outside_the_image_are_left_out_with_a_word(
+    name: str, place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = LabelReader(CLASSES, CLASSES)
+    assert _read(place, name, LEFT_OUT[name], reader)["boxes"].shape == (0, 4)
+    assert reader.dropped == 1
+    (record,) = caplog.records
+    assert name in record.getMessage()
+    assert "reading.minimum_box_side" in record.getMessage()
+    assert record.levelno == logging.WARNING
+
+
+REFUSED: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
+    "negative width.txt": (f"{LINE}\n2 0.5 0.5 -0.1 0.1", ("line 2", "ends before it starts", "Correct")),
+    "pixels instead of fractions.txt": (f"{LINE}\n2 40 30 40 40", ("line 2", "fractions", "40 30", "Divide")),
+    "just above.txt": ("2 1.6 0.5 0.1 0.1", ("line 1", "1.6")),
+    "far below.txt": ("2 -7 0.5 0.1 0.1", ("line 1", "-7")),
+    "no number.txt": ("2 nan 0.5 0.1 0.1", ("line 1", "not finite")),
+    "no number as width.txt": ("2 0.5 0.5 nan 0.1", ("line 1", "not finite")),
+    "infinite.txt": ("2 0.5 inf 0.1 0.1", ("line 1", "inf")),
+    "minus infinite.txt": ("2 0.5 0.5 -inf 0.1", ("line 1",)),
+    "gigantic.txt": ("2 0.5 0.5 1e308 0.1", ("line 1", "1e308")),
+    "overflowing.txt": ("2 0.5 0.5 1e999 0.1", ("line 1", "1e999")),
+    "negative id.txt": ("-1 0.5 0.5 0.1 0.1", ("id -1", "person, bicycle, car", "ignore")),
+    "unknown id.txt": ("3 0.5 0.5 0.1 0.1", ("id 3", "person, bicycle, car", "ignore")),
+    "gigantic id.txt": ("1e300 0.5 0.5 0.1 0.1", ("id 1", "person")),
+    "fractional id.txt": ("0.5 0.5 0.5 0.1 0.1", ("line 1", "no class id", "Correct")),
+    "id that is no number.txt": ("nan 0.5 0.5 0.1 0.1", ("line 1", "no class id")),
+    "name instead of an id.txt": ("car 0.5 0.5 0.1 0.1", ("line 1", "five numbers", "car")),
+    "decimal commas.txt": ("2 0,5 0,5 0,1 0,1", ("line 1", "five numbers", "0,5")),
+    "comma-separated.txt": ("2,0.5,0.5,0.1,0.1", ("line 1", "five numbers")),
+    "too few columns.txt": ("2 0.5 0.5 0.1", ("line 1", "five numbers")),
+    "a column of confidences.txt": (f"{LINE}\n\n{LINE} 0.9", ("line 3", "five numbers", "0.9")),
+    "a polygon.txt": ("2 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", ("line 1", "five numbers")),
+    "a heading.txt": (f"id x y w h\n{LINE}", ("line 1", "five numbers")),
+    "zeros.txt": (bytes(40), ("line 1", "five numbers")),
+    "utf-16.txt": (LINE.encode("utf-16"), ("utf-8", "Restore")),
+    "an image.txt": (b"\x89PNG\r\n\x1a\n\xff\xfe", ("utf-8", "Restore")),
+    "nothing.xml": ("", ("line 1", "not valid xml", "Repair")),
+    "cut.xml": (voc()[:-20], ("not valid xml", "Repair")),
+    "text.xml": ("This is no xml.", ("not valid xml", "Repair")),
+    "json.xml": (coco(), ("not valid xml", "Repair")),
+    "zeros.xml": (bytes(40), ("not valid xml", "Repair")),
+    "utf-16.xml": (voc().encode("utf-16"), ("utf-8", "Restore")),
+    "crossed tags.xml": ("<a><object></a></object>", ("not valid xml", "Repair")),
+    "entities that multiply.xml": (bomb(), ("entities", "Remove")),
+    "entity of another file.xml": (
+        f'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>{corners("&x;", "1", "2", "3")}',
+        ("entities", "Remove"),
+    ),
+    "undefined entity.xml": (corners("&x;", "1", "2", "3"), ("not valid xml", "entity")),
+    "no box.xml": (voc("<object><name>car</name></object>"), ("object 1", "bndbox", "xmin", "Correct")),
+    "no corner.xml": (voc(OBJECT.replace("<ymax>50</ymax>", "")), ("object 1", "ymax", "None")),
+    "empty corner.xml": (corners("", "1", "2", "3"), ("object 1", "xmin")),
+    "decimal commas.xml": (corners("1,5", "1", "2", "3"), ("object 1", "1,5")),
+    "no number.xml": (corners("nan", "1", "2", "3"), ("object 1", "not finite")),
+    "infinite.xml": (corners("1", "1", "inf", "3"), ("object 1", "not finite")),
+    "inverted corners.xml": (voc(OBJECT + OBJECT.replace("60", "5")), ("object 2", "ends before", "Correct")),
+    "no name.xml": (voc(OBJECT.replace("<name>car</name>", "")), ("object 1", "no name", "Name its class")),
+    "blank name.xml": (corners("1", "1", "2", "3", " "), ("object 1", "no name")),
+    "unknown class.xml": (corners("1", "1", "9", "9", "zebra"), ("zebra", "person, bicycle, car", "ignore")),
+    "nothing.json": ("", ("no COCO json", "Export it again")),
+    "cut.json": (coco()[:-9], ("no COCO json", "Export it again")),
+    "a list.json": ("[]", ("no COCO json",)),
+    "a number.json": ("7", ("no COCO json",)),
+    "no annotations.json": ('{"images": [], "categories": []}', ("no COCO json", "annotations")),
+    "a hundred thousand levels.json": ("[" * 100_000, ("no COCO json",)),
+    "no number.json": (coco(annotation={"bbox": [float("nan"), 1, 2, 3]}), ("annotation 5", "not finite")),
+    "negative width.json": (coco(annotation={"bbox": [1, 1, -2, 3]}), ("annotation 5", "ends before")),
+    "three numbers.json": (coco(annotation={"bbox": [1, 2, 3]}), ("no COCO json", "values")),
+    "words.json": (coco(annotation={"bbox": ["a", 2, 3, 4]}), ("no COCO json", "'a'")),
+    "no box.json": (coco(annotation={"bbox": None}), ("no COCO json",)),
+    "unknown image.json": (coco(annotation={"image_id": 77}), ("annotation 5", "77", "Correct")),
+    "unknown category.json": (coco(annotation={"category_id": 77}), ("id 77", "person, bicycle, car")),
+    "two images with one id.json": (
+        coco(images=[{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]),
+        ("no COCO json", "one id"),
+    ),
+    "two images with one name.json": (
+        coco(images=[{"id": 1, "file_name": "vi/a.png"}, {"id": 2, "file_name": "ir/A.jpg"}]),
+        ("no COCO json", "one name"),
+    ),
+    "of no format.csv": (LINE, ("known label formats", ".xml")),
+}
+"""File name -> content, and what the message must say beside the file's name."""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_hostile_labels_are_refused_by_name(name: str, place: Path) -> None:
+    content, words = REFUSED[name]
+    refusal(lambda: _read(place, name, content), LabelError, name, *words)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
+@pytest.mark.parametrize("suffix", [".txt", ".xml", ".json"])
+def test_labels_that_are_no_file_are_refused_at_once(suffix: str, make: Callable[[Path], None], place: Path) -> None:
+    path = place / f"a{suffix}"
+    make(path)
+    refusal(lambda: LabelReader(CLASSES, CLASSES).read(path, "a", SIZE), LabelError, path.name, "emove it")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [("car\n\nperson\n", ("line 2 is empty", "Give it a name")), ("zebra\n", ("zebra", "person, bicycle, car"))],
+)
+def test_class_lists_that_cannot_be_followed_are_refused(names: str, words: tuple[str, ...], place: Path) -> None:
+    (place / "classes.txt").write_text(names)
+    refusal(lambda: _read(place, "a.txt", "0 0.5 0.5 0.1 0.1"), LabelError, *words)
+
+
+@pytest.mark.parametrize("names", ["person\r\ncar\r\n", "\ufeffperson\ncar\n\n\n"])
+def test_class_lists_from_other_systems_are_followed(names: str, place: Path) -> None:
+    (place / "classes.txt").write_bytes(names.encode())
+    assert _read(place, "a.txt", "1 0.5 0.5 0.1 0.1")["labels"].tolist() == [2]

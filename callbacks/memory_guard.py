@@ -1,10 +1,9 @@
 """Stops a run that cannot fit before it starts, with the remedy."""
 
-from pathlib import Path
-
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+
+from callbacks.free_memory import free_memory
 
 
 class NotEnoughMemoryError(RuntimeError):
@@ -47,16 +46,3 @@ class MemoryGuard(Callback):
             f"or --transforms.crop, use --trainer.precision bf16-mixed, add the method's small preset "
             f"(such as --config configs/mgfusion_cpu.yaml), or set --memory_guard.enabled false to try all the same."
         )
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Free bytes on the device: what CUDA reports, or what the kernel says is available; None where unknown."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    meminfo = Path("/proc/meminfo")
-    if device.type != "cpu" or not meminfo.is_file():
-        return None
-    for line in meminfo.read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None

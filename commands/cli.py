@@ -61,6 +61,7 @@ def _quiet_lightning() -> None:
         ".*dataloader is not resumable.*",  # our sampler is: tests/lightning_modules/test_resume.py
         "Total length of `.*` across ranks is zero.*",  # predict with nothing left to do
         ".*recommended to use `self.log.*sync_dist=True.*",  # the Evaluator's values are gathered already
+        "Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
         "The dirpath has changed from .*",  # testing a checkpoint has a run folder of its own
     ):
         warnings.filterwarnings("ignore", message=message)
@@ -77,6 +78,7 @@ def run_lightning(arguments: Sequence[str]) -> int:
     """
     from callbacks.stop_requests import RunStoppedError
     from commands.arguments import rewrite
+    from commands.failures import explain
     from commands.lightning_cli import SuiteCLI
     from commands.run_control import report_stop
     from commands.run_folder import release_run_folder
@@ -88,6 +90,12 @@ def run_lightning(arguments: Sequence[str]) -> int:
         cli.run()
     except RunStoppedError as stopped:
         return report_stop(stopped, cli.run_folder, cli.trainer)
+    except Exception as error:
+        size = cli.datamodule.training_size() if arguments[0] == "fit" else None
+        explained = explain(error, size, cli.run_folder)
+        if explained is None:
+            raise
+        raise explained from error
     finally:
         release_run_folder(cli.run_folder)
     return 0

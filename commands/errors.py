@@ -27,6 +27,7 @@ def user_errors() -> tuple[type[BaseException], ...]:
     from callbacks.checkpoint_io import CheckpointWriteError
     from callbacks.memory_guard import NotEnoughMemoryError
     from callbacks.run_record import ChangedDataError
+    from commands.failures import FailedRunError
     from datamodules.datasets.errors import DatasetError
     from lightning_modules.finite import NonFiniteLossError
     from models.clip import ClipWeightsError
@@ -38,6 +39,7 @@ def user_errors() -> tuple[type[BaseException], ...]:
         ChangedDataError,
         CheckpointWriteError,
         DatasetError,
+        FailedRunError,
         ClipWeightsError,
         CheckpointMismatchError,
         FrozenPartMismatchError,

@@ -1,5 +1,6 @@
 """Tiny runs that are stopped somewhere and resumed, and what may not differ from a run that was not."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,8 @@ def _equal(first: Any, second: Any) -> bool:
     if isinstance(first, list | tuple):
         return len(first) == len(second) and all(map(_equal, first, second))
     return bool(first == second)
+
+
+def rank() -> int:
+    """This process's number among those of a run."""
+    return int(os.environ.get("LOCAL_RANK", "0"))

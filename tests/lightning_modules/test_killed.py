@@ -1,0 +1,20 @@
+"""A run that is killed at any moment, in the middle of writing a checkpoint too, loses nothing that was saved."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.processes import run_script
+
+SCRIPT = Path(__file__).parents[1] / "kill_training.py"
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(3), pytest.param(range(3, 20), marks=pytest.mark.slow)], ids=["three", "seventeen"]
+)
+def test_killed_runs_end_as_undisturbed_ones(seeds: range, tmp_path: Path) -> None:
+    output = run_script(SCRIPT, tmp_path, *seeds, timeout=550)
+    lines = [line for line in output.splitlines() if line.endswith(("killed", "ended"))]
+    assert len(lines) == 2 * len(seeds)
+    assert sum(line.endswith("killed") for line in lines) > len(seeds)
+    assert any("writing killed" in line for line in lines)

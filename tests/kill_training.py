@@ -8,14 +8,15 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import pytest
 import torch
 
-from callbacks import checkpoint_io
 from callbacks.checkpoint_io import WholeFileCheckpointIO, remove_partial_files
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_log import cut_log
@@ -41,8 +42,9 @@ def kill_while_writing(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return replace(self, target)
 
-    checkpoint_io.os.fsync = dying_fsync
-    Path.replace = dying_replace  # type: ignore[method-assign]
+    patch = pytest.MonkeyPatch()
+    patch.setattr(os, "fsync", dying_fsync)
+    patch.setattr(Path, "replace", dying_replace)
 
 
 def train_in_child(folder: Path, saved: Path, writing: int | None) -> int:
@@ -58,7 +60,7 @@ def train_in_child(folder: Path, saved: Path, writing: int | None) -> int:
             with saved.open("a") as stream:
                 stream.write(f"{checkpoint['global_step']}\n")
 
-    WholeFileCheckpointIO.save_checkpoint = noted  # type: ignore[method-assign, assignment]
+    pytest.MonkeyPatch().setattr(WholeFileCheckpointIO, "save_checkpoint", noted)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_partial_files(folder)
@@ -69,8 +71,6 @@ def train_in_child(folder: Path, saved: Path, writing: int | None) -> int:
             kill_while_writing(writing)
         train(folder, "mgfusion", resume=resume, checkpoint=RunCheckpoint(every_n_train_steps=1), max_epochs=2)
     except BaseException:
-        import traceback
-
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
@@ -102,7 +102,8 @@ def main(base: Path, seeds: list[int]) -> None:
             status = os.waitpid(child, 0)[1]
             assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, folder
             check(folder, saved)
-            print(seed, "writing" if writing else "time", "ended" if os.WIFEXITED(status) else "killed")
+            how = "ended" if os.WIFEXITED(status) else "killed"
+            sys.stdout.write(f"{seed} {'writing' if writing else 'time'} {how}\n")
         assert os.waitpid(train_in_child(folder, saved, None), 0)[1] == 0, folder
         assert differences(base / "whole", folder) == [], folder
         assert not list(folder.rglob(".*.partial"))

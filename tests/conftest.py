@@ -1,6 +1,7 @@
 """What every test runs with."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch starts its threads: tests work on tiny tensors, where a second thread only waits for the first.
@@ -19,9 +20,11 @@ REAL_DATA = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).resolve().paren
 
 
 @pytest.fixture(autouse=True)
-def _no_run_folder_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_run_folder_from_outside() -> Iterator[None]:
     """A run folder is inherited through the environment under DDP: tests must not hand theirs on."""
-    monkeypatch.delenv("IVIF_RUN_FOLDER", raising=False)
+    os.environ.pop("IVIF_RUN_FOLDER", None)
+    yield
+    os.environ.pop("IVIF_RUN_FOLDER", None)  # fixtures of a module are set up before this one of the next test
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from callbacks.boxes import COLORS, above_score, draw_boxes, overlay
 from callbacks.detection_tables import DetectionTable
 from callbacks.evaluator import Evaluator
 from callbacks.image_logger import ImageLogger
+from callbacks.wandb_run import WandbRun
 from metrics.detection import DetectionMetrics, Found
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
@@ -166,7 +166,8 @@ def test_panels_show_objects_and_detections(tmp_path: Path) -> None:
 
 
 def test_wandb_gets_boxes_that_can_be_switched(tmp_path: Path) -> None:
-    logger = WandbLogger(save_dir=tmp_path, offline=True, project="test")
+    logger = WandbRun()
+    logger.place(tmp_path, "test")
     quiet_trainer(tmp_path, logger=logger, callbacks=[ImageLogger(1)]).test(
         DetectingTask(), DataWithBoxes(), verbose=False
     )

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 
+from callbacks.run_log import RunLog
 from callbacks.tensorboard_run import TensorBoardRun
 from callbacks.wandb_run import Mode, WandbRun
 from commands.loggers import build_loggers
@@ -13,7 +14,7 @@ from commands.loggers import build_loggers
 @pytest.mark.parametrize("configured", [None, True])
 def test_every_run_logs_to_a_csv_file(tmp_path: Path, configured: bool | None) -> None:
     (logger,) = build_loggers(configured, tmp_path, "fit")
-    assert isinstance(logger, CSVLogger)
+    assert isinstance(logger, RunLog)
     assert Path(logger.log_dir) == tmp_path
 
 
@@ -46,6 +47,6 @@ def test_the_flag_adds_wandb_or_sets_its_mode(
 
 def test_the_flag_takes_wandb_away(tmp_path: Path) -> None:
     loggers = build_loggers([WandbRun("online"), TensorBoardRun()], tmp_path, "fit", "disabled")
-    assert [type(logger) for logger in loggers] == [CSVLogger, TensorBoardRun]
+    assert [type(logger) for logger in loggers] == [RunLog, TensorBoardRun]
     assert isinstance(loggers[1], TensorBoardRun)
     assert loggers[1].log_dir == str(tmp_path / "tensorboard")

@@ -10,8 +10,8 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
-from torch.utils.data.distributed import DistributedSampler
 
 from datamodules import pipelines
 from datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
@@ -25,7 +25,7 @@ from datamodules.datasets.stored import StoredPlanes
 from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.manifest_expansion import write_expansion
 from datamodules.manifests import Manifest, Selection
-from datamodules.sampling import EpochSampler, EvaluationView, TrainingView, position_of
+from datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView, position_of
 from datamodules.workers import leave_signals_to_parent
 
 logger = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ class FusionDataModule(LightningDataModule):
 
     Training draws are stateless (`datamodules.sampling`): with the same seed they are the same for any number of
     workers, and a resumed run continues with the next pair. Evaluation keeps native sizes with batch size 1, or batches
-    when `transforms.resize` is set; under DDP its sampler repeats pairs to even out ranks, and metrics count names
-    once.
+    when `transforms.resize` is set. Processes share its pairs; validation inside `fit` repeats some to even them out,
+    and metrics count names once.
 
     Args:
         manifest: Name or path of the split manifest (see `datamodules/splits/`).
@@ -273,10 +273,8 @@ class FusionDataModule(LightningDataModule):
 
     def _evaluation_loader(self, reader: Dataset[Sample]) -> DataLoader[Batch]:
         view = EvaluationView(reader, pipelines.evaluation(self.transforms, self.box_rule()))
-        world_size = self._world_size()
-        sampler: DistributedSampler[Sample] | None = None
-        if world_size > 1:
-            sampler = DistributedSampler(view, world_size, self._rank(), shuffle=False)
+        in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        sampler = EvaluationSampler(len(view), self._rank(), self._world_size(), repeat=in_fit)
         return self._loader(view, self.loading.batch_size if self.transforms.resize else 1, sampler=sampler)
 
     def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any) -> DataLoader[Batch]:

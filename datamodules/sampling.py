@@ -96,6 +96,32 @@ class EpochSampler(Sampler[Draw]):
         return iter([(epoch, index) for index in order[self.rank :: self.world_size]][skip:])
 
 
+class EvaluationSampler(Sampler[int]):
+    """One rank's share of a dataset, in its order; every pair comes once over all ranks, unless they must be evened out.
+
+    They always are where there are fewer pairs than ranks: Lightning leaves out a rank without any batch, and the others
+    would wait for it when scores are gathered.
+
+    Args:
+        length: Number of pairs.
+        rank: This process's rank.
+        world_size: Number of processes.
+        repeat: Give every rank equally many, by repeating the first pairs. Validation inside `fit` needs it: DDP shares
+            buffers at every forward pass and waits for all ranks there.
+    """
+
+    def __init__(self, length: int, rank: int = 0, world_size: int = 1, repeat: bool = False) -> None:
+        evened = repeat or length < world_size
+        needed = math.ceil(length / world_size) * world_size if evened else length
+        self.indices = [index % length for index in range(rank, needed, world_size)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
 def position_of(trainer: Any) -> tuple[int, int]:
     """(epoch, batches already done in it) of a trainer that starts or resumes."""
     # Semi-internal names: lightning is pinned below 2.7, and tests/lightning_modules/test_resume.py covers them.

@@ -1,4 +1,4 @@
-"""Tests a classic rule on five generated scenes, with one or two processes; run by test_evaluator.py."""
+"""Tests and predicts a task on generated scenes, with one or several processes; run by test_evaluation_ddp.py."""
 
 import sys
 from pathlib import Path
@@ -8,37 +8,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 from callbacks.evaluator import Evaluator
+from callbacks.prediction_writer import PredictionWriter
 from datamodules.configuration import LoadingConfig
 from datamodules.datasets.batch import Batch, StepOutput
 from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.synthetic import SyntheticDataModule
+from lightning_modules.base import FusionTask
 from lightning_modules.classic import ClassicFusionTask
+from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.text_to_pixels import TextToPixelsTask
+from models.detection import DetectorConfig
+from models.mgfusion import MGFusionConfig
+from models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 
 
-def main(folder: Path, devices: int) -> None:
-    """Five is odd: with two processes the sampler repeats one scene, which must count once."""
-    torch.set_num_threads(1)
-    data = SyntheticDataModule(
-        train_length=2, evaluation_length=5, size=(48, 56), loading=LoadingConfig(batch_size=1, num_workers=0)
-    )
-    trainer = quiet_trainer(
-        folder,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        callbacks=[Evaluator(test_metrics=["EN", "SCD", "Qabf"])],
-    )
-    trainer.test(OneParameter(), data, verbose=False)
-
-
-class OneParameter(ClassicFusionTask):
-    """DDP refuses a module without parameters. "Finds" some of the objects, a little beside their places."""
+class Detecting(ClassicFusionTask):
+    """ "Finds" some of the objects, a little beside their places."""
 
     scores_detection = True
 
     def __init__(self) -> None:
         super().__init__("average")
-        self.unused = torch.nn.Parameter(torch.zeros(1))
         self.class_names = SyntheticDataset.classes
 
     def fuse(self, batch: Batch) -> StepOutput:
@@ -53,5 +44,37 @@ class OneParameter(ClassicFusionTask):
         return output
 
 
+def _make_task(kind: str) -> FusionTask:
+    torch.manual_seed(0)
+    if kind == "classic":
+        return ClassicFusionTask("laplacian_pyramid")
+    if kind == "detecting":
+        return Detecting()
+    if kind == "mgfusion":
+        return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
+    return TextToPixelsTask(
+        clip="random-tiny",
+        network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8),
+        detector=DetectorConfig("yolov5n", image_size=None, score_threshold=1e-6),
+        classes=SyntheticDataset.classes,
+    )
+
+
+def main(folder: Path, devices: int, length: int, kind: str) -> None:
+    """Writes `tables/` and `fused/` under the folder, and which names each process fused."""
+    torch.set_num_threads(1)
+    data = SyntheticDataModule(
+        train_length=2, evaluation_length=length, size=(48, 56), loading=LoadingConfig(batch_size=1, num_workers=0)
+    )
+    evaluator, writer = Evaluator(test_metrics=["EN", "SCD", "Qabf"]), PredictionWriter(folder / "fused")
+    trainer = quiet_trainer(
+        folder, devices=devices, strategy="ddp" if devices > 1 else "auto", callbacks=[evaluator, writer]
+    )
+    task = _make_task(kind)
+    trainer.test(task, data, verbose=False)
+    trainer.predict(task, data, return_predictions=False)
+    (folder / f"written_by_{trainer.global_rank}").write_text(str(writer.written))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

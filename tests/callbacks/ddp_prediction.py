@@ -12,11 +12,11 @@ from callbacks.prediction_writer import PredictionWriter
 from datamodules.configuration import LoadingConfig
 from datamodules.synthetic import SyntheticDataModule
 from tests.batches import quiet_trainer
-from tests.callbacks.ddp_evaluation import OneParameter
+from tests.callbacks.ddp_evaluation import Detecting
 
 
 def main(folder: Path, devices: int) -> None:
-    """Five is odd: with two processes the sampler repeats one scene, whose files are then written twice."""
+    """Five is odd: one of two processes has a scene more."""
     torch.set_num_threads(1)
     data = SyntheticDataModule(
         train_length=2, evaluation_length=5, size=(48, 56), loading=LoadingConfig(batch_size=1, num_workers=0)
@@ -27,7 +27,7 @@ def main(folder: Path, devices: int) -> None:
         strategy="ddp" if devices > 1 else "auto",
         callbacks=[PredictionWriter(folder / "out", boxes=DetectionFiles(yolo=True, draw=True))],
     )
-    trainer.predict(OneParameter(), data, return_predictions=False)
+    trainer.predict(Detecting(), data, return_predictions=False)
 
 
 if __name__ == "__main__":

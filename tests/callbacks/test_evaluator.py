@@ -17,7 +17,6 @@ from metrics.functional import entropy, qabf
 from metrics.preparation import GreyLevels, grey_levels
 from models.classic import CLASSIC_FUSIONS
 from tests.batches import MadeData, make_sample, quiet_trainer
-from tests.processes import run_script
 
 
 def _test(folder: Path, **options: object) -> pd.DataFrame:
@@ -124,19 +123,6 @@ def test_a_convention_changes_the_figures(tmp_path: Path) -> None:
 def test_unknown_names_are_refused_before_any_run(options: dict[str, object], known: str) -> None:
     with pytest.raises(ValueError, match=known):
         Evaluator(**options)  # type: ignore[arg-type]
-
-
-def test_two_processes_write_the_table_of_one(tmp_path: Path) -> None:
-    script = Path(__file__).parent / "ddp_evaluation.py"
-    for devices in (1, 2):
-        run_script(script, tmp_path / str(devices), devices)
-    one, two = (pd.read_csv(tmp_path / str(devices) / "tables" / "test.csv") for devices in (1, 2))
-    assert one["n"].tolist() == two["n"].tolist() == [5, 5, 5, 5]
-    pd.testing.assert_frame_equal(one, two, rtol=1e-6)
-    one, two = (pd.read_csv(tmp_path / str(devices) / "tables" / "detection.csv") for devices in (1, 2))
-    assert one["images"].max() == 5
-    assert 0 < one["AP50_95"].max() < 1
-    pd.testing.assert_frame_equal(one, two, rtol=1e-6)
 
 
 def test_a_classic_row_is_what_its_own_task_scores(tmp_path: Path) -> None:

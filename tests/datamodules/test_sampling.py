@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from datamodules.datasets.batch import STORE_RECORD, Sample
 from datamodules.datasets.mosaic import Mosaic
 from datamodules.datasets.stored import StoredPlanes
-from datamodules.sampling import EpochSampler, TrainingView, mix_seed
+from datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView, mix_seed
 
 
 class _Numbers(Dataset[Sample]):
@@ -74,6 +74,23 @@ def test_a_dataset_smaller_than_a_batch_is_repeated() -> None:
     draws = [index for _, index in EpochSampler(length=3, batch_size=8)]
     assert len(draws) == 8
     assert set(draws) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("length", "processes"), [(5, 2), (6, 3), (1, 1), (0, 1)])
+def test_processes_evaluate_every_pair_once(length: int, processes: int) -> None:
+    shares = [EvaluationSampler(length, rank, processes) for rank in range(processes)]
+    assert sorted(index for share in shares for index in share) == list(range(length))
+    assert all(list(share) == sorted(share) for share in shares)
+    assert [len(share) for share in shares] == [len(list(share)) for share in shares]
+
+
+@pytest.mark.parametrize(
+    ("length", "processes", "repeat", "each"), [(5, 2, True, 3), (6, 3, True, 2), (2, 4, False, 1), (0, 2, False, 0)]
+)
+def test_evened_out_shares_are_equally_long_and_complete(length: int, processes: int, repeat: bool, each: int) -> None:
+    shares = [list(EvaluationSampler(length, rank, processes, repeat)) for rank in range(processes)]
+    assert [len(share) for share in shares] == [each] * processes
+    assert {index for share in shares for index in share} == set(range(length))
 
 
 def test_no_pairs_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""`main.py report score`: scores folders of fused images that anyone made."""
+"""`main.py report`: scores folders of fused images that anyone made, and shows what runs logged."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from commands.errors import UsageError
 from commands.parser import SuiteParser
 from commands.report_curves import curves
 from commands.report_pairs import ScoreInputs, collect
+from commands.report_run import report_run
 from commands.report_tables import COLUMNS, write_tables
 from datamodules.datasets.errors import UnreadableFileError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     options = config[config.subcommand]
     if config.subcommand == "curves":
         return curves(Path(options.run), Path(options.out))
+    if config.subcommand == "run":
+        out = Path(options.out) if options.out else None
+        return report_run(Path(options.run_dir), out, [Path(folder) for folder in options.test or ()])
     return score(
         infrared=Path(options.infrared),
         visible=Path(options.visible),
@@ -68,9 +72,14 @@ def _parser() -> SuiteParser:
     drawing = SuiteParser(description="Draws the loss and the validation metrics of a training run.")
     drawing.add_argument("--run", type=str, required=True, help="The run folder.")
     drawing.add_argument("--out", type=str, default="runs/report/curves.png", help="The PNG to write.")
+    page = SuiteParser(description="Writes a run as one HTML page: curves, panels, tables, configuration.")
+    page.add_argument("run_dir", type=str, help="The run folder.")
+    page.add_argument("--out", type=str | None, default=None, help="The page to write; default: RUN_DIR/report.html.")
+    page.add_argument("--test", help="Run folder of a test of it, whose tables belong here; repeat it.", **several)
     subcommands = parser.add_subcommands()
     subcommands.add_subcommand("score", scores)
     subcommands.add_subcommand("curves", drawing)
+    subcommands.add_subcommand("run", page)
     return parser
 
 

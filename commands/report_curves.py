@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from commands.errors import UsageError
+from commands.run_log import read_log
 
 SMOOTHING = 15
 """Logged losses averaged into one point of the thick line."""
@@ -35,32 +36,18 @@ def curves(run: Path, out: Path, metrics: tuple[str, ...] = METRICS) -> int:
     return 0
 
 
-def read_log(run: Path) -> pd.DataFrame:
-    """Everything that a training run logged, from its first step on: one row per logging call, NaN where it is silent.
-
-    Args:
-        run: A run folder.
-
-    Raises:
-        UsageError: If the folder has no log, or one without a training loss.
-    """
-    path = run / "metrics.csv"
-    if not path.is_file():
-        raise UsageError(f"'{path}' is missing. Give the folder of a training run.")
-    earlier = sorted(run.glob("metrics-before-resume-*.csv"))
-    log = pd.concat([pd.read_csv(file) for file in (*earlier, path)], ignore_index=True)
-    if "train/loss" not in log:
-        raise UsageError(f"'{path}' holds no 'train/loss'. Give the folder of a training run.")
-    return log
-
-
 def draw_curves(log: pd.DataFrame, metrics: tuple[str, ...] = METRICS) -> Figure:
     """The training loss (thin as logged, thick averaged) and the validation metrics over the steps, side by side.
 
     Args:
-        log: From `read_log`.
+        log: From `commands.run_log.read_log`.
         metrics: Validation metrics to draw, where they were logged.
+
+    Raises:
+        UsageError: If there is no training loss in it.
     """
+    if "train/loss" not in log:
+        raise UsageError("The log holds no 'train/loss'. Give the folder of a training run.")
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     loss = log[["step", "train/loss"]].dropna()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from commands.errors import UsageError
 from commands.report import main
-from commands.report_curves import draw_curves, read_log
+from commands.report_curves import draw_curves
 
 
 def test_curves_are_drawn_from_the_log(tmp_path: Path) -> None:
@@ -28,14 +28,6 @@ def test_curves_are_drawn_from_the_log(tmp_path: Path) -> None:
 def test_a_folder_without_training_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"metrics\.csv"):
         main(["curves", "--run", str(tmp_path)])
-
-
-def test_a_log_begins_with_what_was_logged_before_a_resume(tmp_path: Path) -> None:
-    for name, steps in (("metrics-before-resume-1", [0, 1]), ("metrics", [2])):
-        pd.DataFrame({"step": steps, "train/loss": [float(step) for step in steps]}).to_csv(
-            tmp_path / f"{name}.csv", index=False
-        )
-    assert read_log(tmp_path)["train/loss"].tolist() == [0.0, 1.0, 2.0]
 
 
 def test_a_figure_shows_the_metrics_that_were_logged() -> None:

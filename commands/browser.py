@@ -1,0 +1,83 @@
+"""A headless browser, where one is installed: pictures of pages that we write."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from commands.errors import UsageError
+
+BROWSERS: Final = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
+"""Programs that are looked for, in this order."""
+
+SECONDS: Final = 120
+"""How long a browser may take for one page."""
+
+
+def find_browser() -> str | None:
+    """The first of `BROWSERS` that is installed."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def run_browser(page: Path, *options: str, dark: bool = False) -> str:
+    """Opens a page without a window and without a network, and returns what the browser printed.
+
+    Args:
+        page: An HTML file.
+        options: Options of the browser beside those that every call has.
+        dark: Whether the page is told that its reader prefers dark colours.
+
+    Raises:
+        UsageError: If there is no browser, or it fails.
+    """
+    browser = find_browser()
+    if browser is None:
+        raise UsageError(f"No headless browser is installed; looked for {', '.join(BROWSERS)}.")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [
+            browser,
+            "--headless",
+            "--no-sandbox",  # a page of our own, and containers run as root
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--proxy-server=127.0.0.1:9",  # nothing is there: a request to anywhere fails
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            f"--user-data-dir={profile}",
+            *options,
+            page.resolve().as_uri(),
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UsageError(f"{browser} could not show '{page}': {error}") from error
+    return done.stdout
+
+
+def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 1600), dark: bool = False) -> None:
+    """Saves the beginning of a page, as PNG or JPEG by the name's ending.
+
+    Args:
+        page: An HTML file.
+        out: The picture to write.
+        size: (width, height) of the window, in pixels.
+        dark: As in `run_browser`.
+
+    Raises:
+        UsageError: As `run_browser`.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Path(folder) / "page.png"
+        run_browser(page, f"--screenshot={taken}", f"--window-size={size[0]},{size[1]}", dark=dark)
+        with Image.open(taken) as picture:
+            picture.convert("RGB").save(out, quality=80)

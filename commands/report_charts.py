@@ -1,0 +1,141 @@
+"""Line charts of a report: which logged names share one, and where its lines and ticks lie."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pandas as pd
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+WIDTH: Final = 460
+HEIGHT: Final = 230
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 36
+"""Margins of the plotting area, in the chart's own units."""
+
+MOST_POINTS: Final = 300
+"""Points of a line; what is denser is averaged."""
+
+LOG_RATIO: Final = 50.0
+"""From this ratio of largest to smallest value on, a chart has a logarithmic axis."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: its name, and its values at steps, both finite and of one length."""
+
+    name: str
+    steps: Sequence[float]
+    values: Sequence[float]
+
+    @property
+    def last(self) -> float:
+        """The newest value."""
+        return self.values[-1]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled position on an axis."""
+
+    position: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A drawn series."""
+
+    name: str
+    last: str
+    points: str
+    dots: Sequence[tuple[float, float]]
+
+
+@dataclass
+class Chart:
+    """Some series over the steps, with a title and a unit.
+
+    Args:
+        title: What is shown, with an arrow where one direction is better.
+        series: The lines.
+        note: Full name, or unit.
+    """
+
+    title: str
+    series: Sequence[Series]
+    note: str = ""
+    lines: list[Line] = field(init=False)
+    x_ticks: list[Tick] = field(init=False)
+    y_ticks: list[Tick] = field(init=False)
+    logarithmic: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Places lines and ticks."""
+        values = [value for series in self.series for value in series.values]
+        steps = [step for series in self.series for step in series.steps]
+        self.logarithmic = min(values) > 0 and max(values) / min(values) >= LOG_RATIO
+        y_ticks, low, high = _axis(min(values), max(values), self.logarithmic)
+        x_ticks, first, final = _axis(min(steps), max(steps), logarithmic=False, tight=True)
+        place_x = _scale(first, final, LEFT, WIDTH - RIGHT)
+        across = math.log10 if self.logarithmic else float
+        place_y = _scale(across(low), across(high), HEIGHT - BOTTOM, TOP)
+        self.x_ticks = [Tick(place_x(tick), short(tick)) for tick in x_ticks]
+        self.y_ticks = [Tick(place_y(across(tick)), short(tick)) for tick in y_ticks]
+        self.lines = [_line(series, place_x, lambda value: place_y(across(value))) for series in self.series]
+
+    @property
+    def summary(self) -> str:
+        """The chart in a sentence, for those who do not see it."""
+        told = [f"{s.name} from {short(s.values[0])} to {short(s.last)}" for s in self.series]
+        return f"{self.title}, steps {short(self.series[0].steps[0])} to {short(self.series[0].steps[-1])}: " + (
+            "; ".join(told) + "."
+        )
+
+
+def series_of(log: pd.DataFrame, column: str, name: str) -> Series | None:
+    """The finite values of a column; None where it has none."""
+    rows = log[["step", column]].apply(pd.to_numeric, errors="coerce")
+    rows = rows[rows[column].map(math.isfinite) & rows["step"].notna()]
+    rows = rows.groupby("step", as_index=False).last()
+    if rows.empty:
+        return None
+    return Series(name, rows["step"].tolist(), rows[column].tolist())
+
+
+def short(value: float) -> str:
+    """A number as people read it: four significant digits, no needless zeros."""
+    if value and not 1e-3 <= abs(value) < 1e6:
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", " ")
+
+
+def _axis(low: float, high: float, logarithmic: bool, tight: bool = False) -> tuple[list[float], float, float]:
+    """Ticks, and the range that the axis covers."""
+    if logarithmic:
+        ticks = [float(tick) for tick in LogLocator(numticks=6).tick_values(low, high)]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        return inside or [low, high], low, high
+    if low == high and tight:
+        return [low], low - 1, high + 1
+    if low == high:
+        low, high = (0.9 * low, 1.1 * low) if low > 0 else (1.1 * low, 0.9 * low) if low else (0.0, 1.0)
+    ticks = [float(tick) for tick in MaxNLocator(nbins=5, integer=tight).tick_values(low, high)]
+    if tight:
+        return [tick for tick in ticks if low <= tick <= high], low, high
+    return ticks, min(low, ticks[0]), max(high, ticks[-1])
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    span = (high - low) or 1.0
+    return lambda value: round(start + (end - start) * (value - low) / span, 1)
+
+
+def _line(series: Series, place_x: Callable[[float], float], place_y: Callable[[float], float]) -> Line:
+    every = math.ceil(len(series.values) / MOST_POINTS)
+    steps = pd.Series(series.steps).groupby(lambda row: row // every).mean()
+    values = pd.Series(series.values).groupby(lambda row: row // every).mean()
+    places = [(place_x(step), place_y(value)) for step, value in zip(steps, values, strict=True)]
+    dots = places if len(places) <= 25 else places[-1:]
+    return Line(series.name, short(series.last), " ".join(f"{x},{y}" for x, y in places), dots)

@@ -55,7 +55,7 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
                 raise UsageError(
                     "--resume needs the folder of a run, for instance runs/mgfusion-unified/20260101-120000-ab12."
                 )
-            resume = Path(value)
+            resume = Path(value).resolve() if Path(value).is_symlink() else Path(value)  # `latest` will point elsewhere
             index += 2
         elif value == "null" and _NESTED.fullmatch(option):
             rewritten.append(_null_in_parent(option))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from commands.errors import UsageError
 from commands.parser import SuiteParser
-from commands.report_curves import curves
+from commands.report_curves import METRICS, curves
 from commands.report_pairs import ScoreInputs, collect
 from commands.report_run import report_run
 from commands.report_tables import COLUMNS, write_tables
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     config = parser.parse_args(list(arguments))
     options = config[config.subcommand]
     if config.subcommand == "curves":
-        return curves(Path(options.run), Path(options.out))
+        return curves(Path(options.run), Path(options.out), options.metrics or METRICS)
     if config.subcommand == "run":
         out = Path(options.out) if options.out else None
         return report_run(Path(options.run_dir), out, [Path(folder) for folder in options.test or ()])
@@ -72,6 +72,7 @@ def _parser() -> SuiteParser:
     drawing = SuiteParser(description="Draws the loss and the validation metrics of a training run.")
     drawing.add_argument("--run", type=str, required=True, help="The run folder.")
     drawing.add_argument("--out", type=str, default="runs/report/curves.png", help="The PNG to write.")
+    drawing.add_argument("--metrics", help="Validation metrics, where logged; default: Qabf VIF SSIM.", **several)
     page = SuiteParser(description="Writes a run as one HTML page: curves, panels, tables, configuration.")
     page.add_argument("run_dir", type=str, help="The run folder.")
     page.add_argument("--out", type=str | None, default=None, help="The page to write; default: RUN_DIR/report.html.")

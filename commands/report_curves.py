@@ -1,5 +1,6 @@
 """`main.py report curves`: what a run logged, as a table and as a figure."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +10,13 @@ from commands.errors import UsageError
 from commands.run_log import read_log
 
 SMOOTHING = 15
-"""Logged losses averaged into one point of the thick line."""
+"""Most logged losses that are averaged into one point of the thick line: a tenth of them, in short runs."""
 
 METRICS = ("Qabf", "VIF", "SSIM")
 """Validation metrics that are drawn, where they were logged."""
 
 
-def curves(run: Path, out: Path, metrics: tuple[str, ...] = METRICS) -> int:
+def curves(run: Path, out: Path, metrics: Sequence[str] = METRICS) -> int:
     """Draws the training loss and the validation metrics of a run over its steps.
 
     Args:
@@ -36,7 +37,7 @@ def curves(run: Path, out: Path, metrics: tuple[str, ...] = METRICS) -> int:
     return 0
 
 
-def draw_curves(log: pd.DataFrame, metrics: tuple[str, ...] = METRICS) -> Figure:
+def draw_curves(log: pd.DataFrame, metrics: Sequence[str] = METRICS) -> Figure:
     """The training loss (thin as logged, thick averaged) and the validation metrics over the steps, side by side.
 
     Args:
@@ -47,12 +48,17 @@ def draw_curves(log: pd.DataFrame, metrics: tuple[str, ...] = METRICS) -> Figure
         UsageError: If there is no training loss in it.
     """
     if "train/loss" not in log:
-        raise UsageError("The log holds no 'train/loss'. Give the folder of a training run.")
+        raise UsageError(
+            "The log holds no 'train/loss'. Give the folder of a training run that is longer than its "
+            "trainer.log_every_n_steps."
+        )
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     loss = log[["step", "train/loss"]].dropna()
     left.plot(loss["step"], loss["train/loss"], color="0.75", linewidth=0.6)
-    left.plot(loss["step"], loss["train/loss"].rolling(SMOOTHING, min_periods=1).mean(), color="C0")
+    window = max(1, min(SMOOTHING, len(loss) // 10))
+    smooth = loss["train/loss"].rolling(window, min_periods=1, center=True).mean()
+    left.plot(loss["step"], smooth, color="C0")
     left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     for metric in metrics:
         if f"val/{metric}" in log:

@@ -97,10 +97,10 @@ class EpochSampler(Sampler[Draw]):
 
 
 class EvaluationSampler(Sampler[int]):
-    """One rank's share of a dataset, in its order; every pair comes once over all ranks, unless they must be evened out.
+    """One rank's share of a dataset, in its order; every pair comes once over all ranks, unless they must be even.
 
-    They always are where there are fewer pairs than ranks: Lightning leaves out a rank without any batch, and the others
-    would wait for it when scores are gathered.
+    They always are where there are fewer pairs than ranks: Lightning leaves out a rank without any batch, and the
+    others would wait for it when scores are gathered.
 
     Args:
         length: Number of pairs.

@@ -49,4 +49,5 @@ def test_two_processes_write_the_tables_and_pictures_of_one(
     assert len(pictures) == length
     assert pictures == sorted(path.name for path in (two / "fused").glob("*.png"))
     for picture in pictures:
-        np.testing.assert_array_equal(*(np.asarray(Image.open(folder / "fused" / picture)) for folder in (one, two)))
+        first, second = (np.asarray(Image.open(folder / "fused" / picture)) for folder in (one, two))
+        np.testing.assert_array_equal(first, second)

@@ -98,6 +98,14 @@ def test_resuming_continues_in_place(runs: Path, tmp_path: Path) -> None:
     assert len(list(run.parent.iterdir())) == 2
 
 
+def test_resuming_the_latest_run_leaves_the_link_to_it(tmp_path: Path) -> None:
+    assert main(tiny_run("fit", tmp_path, "--trainer.limit_val_batches=0")) == 0
+    run = newest_run(tmp_path)
+    assert main(["fit", "--resume", str(tmp_path / "tiny" / "latest"), "--trainer.max_epochs=2"]) == 0
+    assert newest_run(tmp_path) == run
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
 def test_a_saved_configuration_runs_again(runs: Path, tmp_path: Path) -> None:
     config = newest_run(runs) / "config.yaml"
     assert main(["fit", "--config", str(config), f"--runs_dir={tmp_path}"]) == 0

@@ -30,6 +30,19 @@ def test_a_folder_without_training_is_named(tmp_path: Path) -> None:
         main(["curves", "--run", str(tmp_path)])
 
 
+def test_metrics_can_be_chosen_and_a_log_without_losses_is_explained(tmp_path: Path) -> None:
+    pd.DataFrame({"step": [0, 1], "train/loss": [2.0, 1.0], "val/EN": [6.0, 7.0]}).to_csv(tmp_path / "metrics.csv")
+    drawn = []
+    for options in ([], ["--metrics", "EN"]):
+        assert main(["curves", "--run", str(tmp_path), "--out", str(tmp_path / "curves.png"), *options]) == 0
+        drawn.append(np.asarray(Image.open(tmp_path / "curves.png").convert("L")))
+    right = drawn[0].shape[1] // 2
+    assert (drawn[0][:, right:] != drawn[1][:, right:]).any()
+    pd.DataFrame({"step": [0], "val/EN": [6.0]}).to_csv(tmp_path / "metrics.csv")
+    with pytest.raises(UsageError, match="log_every_n_steps"):
+        main(["curves", "--run", str(tmp_path)])
+
+
 def test_a_figure_shows_the_metrics_that_were_logged() -> None:
     log = pd.DataFrame({"step": [0, 1, 2], "train/loss": [3.0, 2.0, 1.0], "val/EN": [np.nan, 6.0, 7.0]})
     loss, validation = draw_curves(log, ("EN", "VIF")).axes

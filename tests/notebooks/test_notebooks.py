@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from jupyter_client.manager import KernelManager
+from nbmake.nb_run import NotebookRun
 
 from tests.notebooks import expected
 
@@ -120,6 +121,31 @@ def test_the_rules_can_fail() -> None:
     assert _definitions("key = lambda x: x") == ["Lambda"]
     assert ABSOLUTE.search('root="/home/me/data"')
     assert not ABSOLUTE.search('root="/data/MSRS", "runs/tmp/x", "../work"')
+
+
+def test_a_wrong_result_fails_the_run(tmp_path: Path) -> None:
+    metadata = {"nbmake": {"post_cell_execute": ["from math import isnan", "assert isnan(value)"]}}
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": "a",
+        "metadata": metadata,
+        "outputs": [],
+        "execution_count": None,
+    }
+    for source, fails in (("value = 1.0", True), ("value = float('nan')", False)):
+        content = {
+            "cells": [cell | {"source": source}],
+            "metadata": json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))["metadata"],
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        (tmp_path / "one.ipynb").write_text(json.dumps(content), encoding="utf-8")
+        run = NotebookRun(tmp_path / "one.ipynb", default_timeout=60)
+        if fails:
+            with pytest.raises(Exception, match="Post cell execution failed"):
+                run.execute()
+        else:
+            assert run.execute().error is None
 
 
 def test_expectations_can_fail() -> None:

@@ -125,13 +125,7 @@ def test_the_rules_can_fail() -> None:
 
 def test_a_wrong_result_fails_the_run(tmp_path: Path) -> None:
     metadata = {"nbmake": {"post_cell_execute": ["from math import isnan", "assert isnan(value)"]}}
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "id": "a",
-        "metadata": metadata,
-        "outputs": [],
-        "execution_count": None,
-    }
+    cell: Cell = {"cell_type": "code", "id": "a", "metadata": metadata, "outputs": [], "execution_count": None}
     for source, fails in (("value = 1.0", True), ("value = float('nan')", False)):
         content = {
             "cells": [cell | {"source": source}],

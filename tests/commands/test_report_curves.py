@@ -10,6 +10,7 @@ from PIL import Image
 from commands.errors import UsageError
 from commands.report import main
 from commands.report_curves import draw_curves
+from commands.run_log import read_log
 
 
 def test_curves_are_drawn_from_the_log(tmp_path: Path) -> None:
@@ -41,6 +42,13 @@ def test_metrics_can_be_chosen_and_a_log_without_losses_is_explained(tmp_path: P
     pd.DataFrame({"step": [0], "val/EN": [6.0]}).to_csv(tmp_path / "metrics.csv")
     with pytest.raises(UsageError, match="log_every_n_steps"):
         main(["curves", "--run", str(tmp_path)])
+
+
+def test_a_log_is_a_table_with_a_row_for_each_logging_call(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,train/loss,val/EN\n0,2.0,\n1,1.0,\n1,,7.0\n")
+    log = read_log(tmp_path)
+    assert log["train/loss"].dropna().tolist() == [2.0, 1.0]
+    assert log.loc[log["val/EN"].notna(), "step"].tolist() == [1]
 
 
 def test_a_figure_shows_the_metrics_that_were_logged() -> None:

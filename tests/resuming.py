@@ -13,6 +13,7 @@ from callbacks.checkpoint_io import WholeFileCheckpointIO
 from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
 from callbacks.loop_state import STEPS_KEY
+from callbacks.previous_results import PreviousResults
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_log import RunLog, cut_log, read_rows
 from callbacks.throughput import Throughput
@@ -24,7 +25,7 @@ from lightning_modules.detection import DetectionTask
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.level_batch import CropConfig
 from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.text_to_pixels import TextToPixelsTask
+from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
 from models.detection import DetectorConfig
 from models.mgfusion import MGFusionConfig
 from models.text_to_pixels import TextToPixelsConfig
@@ -71,7 +72,9 @@ class Fail(Callback):
 
 
 def make_task(kind: str) -> FusionTask:
-    """A tiny task: `mgfusion`, `detection`, `text_to_pixels`, or the scheme of two tiny levels."""
+    """A tiny task: `mgfusion`, `detection`, `text_to_pixels`, `memory` (its fusion alone, held near to stored results),
+    or the scheme of two tiny levels.
+    """
     torch.manual_seed(7)
     classes = SyntheticDataModule().classes
     detector = DetectorConfig("yolov5n", image_size=None)
@@ -79,11 +82,12 @@ def make_task(kind: str) -> FusionTask:
         return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
     if kind == "detection":
         return DetectionTask(classes, detector=detector, training=DetectorTrainingConfig(average_ramp=2.0))
-    if kind == "text_to_pixels":
+    if kind in ("text_to_pixels", "memory"):
         return TextToPixelsTask(
             clip="random-tiny",
             network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
-            detector=detector,
+            loss=TextToPixelsLoss(previous="memory" if kind == "memory" else "teacher"),
+            detector=None if kind == "memory" else detector,
             bilevel=BilevelConfig(scheme="value_function", unit="step", warmup=1, cosine_every=3),
             crops=CropConfig(32, 2),
             classes=classes,
@@ -108,15 +112,17 @@ def train(
         size=(64, 64),
         loading=LoadingConfig(batch_size=2, num_workers=workers),
         transforms=transforms,
+        previous_dir=folder / "previous" if kind == "memory" else None,
     )
     settings: dict[str, Any] = {"max_epochs": 3, "num_sanity_val_steps": 1} | options
+    store = [PreviousResults(folder / "previous")] if kind == "memory" else []
     logging = [DiagnosticsLogger(), Evaluator(metrics=["EN"]), Throughput(), LearningRateMonitor("step")]
     trainer = quiet_trainer(
         folder,
         enable_checkpointing=True,
         logger=RunLog(folder),
         plugins=[WholeFileCheckpointIO()],
-        callbacks=[*callbacks, *logging, checkpoint or RunCheckpoint()],
+        callbacks=[*callbacks, *store, *logging, checkpoint or RunCheckpoint()],
         **settings,
     )
     if resume is not None and trainer.is_global_zero:

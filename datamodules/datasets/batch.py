@@ -5,6 +5,7 @@ pass a quarter of the bytes; a *batch*, as a task sees it, is always float32 in 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, cast
 
 import torch
@@ -33,6 +34,11 @@ Who writes a store removes this file first, then writes every picture as `FOLDER
 file anew, under a temporary name that is then changed: `{"epoch": 3}`, epochs counted from 0. Loaders show the pictures
 in the epoch that follows (4), and in no other.
 """
+
+
+def set_aside(folder: Path, epoch: int) -> Path:
+    """Where the store of an earlier epoch lies while a checkpoint may still go back to the epoch that reads it."""
+    return folder.with_name(f"{folder.name}-epoch{epoch:04d}")
 
 
 class Targets(TypedDict):

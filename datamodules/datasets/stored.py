@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterable
+from copy import copy
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.datasets import joint
-from datamodules.datasets.batch import STORE_RECORD, Sample
+from datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
 from datamodules.datasets.errors import DatasetError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
 
@@ -71,6 +72,18 @@ class StoredPlanes(Dataset[Sample]):
                 f"'{self.folder / STORE_RECORD}' does not say which epoch made the pictures: it must hold "
                 f'{{"epoch": NUMBER}}. Remove the folder, and let the run write it again.'
             ) from error
+
+    def of_epoch(self, epoch: int) -> Self | None:
+        """The same reader with the results of an epoch; None where there are none.
+
+        They lie in the folder itself, or beside it (`set_aside`) where a resumed run goes back to an earlier epoch.
+        """
+        for folder in (self.folder, set_aside(self.folder, epoch)):
+            found = copy(self)
+            found.folder = folder
+            if found.epoch == epoch:
+                return found
+        return None
 
     def path(self, dataset: str, name: str) -> Path:
         """Where the picture of a pair lies, or should lie."""

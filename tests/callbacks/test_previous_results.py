@@ -12,7 +12,7 @@ from PIL import Image
 
 from callbacks.previous_results import PreviousResults
 from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import STORE_RECORD
+from datamodules.datasets.batch import STORE_RECORD, set_aside
 from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.mgfusion import MGFusionTask
 from models.mgfusion import MGFusionConfig
@@ -44,6 +44,7 @@ def test_an_epoch_reads_what_the_last_one_left(workers: int, tmp_path: Path) -> 
     trainer = quiet_trainer(tmp_path, max_epochs=2, limit_val_batches=0, callbacks=[PreviousResults(folder), seen])
     trainer.fit(task, data)
     assert json.loads((folder / STORE_RECORD).read_text()) == {"epoch": 1}
+    assert json.loads((set_aside(folder, 0) / STORE_RECORD).read_text()) == {"epoch": 0}
     assert seen.previous[0] is None
     assert seen.previous[1] is not None
     assert seen.previous[1].shape == (2, 1, 32, 40)

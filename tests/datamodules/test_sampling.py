@@ -1,5 +1,6 @@
 """Draws depend on seed, epoch and index alone."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from datamodules.datasets.batch import STORE_RECORD, Sample
+from datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
 from datamodules.datasets.mosaic import Mosaic
 from datamodules.datasets.stored import StoredPlanes
 from datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView, mix_seed
@@ -144,6 +145,9 @@ def test_results_are_shown_in_the_epoch_after_theirs_alone(tmp_path: Path) -> No
     assert set(view[(1, 3)]["previous"].flatten().tolist()) == {60}
     (tmp_path / STORE_RECORD).write_text('{"epoch": 1}')
     assert ["previous" in view[(epoch, 3)] for epoch in range(4)] == [False, False, True, False]
+    shutil.copytree(tmp_path, set_aside(tmp_path, 2))
+    (set_aside(tmp_path, 2) / STORE_RECORD).write_text('{"epoch": 2}')
+    assert ["previous" in view[(epoch, 3)] for epoch in range(4)] == [False, False, True, True]
 
 
 def test_mixed_seeds_are_spread() -> None:

@@ -91,6 +91,15 @@ def test_an_error_loses_nothing_beyond_the_last_saved_point(
     assert differences(whole, tmp_path) == []
 
 
+def test_an_earlier_epoch_reads_the_stored_results_that_it_read_before(wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, "memory")
+    with pytest.raises(SimulatedError):
+        train(tmp_path, "memory", [Fail(10)], checkpoint=RunCheckpoint(every_n_train_steps=6))
+    assert {path.name for path in tmp_path.glob("previous*")} == {"previous", "previous-epoch0000"}
+    train(tmp_path, "memory", resume=last(tmp_path))
+    assert differences(whole, tmp_path) == []
+
+
 def test_workers_change_nothing(wholes: dict[str, Path], tmp_path: Path) -> None:
     whole = _whole(wholes, "mgfusion")
     with pytest.raises(RunStoppedError):

@@ -10,6 +10,7 @@ from typing import Any, Final, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 IMAGE_KEYS: Final = (
     "infrared",
@@ -142,7 +143,8 @@ def _stack(samples: Sequence[Sample], key: str, planes: list[Tensor]) -> Tensor:
             f"'{key}' differs in size within one batch ({sizes}). Set transforms.crop or transforms.resize, or use "
             f"loading.batch_size 1."
         )
-    return torch.stack(planes)
+    stacked: Tensor = default_collate(planes)  # in a loader process straight into shared memory, without a second copy
+    return stacked
 
 
 def plane_to_float(plane: Tensor) -> Tensor:

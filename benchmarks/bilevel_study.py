@@ -73,6 +73,7 @@ class Run:
         seed: Of weights, order and augmentation.
         steps: Detector steps.
         folder: Where the study keeps its runs.
+        fusion_steps: Of PromptFusion before its detector.
     """
 
     row: str
@@ -88,7 +89,9 @@ class Run:
 
     @property
     def iterations(self) -> int:
-        """Iterations in which the detector takes its steps: twice as many where fusion's come apart from them."""
+        """Iterations in which the detector takes its steps: more where fusion's come apart from them."""
+        if self.row == "promptfusion_separate":
+            return round((2 - WARMUP) * self.steps)
         return 2 * self.steps if self.row in ("separate", "alternate") else self.steps
 
     def _method(self) -> list[str]:
@@ -112,8 +115,8 @@ class Run:
         """PromptFusion's last phases, without new refinements, from the weights that all its rows start from."""
         scheme = self.row.removeprefix("promptfusion_")
         phases = {"autoencoder": 0, "prompts": 0, "fusion": 0, "detector": WARMUP, "bilevel": 1 - WARMUP}
-        if scheme == "separate":
-            phases |= {"detector": 1, "bilevel": 0}
+        if scheme == "separate":  # as many steps of fusion as the others have, and then the detector's
+            phases |= {"fusion": 1 - WARMUP, "detector": 1, "bilevel": 0}
         return [
             f"--init_from={fusion_run(self.folder, self.fusion_steps) / 'latest' / 'checkpoints' / 'last.ckpt'}",
             f"--model.init_args.phases={json.dumps(phases)}",
@@ -121,6 +124,7 @@ class Run:
             "--model.init_args.prompts.refinement.rounds=0",
             "--model.init_args.lower.schedule.start=3e-4",
             "--model.init_args.lower.schedule.peak=3e-4",
+            "--model.init_args.crops.size=96",
         ]
 
     def arguments(self, root: Path, weights: Path) -> list[str]:

@@ -11,7 +11,6 @@ never seen. Equal prompts rank nothing (0 %); chance is 50 %. Writes prompt_lear
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -64,8 +63,8 @@ def learn(config: PromptsConfig, batches: Sequence[Batch], steps: int) -> Prompt
     """P0: the cross-entropy of `PromptLearner`, on the features of two draws of examples for each pair."""
     torch.manual_seed(0)
     learner = PromptLearner(config)
-    pairs = [(batch, *learner._examples(batch)) for batch in [*batches, *batches]]
-    features = [learner._features(batch, good, bad) for batch, good, bad in pairs]
+    pairs = [(batch, *learner.examples(batch)) for batch in [*batches, *batches]]
+    features = [learner.features(batch, good, bad) for batch, good, bad in pairs]
     parameters = [learner.prompts.positive, learner.prompts.negative]
     optimizer = torch.optim.Adam(parameters, config.level.schedule.peak)
     for step in range(steps):
@@ -81,17 +80,14 @@ def learn(config: PromptsConfig, batches: Sequence[Batch], steps: int) -> Prompt
 def ranked_right(learner: PromptLearner, batches: Sequence[Batch]) -> dict[str, float]:
     """Share of pairs whose positive example is nearer to the positive prompt, by kind of the negative, and over all."""
     shares: dict[str, float] = {}
-    config = learner.config
     for kind in NEGATIVE_KINDS:
-        learner.config = replace(config, kinds=(kind,))
         right = []
         for number, batch in enumerate(batches):
             torch.manual_seed(number)
-            features = learner._features(batch, *learner._examples(batch))
+            features = learner.features(batch, *learner.examples(batch, (kind,)))
             good, bad = learner.prompts.feature_scores(features).softmax(dim=-1)[:, 0].chunk(2)
             right.append(good > bad)
         shares[kind] = float(torch.cat(right).float().mean())
-    learner.config = config
     return shares | {"all": sum(shares.values()) / len(shares)}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 PROMPTS_FILE: Final = "prompts.safetensors"
 WORDS_FILE: Final = "prompts.md"
@@ -32,8 +33,10 @@ class PromptRecord(Callback):
             return
         folder = Path(trainer.default_root_dir)
         self.prompts.export_file(folder / PROMPTS_FILE)
-        table = words_table(self.prompts.nearest_words(self.words))
-        (folder / WORDS_FILE).write_text(table, encoding="utf-8")
+        words = self.prompts.nearest_words(self.words)
+        (folder / WORDS_FILE).write_text(words_table(words), encoding="utf-8")
+        for name, vectors in words.items():
+            rank_zero_info(f"Words nearest to the {name} prompt: {' '.join(near[0][0] for near in vectors)}")
 
 
 def words_table(words: Mapping[str, Sequence[Sequence[tuple[str, float]]]]) -> str:
@@ -46,7 +49,7 @@ def words_table(words: Mapping[str, Sequence[Sequence[tuple[str, float]]]]) -> s
     lines = [
         "# Words nearest to each learnt vector",
         "",
-        "Cosines between embeddings, in brackets; 1.00 is the word itself.",
+        "Cosines between embeddings, in brackets: 1.00 is the word itself, and below about 0.5 no word is meant.",
         "",
     ]
     lines += [f"| vector | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]

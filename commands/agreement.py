@@ -1,9 +1,10 @@
 """What a task, its data and its trainer must agree on, settled here so that no configuration has to say it twice."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Callback, Trainer
@@ -69,19 +70,28 @@ def record_prompts(task: FusionTask) -> list[Callback]:
     return [] if learner is None else [PromptRecord(learner.prompts)]
 
 
-def start_from(task: FusionTask, path: Path) -> None:
+def start_from(task: FusionTask, path: Path, settings: Mapping[str, Any]) -> None:
     """Gives a task the weights of another run, and says which.
+
+    Args:
+        task: As built.
+        path: `--init_from`.
+        settings: The task's arguments: a detector or prompts with a file of their own keep what that file gave them.
 
     Raises:
         UsageError: If the checkpoint cannot be read.
         CheckpointMismatchError: If it does not fit.
         FrozenPartMismatchError: If it was trained with another encoder.
     """
-    check_checkpoint(path)
-    transfer = initialise_from(task, torch.load(path, map_location="cpu", weights_only=True))
+    check_checkpoint(path, option="--init_from")
+    own_files = {"part": ("detector", "weights"), "learner": ("prompts", "file")}
+    keep = [part for part, (key, file) in own_files.items() if (settings.get(key) or {}).get(file)]
+    transfer = initialise_from(task, torch.load(path, map_location="cpu", weights_only=True, mmap=True), keep)
     said = f"Weights of {_listed(transfer.taken)} from {path}."
     if transfer.fresh:
-        said += f" Not there, so they start anew: {_listed(transfer.fresh)}."
+        said += f" Not there, or for other classes, so they start anew: {_listed(transfer.fresh)}."
+    if keep:
+        said += f" From files of their own: {_listed(keep)}."
     if transfer.left:
         said += f" Not used: {_listed(transfer.left)}."
     rank_zero_info(said)

@@ -18,43 +18,44 @@ def fingerprint(path: Path) -> str:
         return f"{path.name}@{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
 
 
-def check_checkpoint(path: Path, task: str = "") -> None:
+def check_checkpoint(path: Path, task: str = "", option: str = "--ckpt_path") -> None:
     """Refuses a file that no run could load.
 
     Args:
         path: The checkpoint.
         task: Class path of the configured task; empty skips the comparison.
+        option: What named the file, for the message.
 
     Raises:
         UsageError: If the file is missing, damaged, holds anything but plain values and tensors, is no checkpoint, or
             is one of another method.
     """
     if not path.is_file():
-        raise UsageError(f"--ckpt_path {path}: there is no such file. Give RUN_FOLDER/checkpoints/last.ckpt.")
-    checkpoint = _read(path)
+        raise UsageError(f"{option} {path}: there is no such file. Give RUN_FOLDER/checkpoints/last.ckpt.")
+    checkpoint = _read(path, option)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        raise UsageError(f"--ckpt_path {path}: this is no checkpoint of a run (it has no 'state_dict').")
+        raise UsageError(f"{option} {path}: this is no checkpoint of a run (it has no 'state_dict').")
     trained = str(checkpoint.get(TASK_KEY, task))
     if task and trained.rpartition(".")[2] != task.rpartition(".")[2]:
         raise UsageError(
-            f"--ckpt_path {path}: this is a checkpoint of {trained}, but the configuration is for {task}. Give the "
+            f"{option} {path}: this is a checkpoint of {trained}, but the configuration is for {task}. Give the "
             f"configuration of its run (config.yaml in its folder), or a checkpoint of {task.rpartition('.')[2]}."
         )
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, option: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises a dozen kinds for damaged files
         text = str(error).strip()
         if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in text or "Unsupported" in text):
             raise UsageError(
-                f"--ckpt_path {path}: the file holds code ({_named_code(text)}), which is never run. Take a checkpoint "
+                f"{option} {path}: the file holds code ({_named_code(text)}), which is never run. Take a checkpoint "
                 f"that this suite wrote; of others, take the weights alone."
             ) from error
         reason = text.splitlines()[0][:200] if text else type(error).__name__
         raise UsageError(
-            f"--ckpt_path {path}: the file is damaged ({path.stat().st_size} bytes; {reason}). Take another checkpoint "
+            f"{option} {path}: the file is damaged ({path.stat().st_size} bytes; {reason}). Take another checkpoint "
             f"of the run, or copy the file again."
         ) from error
 

@@ -143,7 +143,8 @@ class SuiteCLI(LightningCLI):
                 str(error).rpartition(") failed: ")[2]
             ) from error  # jsonargparse names our own function first
         if self._option("init_from") and not self._option("ckpt_path"):
-            start_from(self.model, Path(self._option("init_from")))
+            settings = self._get(self.config, "model").as_dict()["init_args"]
+            start_from(self.model, Path(self._option("init_from")), settings)
         self.model.on_non_finite = self._option("on_non_finite")
         on_cpu = self.trainer.strategy.root_device.type == "cpu"
         refuse_options(self.model, dict(self._get(self.config, "trainer")), on_cpu)

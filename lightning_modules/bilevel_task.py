@@ -178,15 +178,19 @@ class BilevelTask(FusionTask):
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Loads strictly, but for parts that only training needs where nothing is trained.
 
-        A network trained by one scheme can so be tested under the configuration of another.
+        Those are taken where they fit, and left as they are where the checkpoint has none or others: a network trained
+        by one scheme can so be tested under the configuration of another.
 
         Raises:
             CheckpointMismatchError: As `FrozenPartsMixin.load_state_dict`.
         """
         if self._trainer is None or self._trainer.state.fn != "fit":
-            kept = {name: value for name, value in self.state_dict().items() if name.startswith(self.training_parts)}
-            given = {name: value for name, value in state_dict.items() if not name.startswith(self.training_parts)}
-            state_dict = given | kept
+            own = self.state_dict()
+            optional = {name for name in {*own, *state_dict} if name.startswith(self.training_parts)}
+            fitting = {name for name in optional if name in own and name in state_dict}
+            fitting = {name for name in fitting if own[name].shape == state_dict[name].shape}
+            given = {name: value for name, value in state_dict.items() if name not in optional - fitting}
+            state_dict = {name: own[name] for name in optional - fitting if name in own} | given
         return super().load_state_dict(state_dict, strict, assign)
 
     def depends_on(self, part: str) -> bool:

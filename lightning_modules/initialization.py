@@ -1,6 +1,6 @@
 """Starting a run from the weights of another: one phase alone, fine-tuning, a detector that is already trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_modules.base import TASK_KEY, FusionTask
 from models.layers.frozen import FROZEN_PARTS_KEY, CheckpointMismatchError, FrozenPartMismatchError, frozen_parts
 
+_DETECTOR = "part"
 _OF_A_RUN = ("value_network", "teacher")
 """Parts that belong to where a run stands, not to what it has learnt."""
 
@@ -17,7 +18,7 @@ class Transfer(NamedTuple):
 
     Attributes:
         taken: Parts whose weights are now those of the checkpoint.
-        fresh: Parts that the checkpoint does not have.
+        fresh: Parts that the checkpoint does not have, or has for other classes.
         left: Parts of the checkpoint that the task does not have.
     """
 
@@ -26,12 +27,15 @@ class Transfer(NamedTuple):
     left: tuple[str, ...]
 
 
-def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any]) -> Transfer:
-    """Copies the weights of every part that task and checkpoint share; counters and optimisers start anew.
+def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any], keep: Sequence[str] = ()) -> Transfer:
+    """Copies the weights of every part that task and checkpoint share; the run's counters and optimisers start anew.
+
+    A detector of other classes is not taken. One that is brings the running average of its weights along.
 
     Args:
         task: A task as built, before training.
         checkpoint: What Lightning saved for a task of the same class.
+        keep: Parts that shall stay as they are, because they have weights of their own.
 
     Raises:
         CheckpointMismatchError: If it is of another task, shares no part, or a shared part has other weights.
@@ -43,7 +47,8 @@ def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any]) -> Transfer
             f"The checkpoint is one of {checkpoint[TASK_KEY]}, but this run trains {name}. Start from the same method."
         )
     own, given = _by_part(task.state_dict()), _by_part(checkpoint["state_dict"])
-    taken = tuple(part for part in own if part in given and part not in _OF_A_RUN)
+    left_alone = {*_OF_A_RUN, *keep} | ({_DETECTOR} if _other_classes(task, checkpoint) else set())
+    taken = tuple(part for part in own if part in given and part not in left_alone)
     if not taken:
         raise CheckpointMismatchError(
             f"The checkpoint shares no part with {type(task).__name__}: it has {', '.join(given)}, the task has "
@@ -55,8 +60,13 @@ def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any]) -> Transfer
         _refuse_other_shapes(part, own[part], given[part])
         state |= {f"{part}.{key}": value for key, value in given[part].items()}
     task.load_state_dict(state)
-    fresh = tuple(part for part in own if part not in taken and part not in _OF_A_RUN)
+    fresh = tuple(part for part in own if part not in {*taken, *_OF_A_RUN, *keep})
     return Transfer(taken, fresh, tuple(part for part in given if part not in own and part not in _OF_A_RUN))
+
+
+def _other_classes(task: FusionTask, checkpoint: Mapping[str, Any]) -> bool:
+    there = checkpoint.get("hyper_parameters", {}).get("classes")
+    return bool(there) and list(there) != list(getattr(task, "class_names", ()))
 
 
 def _by_part(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -20,6 +20,7 @@ When = Literal["always", "late"]
 
 _LATE_START = 0.9
 _GAP_DECAY = 0.9
+_GAP_BATCHES = 5
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class RefinementConfig:
         share: Share of the phase's steps that refine.
         margin_to_negative: By how much p_pos of a negative must lie below that of the others.
         margins_between: By how much neighbours in the chain must differ, in the first and in the second half.
-        stop_gap: A round ends early when p_pos of positive examples exceeds that of fused images by less than this.
+        stop_gap: A round ends early when p_pos of positive examples exceeds that of fused images by less than this, in
+            a moving average over at least five batches.
 
     Raises:
         ValueError: If a number is out of range.
@@ -104,9 +106,10 @@ class PromptsConfig:
         clip: The encoder: a name such as `openai/ViT-B-32`, `compact`, `random-tiny`, a weights file, or its
             configuration.
         length: Vectors per prompt.
-        positive: Sentence that the positive prompt starts from; null: `X X ... X`.
+        positive: Sentence that the positive prompt starts from, cut after `length` tokens; null: `X X ... X`.
         negative: The same for the negative prompt.
-        file: Prompts that another run has exported, to start from in place of the sentences.
+        file: Prompts that another run has exported, to start from in place of the sentences; P0 goes on with them,
+            where it takes place.
         color: Whether CLIP sees candidates in the visible image's colours, as the fused picture has them; else in grey,
             as the released code shows them. The compact CLIP knows fused pictures in grey only.
         kinds: Negative examples (`models.prompt_examples`).
@@ -154,6 +157,7 @@ class PromptLearner(nn.Module):
     """
 
     gap: Tensor
+    gap_batches: Tensor
 
     def __init__(self, config: PromptsConfig) -> None:
         super().__init__()
@@ -163,13 +167,14 @@ class PromptLearner(nn.Module):
         )
         if config.file is not None:
             self.prompts.import_file(Path(config.file))
-        self.register_buffer("gap", torch.ones(()))
+        self.register_buffer("gap", torch.zeros(()))
+        self.register_buffer("gap_batches", torch.zeros((), dtype=torch.int64))
         self.diagnostics: dict[str, Tensor] = {}
 
     def classification_loss(self, crops: Batch) -> Tensor:
         """P0: cross-entropy on positive and negative examples of the crops (CLIP-LIT, eq. 1); trains the prompts."""
-        positives, negatives = self._examples(crops)
-        scores = self.prompts.feature_scores(self._features(crops, positives, negatives))
+        positives, negatives = self.examples(crops)
+        scores = self.prompts.feature_scores(self.features(crops, positives, negatives))
         labels = torch.arange(len(scores), device=scores.device) < len(positives)
         self._note(scores.detach().softmax(dim=-1)[:, 0].chunk(2))
         return prompt_cross_entropy(scores, labels)
@@ -183,7 +188,7 @@ class PromptLearner(nn.Module):
         """
         with torch.no_grad():
             texts = self.prompts.text_features()
-        features = self.prompts.encoder.encode_image(self._worn(fused, crops))
+        features = self.prompts.encoder.encode_image(self._as_shown(fused, crops))
         scores = self.prompts.feature_scores(features, texts)
         self.diagnostics["prompts/fused"] = scores.detach().softmax(dim=-1)[:, 0].mean()
         return prompt_loss(scores, self.config.guidance.form, scale=self.prompts.encoder.logit_scale)
@@ -196,8 +201,8 @@ class PromptLearner(nn.Module):
             results: Fused lumas (B, 1, H, W) from earlier to present, one or two.
             late: Whether the second margin between neighbours holds.
         """
-        positives, negatives = self._examples(crops)
-        features = self._features(crops, negatives, *results, positives)
+        positives, negatives = self.examples(crops)
+        features = self.features(crops, negatives, *results, positives)
         chain = self.prompts.feature_scores(features).softmax(dim=-1)[:, 0].chunk(len(results) + 2)
         self._note((chain[-1].detach(), chain[0].detach()))
         self.diagnostics["prompts/fused"] = chain[-2].detach().mean()
@@ -210,32 +215,42 @@ class PromptLearner(nn.Module):
 
     def note_gap(self, gap: Tensor) -> None:
         """Takes a batch's gap, averaged over processes, into the moving average that ends a round."""
-        self.gap.lerp_(gap.to(self.gap), 1 - _GAP_DECAY)
+        self.gap_batches += 1
+        # Early on the plain mean, so that the first batch has no more weight than the next.
+        weight = torch.clamp_min(1.0 / self.gap_batches, 1.0 - _GAP_DECAY)
+        self.gap.copy_(torch.lerp(self.gap, gap.to(self.gap), weight.to(self.gap)))
 
     def begin_round(self) -> None:
         """Forgets the gap of the round before."""
-        self.gap.fill_(1.0)
+        self.gap.zero_()
+        self.gap_batches.zero_()
 
     def settled(self) -> bool:
         """Whether fused images are as near to the positive prompt as positive examples."""
-        return bool(self.gap < self.config.refinement.stop_gap)
+        return bool((self.gap_batches >= _GAP_BATCHES) & (self.gap < self.config.refinement.stop_gap))
 
     @torch.no_grad()
-    def _examples(self, crops: Batch) -> tuple[Tensor, Tensor]:
+    def examples(self, crops: Batch, kinds: Sequence[str] | None = None) -> tuple[Tensor, Tensor]:
+        """Positive and negative lumas (B, 1, H, W) of the crops, drawn by torch's generator.
+
+        Args:
+            crops: The sources.
+            kinds: Of negatives; None takes the configured ones.
+        """
         infrared, visible, config = crops["infrared"], luma(crops["visible"]), self.config
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         with torch.autocast(infrared.device.type, enabled=False):  # half precision would be a degradation of its own
             positives = positive_examples(infrared, visible)
             return positives, negative_examples(
-                infrared, visible, positives, generator, config.kinds, config.degradation
+                infrared, visible, positives, generator, kinds or config.kinds, config.degradation
             )
 
     @torch.no_grad()
-    def _features(self, crops: Batch, *candidates: Tensor) -> Tensor:
-        """Features (n B, E) of several candidates for each pair."""
-        return self.prompts.encoder.encode_image(torch.cat([self._worn(image, crops) for image in candidates]))
+    def features(self, crops: Batch, *candidates: Tensor) -> Tensor:
+        """CLIP features (n B, E) of several candidate lumas (B, 1, H, W) for each pair."""
+        return self.prompts.encoder.encode_image(torch.cat([self._as_shown(image, crops) for image in candidates]))
 
-    def _worn(self, image: Tensor, crops: Batch) -> Tensor:
+    def _as_shown(self, image: Tensor, crops: Batch) -> Tensor:
         if not self.config.color:
             return image
         return recolor(image.float(), split_luma_chroma(crops["visible"])[1])

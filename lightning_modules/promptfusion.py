@@ -96,6 +96,7 @@ class PromptFusionTask(FusionDetectionTask):
         self.register_buffer("round_number", torch.full((), -1, dtype=torch.int64))
         self._phase = self.phases.at(0.0)
         self._announced = ""
+        self._round = -1
         self._guided = True
 
     def fused_luma(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -139,11 +140,13 @@ class PromptFusionTask(FusionDetectionTask):
         if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
             raise ValueError("Phases are shares of a run: set trainer.max_epochs or trainer.max_steps.")
         super().on_fit_start()
+        self._round = int(self.round_number)
 
     def iterate(self, batch: Batch, progress: Progress) -> None:
         """What the present phase does with one batch."""
         phase = self._phase = self.phases.at(progress.fraction)
         self._announce()
+        self._forget_other_phases(progress)
         levels = self.level_batch(batch)
         if self.learner is not None:
             self._guided = bool(torch.rand(()) < self.learner.config.guidance.probability(phase.fraction))
@@ -162,7 +165,7 @@ class PromptFusionTask(FusionDetectionTask):
             self.diagnostics |= self.learner.diagnostics
 
     def level_fraction(self, level: str, fraction: float) -> float:
-        """Share of the phases that train a level; of `separate`'s bilevel phase, the level's own part."""
+        """Share of the phases that train a level; the part of `separate` that trains it counts as its whole phase."""
         trains = {"upper": ("detector", "bilevel"), "prompts": ("prompts", "fusion", "bilevel")}
         names = trains.get(level, ("autoencoder", "fusion", "bilevel"))
         finished = {name: self.phases.fraction_of(name, fraction) for name in names}
@@ -181,18 +184,33 @@ class PromptFusionTask(FusionDetectionTask):
         steps = f"steps {phase.start * total:.0f} to {phase.end * total:.0f} of {total:.0f}"
         rank_zero_info(f"Phase {phase.number} of {phase.count}: {phase.name} ({steps}).")
 
+    def _forget_other_phases(self, progress: Progress) -> None:
+        """Clears what the phase before has measured, which is no measurement of this one."""
+        step = progress.fraction / progress.iteration if progress.iteration else 0.0
+        if self.phases.at(progress.fraction - step).name == self._phase.name:
+            return
+        self.diagnostics.clear()
+        if self.learner is not None:
+            self.learner.diagnostics.clear()
+
     def _refines(self, phase: Phase) -> bool:
         """Whether the present step is one of P2; begins a new round where the time has come."""
         learner, teacher = self.learner, self.teacher
-        last = next(name for name in reversed(self.phases.names))
-        if learner is None or teacher is None or phase.name != last or phase.name not in ("fusion", "bilevel"):
+        last = [name for name in self.phases.names if name in ("fusion", "bilevel")][-1:]
+        if learner is None or teacher is None or phase.name not in last or self._network_is_done(phase):
             return False
         number, refining = learner.config.refinement.round_at(phase.fraction)
-        if number != int(self.round_number):
+        if number != self._round:
+            self._round = number
             self.round_number.fill_(number)
             teacher.take(self.network)
             learner.begin_round()
         return refining and not learner.settled()
+
+    def _network_is_done(self, phase: Phase) -> bool:
+        """Whether `separate` has turned to the detector: its prompts have no fusion to follow any more."""
+        config = self.bilevel_config
+        return phase.name == "bilevel" and config.scheme == "separate" and phase.fraction >= config.lower_share
 
     def _train_prompts(self, levels: LevelBatch, phase: Phase) -> None:
         learner = cast("PromptLearner", self.learner)
@@ -218,12 +236,12 @@ class PromptFusionTask(FusionDetectionTask):
         """Phase I: 5 SSIM + MSE of both images, 5 Sobel of the visible one, 2 L_dec."""
         infrared, visible = crops["infrared"], luma(crops["visible"])
         drawn, features = network.reconstruct(torch.cat((infrared, visible)))
-        both = reconstruction_terms(drawn, torch.cat((infrared, visible)))
-        of_visible = reconstruction_terms(drawn.chunk(2)[1], visible)
+        pairs = zip(drawn.chunk(2), (infrared, visible), strict=True)
+        of_infrared, of_visible = (reconstruction_terms(image, source) for image, source in pairs)
         (infrared_base, visible_base), (infrared_detail, visible_detail) = (part.chunk(2) for part in features)
         terms = {
-            "ssim": 2 * both.ssim,  # a sum over both images, not their mean
-            "squared": 2 * both.squared,
+            "ssim": of_infrared.ssim + of_visible.ssim,
+            "squared": of_infrared.squared + of_visible.squared,
             "sobel": of_visible.gradient,
             "decomposition": decomposition_loss(infrared_base, visible_base, infrared_detail, visible_detail),
         }

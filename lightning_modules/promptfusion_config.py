@@ -10,11 +10,14 @@ PhaseName = Literal["autoencoder", "prompts", "fusion", "detector", "bilevel"]
 
 @dataclass(frozen=True)
 class PhaseConfig:
-    """The phases of a run and their relative lengths; the defaults are the papers' epochs.
+    """The phases of a run and their relative lengths.
+
+    40 and 80 epochs of autoencoder and fusion are the released code's; here the first 20 of the 80 train fusion alone,
+    so that the detector is not warmed up on a network whose fuse layers have seen nothing yet.
 
     `autoencoder` reconstructs each image (phase I). `prompts` learns them on examples (P0). `fusion` trains the network
     alone. `detector` warms the detector up on frozen fusion. `bilevel` trains both, by the scheme. Without prompts or
-    detector their phases do not take place, and what `bilevel` would have gets `fusion`.
+    detector their phases do not take place; without a detector, `fusion` gets the time of `bilevel` too.
 
     Args:
         autoencoder: Length of phase I.
@@ -30,9 +33,9 @@ class PhaseConfig:
 
     autoencoder: float = 40.0
     prompts: float = 4.0
-    fusion: float = 0.0
+    fusion: float = 20.0
     detector: float = 3.0
-    bilevel: float = 80.0
+    bilevel: float = 60.0
     only: PhaseName | None = None
 
     def __post_init__(self) -> None:

@@ -75,7 +75,8 @@ class BilevelConfig:
         synchronise_every: Epochs (or iterations) between two checks that set z to y where f(y) < f*; 0 never does.
         share_backward: Let the last lower step and the upper step use one backward pass.
         correction: eta of `rank1`.
-        accumulate: Parts that each batch is cut into, whose gradients are summed: less memory, the same step.
+        accumulate: Parts that each batch is cut into, whose gradients are summed: less memory, the same
+            step but for batch normalisation and what is drawn at random.
         cosine_every: Iterations between two measurements of the angle between the levels' gradients; 0 never measures.
 
     Raises:

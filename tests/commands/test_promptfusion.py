@@ -44,7 +44,7 @@ def test_phases_run_one_after_the_other_from_each_other_s_weights(
     start = f"--init_from={first / 'checkpoints' / 'last.ckpt'}"
     second = _fit(tmp_path / "2", *ENCODER, f"{only}=prompts", "--trainer.max_steps=2", start)
     assert "Weights of network, learner from" in caplog.text
-    assert "Not there, so they start anew: part." in caplog.text
+    assert "Not there, or for other classes, so they start anew: part." in caplog.text
     assert "Phase 1 of 1: prompts (steps 0 to 2 of 2)." in caplog.text
     states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (first, second)]
     assert torch.equal(states[0]["network.encoder.entry.weight"], states[1]["network.encoder.entry.weight"])
@@ -75,7 +75,7 @@ def test_a_checkpoint_is_tested_without_its_encoder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--init_from=nowhere.ckpt", "nowhere.ckpt: there is no such file"),
+        ("--init_from=nowhere.ckpt", "--init_from nowhere.ckpt: there is no such file"),
         ("--model.init_args.prompts.file=nowhere.safetensors", "nowhere.safetensors"),
         ("--model.init_args.phases.only=sleep", "phases.only"),
         ("--model.init_args.prompts.kinds=[ugly]", "ugly"),

@@ -38,6 +38,9 @@ def _equal(first: dict[str, Tensor], second: dict[str, Tensor], part: str) -> bo
 def test_shared_parts_are_taken_and_a_run_s_own_state_is_not() -> None:
     other, task = _task(1), _task(2)
     other.round_number.fill_(5)
+    assert other.learner is not None
+    with torch.no_grad():
+        other.learner.prompts.positive.add_(1.0)  # both began with the same sentences
     before = {name: value.clone() for name, value in task.state_dict().items()}
     transfer = initialise_from(task, _checkpoint(other))
     given, now = other.state_dict(), task.state_dict()
@@ -57,6 +60,18 @@ def test_parts_that_the_checkpoint_lacks_start_anew_and_unknown_ones_are_left() 
     plain = _task(3, prompts=None, detector=None, classes=None)
     assert initialise_from(plain, _checkpoint(task)) == (("network",), (), ("part", "learner"))
     assert _equal(plain.state_dict(), fusion.state_dict(), "network")
+
+
+def test_parts_with_files_of_their_own_and_detectors_of_other_classes_are_left_alone() -> None:
+    other, task = _task(1), _task(2)
+    before = {name: value.clone() for name, value in task.state_dict().items()}
+    transfer = initialise_from(task, _checkpoint(other), keep=["learner"])
+    assert (transfer.taken, transfer.fresh) == (("network", "part"), ())
+    checkpoint = _checkpoint(other) | {"hyper_parameters": {"classes": ["car"]}}
+    task = _task(2)
+    transfer = initialise_from(task, checkpoint)
+    assert (transfer.taken, transfer.fresh) == (("network", "learner"), ("part",))
+    assert _equal(task.state_dict(), before, "part")
 
 
 def test_other_sizes_are_refused_and_nothing_changes() -> None:

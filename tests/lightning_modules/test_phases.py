@@ -46,8 +46,8 @@ def test_impossible_lengths_are_refused(lengths: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     ("prompts", "detector", "expected"),
     [
-        (True, True, {"autoencoder": 40.0, "prompts": 4.0, "detector": 3.0, "bilevel": 80.0}),
-        (False, True, {"autoencoder": 40.0, "detector": 3.0, "bilevel": 80.0}),
+        (True, True, {"autoencoder": 40.0, "prompts": 4.0, "fusion": 20.0, "detector": 3.0, "bilevel": 60.0}),
+        (False, True, {"autoencoder": 40.0, "fusion": 20.0, "detector": 3.0, "bilevel": 60.0}),
         (True, False, {"autoencoder": 40.0, "prompts": 4.0, "fusion": 80.0}),
     ],
 )

@@ -67,9 +67,9 @@ def test_examples_depend_on_torch_alone_and_have_both_kinds() -> None:
 def test_candidates_are_grey_unless_colours_are_asked_for() -> None:
     batch = make_batch(2, (32, 32))
     image = luma(batch["visible"])
-    worn = _learner(color=True)._worn(image, batch)
+    worn = _learner(color=True)._as_shown(image, batch)
     torch.testing.assert_close(worn, batch["visible"], atol=0.01, rtol=0)
-    assert torch.equal(_learner()._worn(image, batch), image)
+    assert torch.equal(_learner()._as_shown(image, batch), image)
 
 
 def test_ranking_trains_the_prompts_and_measures_the_gap() -> None:
@@ -90,12 +90,13 @@ def test_ranking_trains_the_prompts_and_measures_the_gap() -> None:
 def test_a_round_ends_when_fused_images_have_come_close() -> None:
     learner = _learner(refinement=RefinementConfig(stop_gap=0.1))
     states = []
-    for _ in range(30):
+    for gap in (0.02, 0.0, 0.02, 0.0, 0.02, 1.0, 1.0):
+        learner.note_gap(torch.tensor(gap))
         states.append(learner.settled())
-        learner.note_gap(torch.tensor(0.0))
-    assert states.index(True) == 22  # 0.9^22 < 0.1 <= 0.9^21
+    assert states == [False] * 4 + [True] + [False] * 2  # not before five batches; then the average says it
+    assert float(learner.gap) == pytest.approx((0.012 * 5 + 2.0) / 7)
     learner.begin_round()
-    assert float(learner.gap) == 1.0
+    assert not learner.settled()
 
 
 def test_exported_prompts_start_another_run(tmp_path: Path) -> None:
@@ -118,16 +119,19 @@ def _right(learner: PromptLearner, batch: Batch) -> Tensor:
     """On which pairs the positive example is nearer to the positive prompt than the negative one is."""
     torch.manual_seed(9)
     with torch.no_grad():
-        positives, negatives = learner._examples(batch)
-        good, bad = (learner.prompts.probability(learner._worn(image, batch)) for image in (positives, negatives))
+        positives, negatives = learner.examples(batch)
+        good, bad = (learner.prompts.probability(learner._as_shown(image, batch)) for image in (positives, negatives))
     return good > bad
 
 
 def test_after_initialisation_the_compact_clip_prefers_positive_examples_of_unseen_scenes() -> None:
-    """Held-out generated pairs: at least 90 % are ranked right; equal prompts, without P0, rank none."""
+    """Held-out generated pairs: at least 90 % are ranked right; without P0, prompts of random vectors are not."""
     torch.manual_seed(0)
     learner = PromptLearner(PromptsConfig(clip="compact", positive=None, negative=None))
     unseen = _scenes(200, 48)
+    with torch.no_grad():
+        for vectors in (learner.prompts.positive, learner.prompts.negative):
+            vectors.copy_(vectors.std() * torch.randn_like(vectors))
     before = _right(learner, unseen).float().mean()
     optimizer = torch.optim.Adam([learner.prompts.positive, learner.prompts.negative], 5e-3)
     seen = [_scenes(start, 16) for start in (0, 16, 32)]
@@ -136,7 +140,7 @@ def test_after_initialisation_the_compact_clip_prefers_positive_examples_of_unse
         torch.autograd.backward(learner.classification_loss(seen[step % 3]))
         optimizer.step()
     assert _right(learner, unseen).float().mean() >= 0.9
-    assert before == 0.0
+    assert before < 0.8
 
 
 def test_the_encoder_is_shared_and_never_trained() -> None:

@@ -16,7 +16,7 @@ from lightning_modules.bilevel import BilevelConfig
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.level_batch import CropConfig
 from lightning_modules.optimization import AdamConfig, LevelConfig
-from lightning_modules.prompt_learning import GuidanceConfig, PromptsConfig, RefinementConfig
+from lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
 from lightning_modules.promptfusion import PromptFusionTask
 from lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
 from models.detection import DetectorConfig
@@ -160,29 +160,19 @@ def test_prompts_are_in_exactly_one_optimiser(tmp_path: Path) -> None:
 
 
 def test_swapping_the_prompts_turns_the_gradient_of_fusion() -> None:
-    task = _task(detector=None, classes=None, prompts=_prompts(guidance=GuidanceConfig("ratio")))
-    assert task.learner is not None
-    crops = task.level_batch(_frames()).crops
-    fused = torch.rand(2, 1, 32, 32).requires_grad_()
-    prompts = task.learner.prompts
+    learner = PromptLearner(_prompts(guidance=GuidanceConfig("prob")))
+    crops, fused = make_batch(2, (32, 32)), torch.rand(2, 1, 32, 32).requires_grad_()
+    prompts = learner.prompts
     with torch.no_grad():
         prompts.negative.add_(0.1 * torch.randn_like(prompts.negative))
-
-    def score() -> Tensor:
-        learner = task.learner
-        assert learner is not None
-        features = learner.prompts.encoder.encode_image(learner._worn(fused, crops))
-        scores = learner.prompts.feature_scores(features)
-        (gradient,) = torch.autograd.grad((scores[:, 1] - scores[:, 0]).sum(), fused)
-        return gradient
-
-    first = score()
+    (gradient,) = torch.autograd.grad(learner.guidance_loss(fused, crops), fused)
     with torch.no_grad():
         positive = prompts.positive.clone()
         prompts.positive.copy_(prompts.negative)
         prompts.negative.copy_(positive)
-    assert first.abs().max() > 0
-    torch.testing.assert_close(score(), -first)
+    (swapped,) = torch.autograd.grad(learner.guidance_loss(fused, crops), fused)
+    assert gradient.abs().max() > 0
+    torch.testing.assert_close(swapped, -gradient)  # p_neg (1 - p_neg) is the same on both sides
 
 
 def test_guidance_reaches_the_network_and_no_prompt() -> None:
@@ -290,12 +280,16 @@ def test_a_checkpoint_rebuilds_its_task_and_needs_no_prompts_to_fuse(tmp_path: P
     trainer.save_checkpoint(tmp_path / "task.ckpt")
     again = PromptFusionTask.load_from_checkpoint(tmp_path / "task.ckpt", weights_only=True).eval()
     without = PromptFusionTask.load_from_checkpoint(tmp_path / "task.ckpt", weights_only=True, prompts=None).eval()
+    assert task.learner is not None
+    assert again.learner is not None
+    assert torch.equal(task.learner.prompts.positive, again.learner.prompts.positive)
     fused = task.eval().fuse(_frames())["fused"]
     assert torch.equal(fused, again.fuse(_frames())["fused"])
     assert torch.equal(fused, without.fuse(_frames())["fused"])
     stored = torch.load(tmp_path / "task.ckpt", weights_only=True)
     assert {name for name in stored["state_dict"] if name.startswith("learner")} == {
         "learner.gap",
+        "learner.gap_batches",
         "learner.prompts.positive",
         "learner.prompts.negative",
     }
@@ -310,19 +304,62 @@ def test_training_goes_on_with_its_own_encoder_only(tmp_path: Path) -> None:
 
 
 def test_bfloat16_trains_every_phase(tmp_path: Path) -> None:
-    task = _task()
-    _fit(tmp_path, task, precision="bf16-mixed")
+    task, seen = _task(), _Changes()
+    _fit(tmp_path, task, precision="bf16-mixed", callbacks=[seen])
     assert all(torch.isfinite(value).all() for value in task.state_dict().values())
+    assert set().union(*seen.changed) == set(GROUPS)
 
 
-@pytest.mark.parametrize("scheme", ["separate", "joint", "alternate", "rank1"])
-def test_every_scheme_trains_the_last_phase(scheme: Any, tmp_path: Path) -> None:
+NETWORK = {"encoder", "decoder", "fuse"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "first", "last"),
+    [
+        ("separate", NETWORK, {"detector"}),
+        ("joint", NETWORK | {"detector"}, NETWORK | {"detector"}),
+        ("alternate", NETWORK | {"detector"}, NETWORK | {"detector"}),
+        ("rank1", NETWORK | {"detector"}, NETWORK | {"detector"}),
+    ],
+)
+def test_every_scheme_trains_the_last_phase(scheme: Any, first: set[str], last: set[str], tmp_path: Path) -> None:
     bilevel = BilevelConfig(scheme, unit="step", lower_steps=1)
     task = _task(bilevel=bilevel, phases=PhaseConfig(only="bilevel"), prompts=_prompts(refinement=RefinementConfig(0)))
     seen = _Changes()
     _fit(tmp_path, task, callbacks=[seen], max_steps=4)
-    assert any("detector" in changed for changed in seen.changed)
-    assert any("fuse" in changed for changed in seen.changed)
+    assert seen.changed[0] == first
+    assert seen.changed[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("phases", "scheme", "refined"),
+    [
+        (PhaseConfig(0, 0, 6, 2, 0), "joint", [3, 4, 5]),  # fusion is the last phase of the network
+        (PhaseConfig(0, 0, 2, 0, 6), "joint", [5, 6, 7]),
+        (PhaseConfig(0, 0, 0, 0, 8), "separate", []),  # in its second half fusion stands still
+    ],
+)
+def test_prompts_follow_fusion_and_nothing_else(
+    phases: PhaseConfig, scheme: Any, refined: list[int], tmp_path: Path
+) -> None:
+    task, seen = _task(phases=phases, bilevel=BilevelConfig(scheme, unit="step", lower_steps=1)), _Changes()
+    _fit(tmp_path, task, callbacks=[seen], max_steps=8)
+    assert [step for step, changed in enumerate(seen.changed) if "prompts" in changed] == refined
+
+
+def test_what_a_phase_has_measured_is_not_logged_in_the_next(tmp_path: Path) -> None:
+    task, seen = _task(), _Diagnostics()
+    _fit(tmp_path, task, callbacks=[seen])
+    assert ["prompts/accuracy" in names for names in seen.names] == [False] * 2 + [True] * 2 + [False] * 4 + [True] * 2
+
+
+class _Diagnostics(Callback):
+    def __init__(self) -> None:
+        self.names: list[set[str]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, PromptFusionTask)
+        self.names.append(set(pl_module.diagnostics))
 
 
 def test_a_run_without_an_end_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import sys
 import traceback
 from typing import Final
 
+from commands.parser_messages import explain
+
 HINT: Final = "(see: python main.py SUBCOMMAND --help, and --print_config)"
 """Where to look after a mistake on the command line."""
 
@@ -70,7 +72,8 @@ def readable(message: str) -> str:
     """
     if message.startswith("Caught ") and "Original Traceback" in message:
         message = re.split(r"\n(?:[\w.]+(?:Error|Exception)): ", message)[-1]
-    lines = [line.rstrip() for line in message.strip().splitlines() if line.strip()]
+    hint = f"\n{HINT}" if HINT in message else ""
+    lines = [line.rstrip() for line in (explain(message) + hint).strip().splitlines() if line.strip()]
     kept = [re.sub(r"^(\s*)- (?=\S)", r"\1", line) for line in lines if not _PARSER_NOISE.match(line)]
     hints = [line for line in kept if line.strip() == HINT]
     return "\n".join([line for line in kept if line.strip() != HINT] + hints[:1] if kept else lines).lstrip()

@@ -34,6 +34,7 @@ from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
 from commands.loggers import build_loggers, logging_callbacks
+from commands.option_checks import plain_run_name, refuse_nulls, refuse_numbers
 from commands.parser import SuiteParser, add_suite_arguments
 from commands.predictions import say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
@@ -91,9 +92,16 @@ class SuiteCLI(LightningCLI):
             args=line.arguments,
         )
 
+    @classmethod
+    def subcommands(cls) -> dict[str, set[str]]:
+        """The one that is asked for, else all: to build the parsers of the others takes longer than to parse."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in cls.line.arguments[:1] if name in known} or known
+
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parses our own list, without LightningCLI's warning that `sys.argv` is not empty."""
         self.config = parser.parse_args(args)
+        refuse_numbers(self.config[self.config.subcommand])
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Adds ours, and the callbacks that every run has."""
@@ -118,6 +126,7 @@ class SuiteCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuses what cannot work before anything is built, and chooses the run folder."""
         self._refuse_linked_arguments()
+        refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
         if self._option("convention"):
             self.config[self.subcommand].evaluator.convention = self._option("convention")
         if self.line.resume is not None:
@@ -215,7 +224,7 @@ class SuiteCLI(LightningCLI):
 
     def _run_name(self) -> str:
         if self._option("run_name"):
-            return str(self._option("run_name"))
+            return plain_run_name(str(self._option("run_name")))
         model, data = (str(self._get(self.config, key)["class_path"]).rpartition(".")[2] for key in ("model", "data"))
         return f"{model.removesuffix('Task').lower()}-{data.removesuffix('DataModule').lower()}"
 

@@ -97,6 +97,8 @@ class TransformConfig:
             raise ValueError(f"transforms.jitter is {self.jitter}; it must lie in [0, 1].")
         if self.resize is not None and min(self.resize) < 8:
             raise ValueError(f"transforms.resize is {self.resize}; height and width must be at least 8 pixels.")
+        if self.clip_size is not None and self.clip_size < 1:
+            raise ValueError(f"transforms.clip_size is {self.clip_size}; it must be at least 1 pixel, or null.")
         if self.flip not in (True, False, "horizontal"):
             raise ValueError(f"transforms.flip is {self.flip!r}; known: true, false, horizontal.")
         if self.zoom is not None and not 0 < self.zoom[0] <= self.zoom[1]:

@@ -6,6 +6,7 @@ from torch.utils.data import Dataset
 
 from datamodules.base import FusionDataModule, Source
 from datamodules.datasets.batch import Sample
+from datamodules.datasets.errors import SplitError
 from datamodules.datasets.synthetic import SyntheticDataset
 
 
@@ -36,6 +37,18 @@ class SyntheticDataModule(FusionDataModule):
     def sources(self) -> list[Source]:
         """None on disk."""
         return []
+
+    def setup(self, stage: str) -> None:
+        """As for every datamodule.
+
+        Raises:
+            SplitError: If the stage is to have no scene.
+        """
+        needed = {"fit": "train", "validate": "val"}.get(stage, "test")
+        if self.lengths[needed] == 0:
+            option = "train_length" if needed == "train" else "evaluation_length"
+            raise SplitError(f"There are no scenes for '{stage}': data.init_args.{option} is 0. Set it to 1 or more.")
+        super().setup(stage)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -19,11 +19,21 @@ class AdamConfig:
         weight_decay: Decoupled weight decay (AdamW) when positive; 0 is plain Adam. It spares biases and normalisation
             (parameters of fewer than two dimensions).
         gradient_clip: Largest global gradient norm; 0 does not clip.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     gradient_clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optimizer.betas is {self.betas}; both must lie in [0, 1).")
+        for name, value in (("weight_decay", self.weight_decay), ("gradient_clip", self.gradient_clip)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"optimizer.{name} is {value}; it must be a finite number of 0 or more.")
 
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
         """The optimiser over those parameters that require a gradient."""
@@ -62,8 +72,10 @@ class WarmupDecayConfig:
     decay: Literal["cosine", "linear", "exponential"] = "cosine"
 
     def __post_init__(self) -> None:
-        if min(self.start, self.peak, self.end) < 0 or self.peak == 0:
-            raise ValueError(f"schedule: learning rates must not be negative and peak must be positive, got {self}.")
+        if not all(0 <= rate < math.inf for rate in (self.start, self.peak, self.end)) or self.peak == 0:
+            raise ValueError(
+                f"schedule: learning rates must be finite and not negative, and peak must be positive, got {self}."
+            )
         if not 0 <= self.warmup_fraction < 1:
             raise ValueError(f"schedule.warmup_fraction is {self.warmup_fraction}; it must lie in [0, 1).")
         if self.decay == "exponential" and self.end == 0:

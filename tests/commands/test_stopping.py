@@ -1,0 +1,190 @@
+"""Runs that are asked to stop, that go on, and that the machine ends: one message, an exit code, whole files."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from lightning import Trainer
+
+from callbacks.run_log import RunLog
+from callbacks.throughput import Throughput
+from commands.cli import main
+from commands.failures import explain
+from commands.run_control import EXIT_STOPPED
+from datamodules.datasets.errors import UnreadableFileError
+from datamodules.sampling import TrainingView
+from lightning_modules.mgfusion import MGFusionTask
+from tests.commands.runs import newest_run, tiny_run
+
+
+def _fit(runs: Path, *options: str) -> list[str]:
+    return tiny_run("fit", runs, "--trainer.max_epochs=2", "--trainer.limit_val_batches=0", *options)
+
+
+def _at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None]) -> None:
+    """Does something at the end of a step."""
+
+    def hook(self: Throughput, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == step:
+            act()
+
+    monkeypatch.setattr(Throughput, "on_train_batch_end", hook)
+
+
+def _steps(run: Path) -> int:
+    return int(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_and_says_how_to_go_on(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        _at_step(patch, 3, lambda: os.kill(os.getpid(), number))
+        assert main(_fit(tmp_path)) == EXIT_STOPPED
+    assert signal.getsignal(number) == before
+    run = newest_run(tmp_path)
+    message = capsys.readouterr().err
+    assert number.name in message
+    assert f"python main.py fit --resume {run}" in message.replace(str(run.parent / run.name), str(run))
+    assert _steps(run) == 3
+    assert not (run / ".lock").exists()
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert _steps(run) == 4
+    log = pd.read_csv(run / "metrics.csv")
+    assert log.dropna(subset="train/loss")["step"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_signalled_job_is_queued_again_and_goes_on_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = tmp_path / "bin" / "scontrol"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    with monkeypatch.context() as patch:
+        _at_step(patch, 1, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        assert main(_fit(tmp_path)) == EXIT_STOPPED
+    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    assert "Job 77 is queued again" in capsys.readouterr().err
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert main(_fit(tmp_path)) == 0
+    run = newest_run(tmp_path)
+    assert len([path for path in run.parent.iterdir() if not path.is_symlink()]) == 1
+    assert pd.read_csv(run / "metrics.csv").dropna(subset="train/loss")["step"].tolist() == [0, 1, 2, 3]
+
+
+def _ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert main(arguments) == 1
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message[message.index("error:") :]
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (MemoryError(), "This machine has no memory left with batch 2 and 32x32 crops"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "(2.00 GiB more were asked for)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "(9 bytes more"),
+    ],
+)
+def test_without_memory_the_message_names_batch_and_crop(
+    error: Exception,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def losses(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(MGFusionTask, "losses", losses)
+    message = _ended(_fit(tmp_path), capsys)
+    assert named in message
+    assert "--loading.batch_size" in message
+
+
+def test_other_errors_are_not_explained_away(tmp_path: Path) -> None:
+    assert explain(RuntimeError("shapes do not match"), (2, 32, 32), tmp_path) is None
+    assert explain(OSError(errno.ENOENT, "missing"), None, tmp_path) is None
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        _at_step(patch, 3, lambda: patch.setattr(os, "fsync", full))
+        message = _ended(_fit(tmp_path, "--checkpoint.every_n_train_steps=1"), capsys)
+    assert "No space left on device" in message
+    run = newest_run(tmp_path)
+    assert _steps(run) == 2
+    assert not list(run.rglob(".*partial"))
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert _steps(run) == 4
+
+
+def test_a_log_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "metrics.csv")
+
+    monkeypatch.setattr(RunLog, "log_metrics", read_only)
+    assert "'metrics.csv': the filesystem is read-only" in _ended(_fit(tmp_path), capsys)
+
+
+def _in_the_second_epoch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    load = TrainingView.__getitem__
+
+    def failing(self: TrainingView, draw: tuple[int, int]) -> Any:
+        if draw[0] == 1:
+            act()
+        return load(self, draw)
+
+    monkeypatch.setattr(TrainingView, "__getitem__", failing)
+
+
+def test_a_file_that_becomes_unreadable_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable() -> None:
+        raise UnreadableFileError(Path("broken.png"), "it is truncated")
+
+    with monkeypatch.context() as patch:
+        _in_the_second_epoch(patch, unreadable)
+        message = _ended(_fit(tmp_path, "--checkpoint.every_n_train_steps=100", "--loading.num_workers=1"), capsys)
+    assert "Cannot read 'broken.png'" in message
+    run = newest_run(tmp_path)
+    assert _steps(run) == 2
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert _steps(run) == 4
+
+
+def test_a_loader_process_that_dies_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = os.getpid()
+
+    def die() -> None:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _in_the_second_epoch(monkeypatch, die)
+    message = _ended(_fit(tmp_path, "--loading.num_workers=1"), capsys)
+    assert "A loader process" in message
+    assert "--loading.num_workers" in message
+    assert _steps(newest_run(tmp_path)) == 2

@@ -99,10 +99,10 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
             torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """One step of the weighted sum of the terms; None where the batch is left out (`on_non_finite`)."""
+        """One step of the weighted sum of the terms; without gradient where the batch is left out (`on_non_finite`)."""
         self._names = pair_names(batch)
         loss: Tensor | None = self.unless_skipped(lambda: self._training_loss(batch))
-        return loss
+        return self.no_loss() if loss is None else loss
 
     def _training_loss(self, batch: Batch) -> Tensor:
         terms = self.losses(self.fuse_images(batch), batch)
@@ -117,7 +117,7 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         Raises:
             NonFiniteLossError: As `refuse_non_finite_gradients`.
         """
-        if self.automatic_optimization and not self.refuse_non_finite_gradients(self.named_parameters(), self._names):
+        if self.automatic_optimization and not self.may_step(self.named_parameters(), self._names):
             for parameter in self.parameters():
                 parameter.grad = None
 

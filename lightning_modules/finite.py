@@ -118,6 +118,21 @@ class FiniteStepsMixin(LightningModule):
         except SkippedBatchError:
             return None
 
+    def no_loss(self) -> Tensor:
+        """A loss of zero that every parameter is part of: DDP waits for each, Lightning takes no step without one."""
+        return torch.stack([own.reshape(-1)[:1].sum() for own in self.parameters() if own.requires_grad]).sum() * 0.0
+
+    def may_step(self, parameters: Iterable[tuple[str, nn.Parameter]], pairs: Sequence[str]) -> bool:
+        """Whether the step of a batch may be made: it was not left out, and its gradient is a number.
+
+        Of accumulated batches, those that were left out add nothing, and the others make the step.
+
+        Raises:
+            NonFiniteLossError: As `refuse_non_finite_gradients`.
+        """
+        alone = self.trainer.accumulate_grad_batches == 1
+        return not (self._skipped_now and alone) and self.refuse_non_finite_gradients(parameters, pairs)
+
     def _anywhere(self, finite: bool) -> bool:
         """Whether the batch must be refused; with `stop` each process looks at its own loss alone."""
         if self.on_non_finite == "stop" or self.trainer.world_size == 1:

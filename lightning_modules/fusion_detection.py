@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch, StepOutput
@@ -15,6 +16,15 @@ from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
 from lightning_modules.level_batch import LevelBatch
 from lightning_modules.optimization import LevelConfig
+from lightning_modules.training_memory import (
+    crop_pixels,
+    kept_bytes,
+    peak_bytes,
+    probe,
+    probe_pixels,
+    small_probe,
+    undisturbed,
+)
 from models.detection import DetectorConfig
 
 
@@ -108,6 +118,41 @@ class FusionDetectionTask(BilevelTask):
         """The detector's average after one of its steps."""
         if level == "upper" and self.part is not None:
             self.part.update_average()
+
+    def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
+        """Bytes of a training step, scaled up from a small one; None where blocks are computed again.
+
+        What the steps of several levels keep is in `training_memory.peak_bytes`; gradients and Adam's moments count
+        three times the trained weights.
+        """
+        crops = getattr(self, "crops", None)
+        if getattr(getattr(self.network, "config", None), "checkpoint_blocks", False) or crops is None:
+            return None
+        noted = dict(self.diagnostics)
+        with undisturbed(self), self.trainer.precision_plugin.forward_context():
+            frames = small_probe(self.device)
+            levels = self.level_batch(frames)
+            seen = levels.crops["infrared"].shape
+            lower = kept_bytes(lambda: self.level_loss("lower", levels), [self]) / (seen[0] * seen[2] * seen[3])
+            fusion = kept_bytes(lambda: self.fused_luma(self.network, frames), [self]) / probe_pixels()
+            detector = self._detector_bytes(height, width)
+        self.diagnostics = noted
+        activations = peak_bytes(
+            self.bilevel_config,
+            lower * crop_pixels(crops, batch_size, height, width),
+            fusion * batch_size * height * width * (self.part is not None),
+            float(detector * batch_size),
+        )
+        trained = sum(p.nbytes for module in self.level_modules().values() for p in module.parameters())
+        return round(activations) + 3 * trained
+
+    def _detector_bytes(self, height: int, width: int) -> int:
+        """What the detector keeps of one frame."""
+        part = self.part
+        if part is None:
+            return 0
+        frame = probe(1, height, width, self.device)
+        return kept_bytes(lambda: torch.stack(list(part.loss(frame["visible"], frame).values())).sum(), [self])
 
     def _detection_loss(self, frames: Batch) -> Tensor:
         if self.part is None:

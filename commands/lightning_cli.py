@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
 from callbacks.checkpoint_io import WholeFileCheckpointIO
+from callbacks.compilation import Compilation
 from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
 from callbacks.gradient_norms import GradientNorms
@@ -116,6 +117,7 @@ class SuiteCLI(LightningCLI):
         parser.add_lightning_class_args(ImageLogger, "images")
         parser.add_lightning_class_args(MemoryGuard, "memory_guard")
         parser.add_lightning_class_args(GradientNorms, "gradient_norms")
+        parser.add_lightning_class_args(Compilation, "compilation")
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would let the checkpoint replace the configuration silently (Lightning #21455)."""

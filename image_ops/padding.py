@@ -67,6 +67,8 @@ def pad_planes(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode = "r
     """
     left, right, top, bottom = padding
     height, width = x.shape[-2:]
+    if mode == "replicate" and torch.compiler.is_compiling():
+        return _repeated(_repeated(x, left, right, -1), top, bottom, -2)
     if mode == "replicate" or (max(left, right) < width and max(top, bottom) < height):
         with torch.autocast(x.device.type, enabled=False):  # which would widen half precision to float32, on a CPU
             return F.pad(x, padding, mode=mode)
@@ -79,3 +81,12 @@ def _mirrored_indices(length: int, before: int, after: int, device: torch.device
     period = max(2 * (length - 1), 1)
     phase = torch.arange(-before, length + after, device=device) % period
     return torch.where(phase < length, phase, period - phase)
+
+
+def _repeated(x: Tensor, before: int, after: int, dim: int) -> Tensor:
+    """The border repeated along one dimension, in a form that compiles.
+
+    torch 2.15 mistakes the memory format of `replication_pad2d_backward` for channels_last planes, and stops.
+    """
+    first, last = x.narrow(dim, 0, 1), x.narrow(dim, x.shape[dim] - 1, 1)
+    return torch.cat([first] * before + [x] + [last] * after, dim)

@@ -106,6 +106,7 @@ class VectorQuantizer(nn.Module):
         """Share of entries that fewer than 1 in 10 K vectors choose: a scalar in [0, 1], 1 before the first update."""
         return self._dead().float().mean()
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator] # its branches depend on its state, which it also writes
     def forward(self, vectors: Tensor) -> Quantized:
         """Replaces vectors by their nearest entries.
 

@@ -1,0 +1,73 @@
+"""Compiled networks: `torch.compile` in place, so that names of weights, checkpoints and results stay."""
+
+from collections.abc import Iterator
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+
+NETWORKS = ("network", "value_network", "teacher.network")
+"""Where tasks keep fusion networks: the trained one, the value function's copy, the teacher."""
+
+
+class Compilation(Callback):
+    """Compiles the parts of a task's fusion networks before the first batch.
+
+    The first steps take longer (half a minute on two cores, a few minutes for large networks); every new frame size may
+    take a compilation of its own, after the second one for sizes in general. Validation inside `fit` runs as it is
+    written, because its frames come in many sizes. Detectors and CLIP are not compiled.
+
+    Args:
+        enabled: Whether to compile at all.
+        mode: See `torch.compile`: `default`, `reduce-overhead`, `max-autotune`.
+        dynamic: Whether sizes are taken as variable from the start; null finds out.
+    """
+
+    def __init__(self, enabled: bool = False, mode: str = "default", dynamic: bool | None = None) -> None:
+        self.enabled = enabled
+        self.mode = mode
+        self.dynamic = dynamic
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compiles; nothing is traced before the first batch.
+
+        Raises:
+            ValueError: If the task has no network to compile.
+        """
+        if not self.enabled:
+            return
+        parts = list(compilable_parts(pl_module))
+        if not parts:
+            raise ValueError(
+                f"{type(pl_module).__name__} has no fusion network to compile: leave --compilation.enabled false."
+            )
+        for part in parts:
+            part.compile(mode=self.mode, dynamic=self.dynamic)
+        rank_zero_info(f"{len(parts)} parts of the network are compiled at the first batch.")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Inside `fit`, as written."""
+        if self.enabled and trainer.state.fn == "fit":
+            torch.compiler.set_stance("force_eager")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training goes on compiled."""
+        if self.enabled and trainer.state.fn == "fit":
+            torch.compiler.set_stance("default")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leaves the process as it was."""
+        if self.enabled:
+            torch.compiler.set_stance("default")
+
+
+def compilable_parts(module: nn.Module) -> Iterator[nn.Module]:
+    """The direct children of a task's networks.
+
+    Parts, not networks: PromptFusion runs its encoder and decoder apart, and a codebook must not be traced.
+    """
+    present = dict(module.named_modules())
+    for name in NETWORKS:
+        if name in present:
+            yield from present[name].children()

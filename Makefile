@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup quickstart test test-all lint format clean
+.PHONY: help setup quickstart test test-all test-cluster lint format clean
 
 help:
 	@echo "make quickstart  set up, train a small MGFusion on generated scenes, test it, write fused pictures (CPU, minutes)"
 	@echo "make test        set up and run the tests (not those marked slow, gpu or cluster)"
 	@echo "make test-all    the same with the slow ones"
+	@echo "make test-cluster  submit, end and requeue jobs on a SLURM of this machine's own (installs it, as root)"
 	@echo "make lint        ruff and mypy"
 	@echo "make format      ruff format and its safe fixes"
 	@echo "make clean       remove caches and the virtual environment (never runs/)"
@@ -31,6 +32,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	@$(BIN)/python -m pytest -m "not gpu and not cluster"
+
+test-cluster: $(STAMP)
+	@sh tests/cluster/install.sh
+	@$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from callbacks.boxes import Boxes
+from callbacks.checkpoint_io import write_whole
 from callbacks.detection_files import DetectionFiles, gather
 from callbacks.images import save_atomically, to_picture
 from datamodules.datasets.batch import Batch, StepOutput
@@ -30,6 +32,10 @@ class PredictionWriter(Callback):
         output_dir: Where to write; `None` writes to `RUN_DIR/fused/`.
         grey: Save the fused luma alone instead of colour.
         boxes: What else to write of detections.
+
+    Attributes:
+        written: Pictures of this process; after `predict`, of all.
+        results: Files with the detections of all pictures.
     """
 
     def __init__(
@@ -71,10 +77,11 @@ class PredictionWriter(Callback):
             self.written += 1
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gathers the detections of all pictures, those of earlier runs and of other processes among them."""
+        """Counts the pictures of all processes; gathers the detections of all, those of earlier runs among them."""
         if stage != "predict":
             return
-        trainer.strategy.barrier()
+        written = torch.tensor(self.written, device=trainer.strategy.root_device)
+        self.written = int(trainer.strategy.reduce(written, reduce_op="sum"))  # also waits for all
         if trainer.is_global_zero:
             self.results = gather(self.folder(trainer))
 
@@ -109,4 +116,4 @@ def check_record(folder: Path, made_by: dict[str, str]) -> None:
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(made_by, indent=2) + "\n", encoding="utf-8")
+    write_whole(record, (json.dumps(made_by, indent=2) + "\n").encode())  # other processes of the run may be reading it

@@ -134,7 +134,7 @@ class SuiteCLI(LightningCLI):
         if self.line.resume is not None:
             self.run_folder = self.line.resume
         else:
-            self.run_folder = choose_run_folder(Path(self._option("runs_dir")), self._run_name())
+            self.run_folder = choose_run_folder(Path(self._option("runs_dir")), self._run_name(), self.line.arguments)
         if self.subcommand == "fit":
             checkpoint = checkpoint_to_resume(self.run_folder, self._option("ckpt_path"))
             self.config[self.subcommand].ckpt_path = checkpoint

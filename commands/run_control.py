@@ -14,6 +14,7 @@ from callbacks.checkpoint_io import remove_partial_files
 from callbacks.loop_state import STEPS_KEY
 from callbacks.run_log import cut_log
 from callbacks.stop_requests import RunStoppedError
+from commands.cluster import launched_job
 from commands.errors import UsageError
 
 EXIT_STOPPED: Final = 75
@@ -23,17 +24,17 @@ EXIT_STOPPED: Final = 75
 def checkpoint_to_resume(folder: Path, given: str | None) -> str | None:
     """The checkpoint that training begins from, None for a beginning.
 
-    `last` is the newest one in the run folder. A cluster job that was queued again goes on from there by itself.
+    `last` is the newest one in the run folder. A job of SLURM or torchrun that starts again goes on from there by
+    itself, whatever it began from.
 
     Args:
         folder: The run folder, new or that of an earlier start of the same job.
         given: `--ckpt_path`.
     """
     last = folder / "checkpoints" / "last.ckpt"
-    requeued = given is None and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
-    if given == "last" or requeued:
-        return str(last) if last.is_file() else None
-    return given
+    if last.is_file() and (given == "last" or launched_job() is not None):
+        return str(last)
+    return None if given == "last" else given
 
 
 def tidy_run_folder(folder: Path, checkpoint: str | None) -> None:

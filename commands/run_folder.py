@@ -6,9 +6,11 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from commands.cluster import command_digest, launched_job
 from commands.errors import UsageError
 
 RUN_FOLDER_VARIABLE: Final = "IVIF_RUN_FOLDER"
@@ -19,18 +21,26 @@ _HELD: Final[dict[Path, int]] = {}
 """Open lock files of this process."""
 
 
-def choose_run_folder(runs: Path, name: str) -> Path:
+def choose_run_folder(runs: Path, name: str, arguments: Sequence[str] = ()) -> Path:
     """A new folder `runs/<name>/<YYYYmmdd-HHMMSS>-<id>`, the same for every process of this run; not created yet.
 
-    A requeued cluster job finds its own folder again, because the id is the job's.
+    Of a SLURM or torchrun job it is `runs/<name>/<job>-<digest of the command line>`: its processes on any machine
+    agree on it, a requeued job finds it again, and the commands of one job have a folder each.
+
+    Args:
+        runs: Folder of all runs.
+        name: Of this kind of run.
+        arguments: The command line.
+
+    Raises:
+        UsageError: If a launcher gave its processes nothing to agree by.
     """
     inherited = os.environ.get(RUN_FOLDER_VARIABLE)
     if inherited:
         return Path(inherited)
-    job = os.environ.get("SLURM_JOB_ID")
-    existing = sorted((runs / name).glob(f"*-job{job}")) if job else []
+    job = launched_job()
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = existing[-1] if existing else runs / name / f"{stamp}-{f'job{job}' if job else secrets.token_hex(2)}"
+    folder = runs / name / (f"{job}-{command_digest(arguments)}" if job else f"{stamp}-{secrets.token_hex(2)}")
     os.environ[RUN_FOLDER_VARIABLE] = str(folder)
     return folder
 

@@ -97,10 +97,10 @@ class EpochSampler(Sampler[Draw]):
 
 
 class EvaluationSampler(Sampler[int]):
-    """One rank's share of a dataset, in its order; every pair comes once over all ranks, unless they must be even.
+    """One rank's share of a dataset, in its order; each pair comes once over all ranks, unless they must be evened out.
 
-    They always are where there are fewer pairs than ranks: Lightning leaves out a rank without any batch, and the
-    others would wait for it when scores are gathered.
+    They always are where there are fewer pairs than ranks: Lightning leaves out a rank without any batch, for which the
+    others would wait when scores are gathered.
 
     Args:
         length: Number of pairs.
@@ -172,8 +172,8 @@ class TrainingView(Dataset[Sample]):
         epoch, index = draw
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
         others = self.mosaic.others(len(self), generator) if self.mosaic is not None else []
-        stored = self.previous.of_epoch(epoch - 1) if self.previous is not None else None
-        reader: Any = self.reader if stored is None else stored
+        stored = self.previous is not None and self.previous.epoch == epoch - 1
+        reader: Any = self.previous if stored else self.reader
         frames = [self._prepared(reader[each], generator) for each in (index, *others)]
         sample = self.mosaic.join(frames, generator) if self.mosaic is not None and others else frames[0]
         return self.transform(sample, generator)

@@ -16,9 +16,12 @@ from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.base import FusionTask
 from lightning_modules.classic import ClassicFusionTask
 from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.prompt_learning import PromptsConfig
+from lightning_modules.promptfusion import PromptFusionTask
 from lightning_modules.text_to_pixels import TextToPixelsTask
 from models.detection import DetectorConfig
 from models.mgfusion import MGFusionConfig
+from models.promptfusion import PromptFusionConfig
 from models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 
@@ -52,10 +55,18 @@ def _make_task(kind: str) -> FusionTask:
         return Detecting()
     if kind == "mgfusion":
         return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
+    detector = DetectorConfig("yolov5n", image_size=None, score_threshold=1e-6)  # untrained: it is sure of nothing
+    if kind == "promptfusion":
+        return PromptFusionTask(
+            network=PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4)),
+            prompts=PromptsConfig(clip="random-tiny", length=4),
+            detector=detector,
+            classes=SyntheticDataset.classes,
+        )
     return TextToPixelsTask(
         clip="random-tiny",
         network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8),
-        detector=DetectorConfig("yolov5n", image_size=None, score_threshold=1e-6),
+        detector=detector,
         classes=SyntheticDataset.classes,
     )
 

@@ -27,12 +27,20 @@ def test_every_run_gets_a_folder_that_its_processes_share(tmp_path: Path, monkey
     assert first.parent == tmp_path / "a"
 
 
-def test_a_requeued_job_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requeued_job_finds_the_folder_of_each_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "77")
-    first = choose_run_folder(tmp_path, "a")
-    first.mkdir(parents=True)
-    monkeypatch.delenv(RUN_FOLDER_VARIABLE)
-    assert choose_run_folder(tmp_path, "a") == first
+    folders = []
+    for arguments in (["--seed", "1"], ["--seed", "2"], ["--seed", "1"]):
+        folders.append(choose_run_folder(tmp_path, "a", arguments))
+        monkeypatch.delenv(RUN_FOLDER_VARIABLE)
+    assert folders[0] == folders[2] != folders[1]
+    assert all(folder.name.startswith("job77-") for folder in folders)
+
+
+def test_what_is_typed_on_a_node_is_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
+    assert "job77" not in choose_run_folder(tmp_path, "a", ["--seed", "1"]).name
 
 
 def test_of_two_processes_one_gets_the_folder_until_it_is_gone(tmp_path: Path) -> None:

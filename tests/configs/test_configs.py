@@ -59,8 +59,8 @@ SMALL = {
     "detection": DETECTION,
 }
 """What makes a run of each method's configuration take a second."""
-TESTED_ELSEWHERE = ("data", "logger", "sweeps")
-"""Folders of configurations that are no overlays of a method: below, and in tests/commands."""
+TESTED_ELSEWHERE = ("cluster", "data", "logger", "sweeps")
+"""Folders of configurations that are no overlays of one method: below, beside, and in tests/commands."""
 
 
 def _overlays(method: str) -> list[str]:
@@ -73,7 +73,8 @@ def _combinations() -> list[tuple[str, ...]]:
     return alone + [(f"{method}.yaml", overlay) for method in SMALL for overlay in _overlays(method)]
 
 
-def _flags(files: tuple[str, ...]) -> list[str]:
+def method_flags(files: tuple[str, ...]) -> list[str]:
+    """Options that run a method's file, and overlays after it, in a second."""
     method = files[0].removesuffix(".yaml")
     return [*_config_flags(files), *COMMON, *SMALL[method], *_clip_flags(method, files)]
 
@@ -97,7 +98,7 @@ def test_no_configuration_is_left_out() -> None:
 
 @pytest.mark.parametrize("files", _combinations(), ids="+".join)
 def test_method_configurations_run(files: tuple[str, ...], tmp_path: Path) -> None:
-    common = [*_flags(files), f"--runs_dir={tmp_path}"]
+    common = [*method_flags(files), f"--runs_dir={tmp_path}"]
     assert main(["fit", *common]) == 0
     if len(files) == 1:
         for subcommand in ("validate", "test", "predict"):

@@ -19,6 +19,7 @@ from lightning_modules.promptfusion import PromptFusionTask
 from lightning_modules.promptfusion_config import PhaseConfig
 from lightning_modules.text_to_pixels import TextToPixelsTask
 from models.detection import DetectorConfig
+from models.layers.quantizer import VectorQuantizer
 from models.mgfusion import MGFusionConfig
 from models.promptfusion import PromptFusionConfig
 from models.text_to_pixels import TextToPixelsConfig
@@ -29,19 +30,28 @@ def make_task(kind: str) -> FusionTask:
     """A method by name, with a detector where it has one, or two tiny levels under the scheme that is named."""
     if kind == "mgfusion":
         return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
-    if kind == "text_to_pixels":
-        return TextToPixelsTask(
-            clip="random-tiny",
-            network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
-            detector=DetectorConfig("yolov5n", image_size=None),
-            bilevel=BilevelConfig(unit="step", warmup=1),
-            crops=CropConfig(32, 2),
-            classes=SyntheticDataModule().classes,
-        )
+    if kind.startswith("text_to_pixels"):
+        return make_text_to_pixels(whole=kind == "text_to_pixels")
     if kind.startswith("promptfusion"):
         return make_promptfusion(whole=kind == "promptfusion")
     task = TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, synchronise_every=1))  # type: ignore[arg-type]
     task.crops = CropConfig(None)  # random crops are drawn by each process for itself
+    return task
+
+
+def make_text_to_pixels(whole: bool) -> TextToPixelsTask:
+    """With random crops and a codebook that k-means begins, or with neither: k-means depends on the vectors' order."""
+    task = TextToPixelsTask(
+        clip="random-tiny",
+        network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
+        detector=DetectorConfig("yolov5n", image_size=None),
+        bilevel=BilevelConfig(unit="step", warmup=1),
+        crops=CropConfig(32, 2) if whole else CropConfig(None),
+        classes=SyntheticDataModule().classes,
+    )
+    for module in () if whole else task.modules():
+        if isinstance(module, VectorQuantizer):
+            module.started.fill_(True)
     return task
 
 

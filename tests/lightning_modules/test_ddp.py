@@ -16,6 +16,7 @@ SCRIPT = Path(__file__).parent / "ddp_training.py"
         "mgfusion",
         "value_function",
         "promptfusion_without_chance",
+        pytest.param("text_to_pixels_without_chance", marks=pytest.mark.slow),
         *(pytest.param(scheme, marks=pytest.mark.slow) for scheme in ("separate", "joint", "alternate", "rank1")),
     ],
 )
@@ -26,8 +27,10 @@ def test_two_processes_equal_one_on_the_joined_batch(kind: str, tmp_path: Path) 
     single = torch.load(tmp_path / "rank0_of_1.pt", weights_only=True)
     for name, value in single.items():
         assert torch.allclose(ranks[0][name], ranks[1][name], atol=1e-6), name
-        # Steps are up to 1e-3; the order of a sum, through Adam's small denominators, is worth about 1e-5.
-        assert torch.allclose(ranks[0][name], value, atol=1e-4), name
+        # Steps are up to 1e-3; the order of a sum, through Adam's small denominators, is worth about 1e-5, and more in
+        # the value network, which takes several steps for one of the others.
+        tolerance = 5e-4 if name.startswith("value_network.") else 1e-4
+        assert torch.allclose(ranks[0][name], value, atol=tolerance), name
 
 
 @pytest.mark.slow

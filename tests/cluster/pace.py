@@ -1,0 +1,31 @@
+"""Callbacks for runs that tests disturb: how long a step takes, and what each process ended with."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+
+class Pace(Callback):
+    """Makes every step take some seconds more.
+
+    Args:
+        seconds: How many.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Waits."""
+        time.sleep(self.seconds)
+
+
+class RankWeights(Callback):
+    """Writes `RUN_FOLDER/rank<number>.pt` when training ends."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes this process's weights."""
+        torch.save(pl_module.state_dict(), Path(trainer.default_root_dir) / f"rank{trainer.global_rank}.pt")

@@ -38,6 +38,7 @@ TINY = (
     "--loading.batch_size=2",
     "--transforms.resize=[64,64]",
     "--trainer.accelerator=cpu",
+    "--memory_guard.enabled=false",  # it measures a step of its own, which these tests would count
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
     "--trainer.num_sanity_val_steps=0",

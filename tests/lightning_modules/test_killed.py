@@ -16,5 +16,6 @@ def test_killed_runs_end_as_undisturbed_ones(seeds: range, tmp_path: Path) -> No
     output = run_script(SCRIPT, tmp_path, *seeds, timeout=550)
     lines = [line for line in output.splitlines() if line.endswith(("killed", "ended"))]
     assert len(lines) == 2 * len(seeds)
-    assert sum(line.endswith("killed") for line in lines) > len(seeds)
+    # Whether a time comes before the end depends on the machine; a file that is being written always comes.
+    assert sum(line.endswith("killed") for line in lines) >= len(seeds)
     assert any("writing killed" in line for line in lines)

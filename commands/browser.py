@@ -19,6 +19,9 @@ BROWSERS: Final = (
 )
 """Programs that are looked for, in this order."""
 
+SHRINK: Final = 75
+"""Percent of a page's pixels that a picture of it keeps, in width and height: still readable, half the file."""
+
 SECONDS: Final = 120
 """How long a browser may take for one page."""
 
@@ -64,7 +67,7 @@ def run_browser(page: Path, *options: str, dark: bool = False) -> str:
 
 
 def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 1600), dark: bool = False) -> None:
-    """Saves the beginning of a page, as PNG or JPEG by the name's ending.
+    """Saves the beginning of a page, shrunk, as PNG or JPEG by the name's ending.
 
     Args:
         page: An HTML file.
@@ -80,4 +83,5 @@ def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 1600), da
         taken = Path(folder) / "page.png"
         run_browser(page, f"--screenshot={taken}", f"--window-size={size[0]},{size[1]}", dark=dark)
         with Image.open(taken) as picture:
-            picture.convert("RGB").save(out, quality=80)
+            smaller = (SHRINK * picture.width // 100, SHRINK * picture.height // 100)
+            picture.convert("RGB").resize(smaller, Image.Resampling.LANCZOS).save(out, quality=80)

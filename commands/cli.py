@@ -14,7 +14,7 @@ OVERVIEW = """usage: python main.py COMMAND [--config FILE ...] [--help]
   test      score it on the test pairs, with the classic rows
   predict   write fused pictures                           ... --ckpt_path CKPT --output_dir FOLDER
   data      check | prompts | manifests | scenes           --data configs/data/NAME.yaml --data.init_args.root FOLDER
-  report    score | curves | run                           --infrared DIR --visible DIR --fused DIR
+  report    score | curves | run | workspace               --infrared DIR --visible DIR --fused DIR
 
 COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."""
 """What `main.py` alone says."""

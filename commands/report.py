@@ -17,6 +17,7 @@ from commands.report_curves import METRICS, curves
 from commands.report_pairs import ScoreInputs, collect
 from commands.report_run import report_run
 from commands.report_tables import COLUMNS, write_tables
+from commands.report_workspace import report_workspace
 from datamodules.datasets.errors import UnreadableFileError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
 from image_ops.color import recolor, split_luma_chroma
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
         return curves(Path(options.run), Path(options.out), options.metrics or METRICS)
     if config.subcommand == "run":
         out = Path(options.out) if options.out else None
-        return report_run(Path(options.run_dir), out, [Path(folder) for folder in options.test or ()])
+        picture = Path(options.picture) if options.picture else None
+        return report_run(Path(options.run_dir), out, [Path(folder) for folder in options.test or ()], picture)
+    if config.subcommand == "workspace":
+        return report_workspace(options.project, options.entity, Path(options.out), options.save)
     return score(
         infrared=Path(options.infrared),
         visible=Path(options.visible),
@@ -76,11 +80,18 @@ def _parser() -> SuiteParser:
     page = SuiteParser(description="Writes a run as one HTML page: curves, panels, tables, configuration.")
     page.add_argument("run_dir", type=str, help="The run folder.")
     page.add_argument("--out", type=str | None, default=None, help="The page to write; default: RUN_DIR/report.html.")
+    page.add_argument("--picture", type=str | None, default=None, help="Also a PNG or JPEG of its beginning.")
     page.add_argument("--test", help="Run folder of a test of it, whose tables belong here; repeat it.", **several)
+    board = SuiteParser(description="Writes the definition of a W&B workspace and report; --save creates them.")
+    board.add_argument("--entity", type=str, required=True, help="Your W&B user or team.")
+    board.add_argument("--project", type=str, default="ivif-lightning", help="The project whose runs are shown.")
+    board.add_argument("--out", type=str, default="runs/report", help="Folder of workspace.json and report.json.")
+    board.add_argument("--save", action="store_true", help="Create both online; needs a key and a network.")
     subcommands = parser.add_subcommands()
     subcommands.add_subcommand("score", scores)
     subcommands.add_subcommand("curves", drawing)
     subcommands.add_subcommand("run", page)
+    subcommands.add_subcommand("workspace", board)
     return parser
 
 

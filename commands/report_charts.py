@@ -80,8 +80,9 @@ class Chart:
         place_x = _scale(first, final, LEFT, WIDTH - RIGHT)
         across = math.log10 if self.logarithmic else float
         place_y = _scale(across(low), across(high), HEIGHT - BOTTOM, TOP)
-        self.x_ticks = [Tick(place_x(tick), short(tick)) for tick in x_ticks]
-        self.y_ticks = [Tick(place_y(across(tick)), short(tick)) for tick in y_ticks]
+        self.x_ticks = [Tick(place_x(tick), label) for tick, label in zip(x_ticks, _labels(x_ticks), strict=True)]
+        labels = map(short, y_ticks) if self.logarithmic else _labels(y_ticks)
+        self.y_ticks = [Tick(place_y(across(tick)), label) for tick, label in zip(y_ticks, labels, strict=True)]
         self.lines = [_line(series, place_x, lambda value: place_y(across(value))) for series in self.series]
 
     @property
@@ -111,12 +112,25 @@ def short(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", " ")
 
 
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """Ticks at equal distances, with the digits that tell them apart."""
+    distance = ticks[1] - ticks[0] if len(ticks) > 1 else 0.0
+    if not 1e-5 <= distance < 1:
+        return [short(tick) for tick in ticks]
+    digits = next(count for count in range(1, 7) if math.isclose(round(distance, count), distance, rel_tol=1e-6))
+    return [f"{tick:.{digits}f}" if round(tick, digits) else "0" for tick in ticks]
+
+
 def _axis(low: float, high: float, logarithmic: bool, tight: bool = False) -> tuple[list[float], float, float]:
     """Ticks, and the range that the axis covers."""
     if logarithmic:
-        ticks = [float(tick) for tick in LogLocator(numticks=6).tick_values(low, high)]
-        inside = [tick for tick in ticks if low <= tick <= high]
-        return inside or [low, high], low, high
+        inside: list[float] = []
+        for between in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
+            ticks = [float(tick) for tick in LogLocator(subs=between, numticks=6).tick_values(low, high)]
+            inside = [tick for tick in ticks if low <= tick <= high]
+            if len(inside) >= 3:
+                break
+        return inside, low, high
     if low == high and tight:
         return [low], low - 1, high + 1
     if low == high:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from callbacks.detection_tables import SHARES
 from callbacks.tables import with_direction
+from commands.browser import take_picture
 from commands.errors import UsageError
 from commands.report_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
 from commands.report_sections import progress, sections
@@ -56,19 +57,20 @@ class Picture:
     height: int
 
 
-def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = ()) -> int:
+def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = (), picture: Path | None = None) -> int:
     """Writes the page.
 
     Args:
         run: A run folder of `fit`, or of `test`.
         out: The file to write; `RUN/report.html` by default.
         tests: Folders of runs of `test` or `validate` whose tables and panels belong here too.
+        picture: A PNG or JPEG of the beginning of the page, where a headless browser is installed.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        UsageError: If there is no such folder, or nothing in it to report.
+        UsageError: If there is no such folder, nothing in it to report, or no browser for a picture.
     """
     folders = [run, *tests]
     for folder in folders:
@@ -98,6 +100,9 @@ def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = ()) -
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
+    if picture is not None:
+        take_picture(out, picture)
+        print(f"Picture: {picture}")
     return 0
 
 
@@ -110,7 +115,7 @@ def _facts(run: Path, log: pd.DataFrame) -> list[tuple[str, str]]:
         facts.append(("steps", short(float(log["step"].max()) + 1)))
     if "epoch" in log:
         facts.append(("epochs", short(float(log["epoch"].max()) + 1)))
-    facts += [(name, str(environment[name])) for name in ("commit", "host", "python") if name in environment]
+    facts += [(name, str(environment[name])) for name in ("commit", "python") if name in environment]
     packages = environment.get("packages", {})
     return facts + [(name, str(packages[name])) for name in ("torch", "lightning") if name in packages]
 

@@ -35,6 +35,9 @@ UNITS: Final = {
 }
 """Name -> title, unit, factor."""
 
+ONE_LEVEL: Final = re.compile("train/([^/]+|learning_rate/[^/]+)")
+"""Names of a task with one level; an optimiser with several groups of weights has a learning rate for each."""
+
 APART: Final = ("learning_rate", "gradient_norm")
 """Values of a level that have charts of their own, beside its losses."""
 
@@ -63,15 +66,17 @@ class Progress:
 def sections(log: pd.DataFrame) -> list[Section]:
     """Sections that have something to show: validation, training or its levels, what tasks noted, performance."""
     names = [str(name) for name in log.columns]
+    shared = [name for name in names if re.fullmatch(ONE_LEVEL, name)]
+    others = [name for name in names if name not in shared]
     found = [
         Section("Validation", "validation", _validation(log, names)),
-        Section("Training", "training", _level(log, [name for name in names if re.fullmatch("train/[^/]+", name)])),
+        Section("Training", "training", _level(log, shared, "train/")),
     ]
-    grouped = dict.fromkeys(match[1] for name in names if (match := re.match("train/([^/]+)/", name)))
+    grouped = dict.fromkeys(match[1] for name in others if (match := re.match("train/([^/]+)/", name)))
     for level in [*(name for name in LEVELS if name in grouped), *(name for name in grouped if name not in LEVELS)]:
         own = [name for name in names if name.startswith(f"train/{level}/")]
         if level in LEVELS:
-            found.append(Section(LEVELS[level], level, _level(log, own)))
+            found.append(Section(LEVELS[level], level, _level(log, own, f"train/{level}/")))
         else:
             found.append(Section(GROUPS.get(level, _plain(level)), level, _each(log, own)))
     found.append(Section("Speed and memory", "performance", _performance(log, names)))
@@ -110,18 +115,22 @@ def _validation(log: pd.DataFrame, names: list[str]) -> list[Chart]:
         charts += _chart(_title(metric), _lines(log, lines), _note(metric))
     for score in ("AP50", "AP50_95"):
         lines = {name: name.split("/")[2] for name in names if re.fullmatch(f"val/{score}/[^/]+", name)}
-        charts += _chart(f"{score} of each class ↑", _lines(log, lines), "average precision")
+        charts += _chart(f"{score.replace('_', '-')} of each class ↑", _lines(log, lines), "average precision")
     return charts
 
 
-def _level(log: pd.DataFrame, names: list[str]) -> list[Chart]:
-    plain = {name.rpartition("/")[2]: name for name in names}
+def _level(log: pd.DataFrame, names: list[str], prefix: str) -> list[Chart]:
+    plain = {name.removeprefix(prefix): name for name in names}
     terms = {name: column for name, column in plain.items() if not name.startswith(APART) and name != "loss"}
     charts = _chart("Loss ↓", _lines(log, {plain["loss"]: "loss"} if "loss" in plain else {}), "weighted sum")
     if len(terms) > 1 or "loss" not in plain:
-        charts += _chart("Terms ↓", _lines(log, {column: name for name, column in terms.items()}), "before weighting")
+        charts += _chart(
+            "Terms ↓",
+            _lines(log, {column: name.replace("_", " ") for name, column in terms.items()}),
+            "before weighting",
+        )
     for kind in APART:
-        lines = {column: name for name, column in plain.items() if name.startswith(kind)}
+        lines = {column: name.replace("_", " ") for name, column in plain.items() if name.startswith(kind)}
         charts += _chart(_plain(kind), _lines(log, lines), "before clipping" if kind == "gradient_norm" else "")
     return charts
 

@@ -157,6 +157,14 @@ def test_sections_group_what_was_logged(tmp_path: Path) -> None:
     assert found["performance"].charts[0].note == "% of the time"
 
 
+def test_learning_rates_of_groups_share_a_chart() -> None:
+    log = pd.DataFrame({"step": [0, 1], "train/learning_rate/pg1": [1.0, 2.0], "train/learning_rate/pg2": [1.0, 3.0]})
+    (section,) = sections(log)
+    assert [(chart.title, [s.name for s in chart.series]) for chart in section.charts] == [
+        ("Learning rate", ["learning rate/pg1", "learning rate/pg2"])
+    ]
+
+
 def test_the_best_value_follows_the_metric_s_direction(tmp_path: Path) -> None:
     rows = {row.title: row for row in progress(read_log(write_run(tmp_path / "run")))}
     assert (rows["Qabf ↑"].first, rows["Qabf ↑"].best, rows["Qabf ↑"].best_step) == ("0.39", "0.69", "40")
@@ -167,10 +175,10 @@ def test_lines_lie_where_their_values_are() -> None:
     chart = Chart("made", [Series("a", [0, 5, 10], [0.0, 1.0, 2.0])])
     places = [tuple(map(float, point.split(","))) for point in chart.lines[0].points.split()]
     ticks = {tick.label: tick.position for tick in chart.y_ticks}
-    assert [y for _, y in places] == [ticks["0"], (ticks["0"] + ticks["2"]) / 2, ticks["2"]]
+    assert [y for _, y in places] == [ticks["0"], (ticks["0"] + ticks["2.0"]) / 2, ticks["2.0"]]
     across = {tick.label: tick.position for tick in chart.x_ticks}
     assert [places[0][0], places[2][0]] == [across["0"], across["10"]]
-    assert ticks["0"] > ticks["2"]  # up is smaller on a screen
+    assert ticks["0"] > ticks["2.0"]  # up is smaller on a screen
 
 
 def test_values_of_several_magnitudes_get_a_logarithmic_axis() -> None:
@@ -235,3 +243,11 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
         main(["run", str(tmp_path)])
     with pytest.raises(UsageError, match="is no folder"):
         main(["run", str(tmp_path / "missing")])
+
+
+def test_ticks_can_be_told_apart() -> None:
+    for values in ([1.4612, 1.4618], [0.0, 1e-4], [0.3, 0.9], [10.0, 5000.0, 90.0], [1.04e-5, 1e-3], [7.0, 900.0]):
+        ticks = [tick.label for tick in Chart("made", [Series("a", list(range(len(values))), values)]).y_ticks]
+        assert len(ticks) >= 3
+        assert len(set(ticks)) == len(ticks)
+        assert max(map(len, ticks)) <= 7

@@ -33,7 +33,7 @@ def between_batches(trainer: Trainer) -> bool:
 def no_batch_begun(trainer: Trainer) -> bool:
     """Whether an epoch is under way, and what failed just now was no batch of it: loading one did, say."""
     batches = trainer.fit_loop.epoch_loop.batch_progress.current
-    return batches.ready == batches.completed < trainer.num_training_batches and between_batches(trainer)
+    return bool(batches.ready == batches.completed < trainer.num_training_batches)
 
 
 def settle(checkpoint: dict[str, Any], validating: bool) -> None:

@@ -110,7 +110,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Stops here too, if asked to: the checkpoint then says that this validation is to be made again."""
-        if self._is_idle(trainer) or not self.stops.agreed(trainer):
+        if self._is_idle(trainer) or not between_batches(trainer) or not self.stops.agreed(trainer):
             return
         self._validating = True
         self._stop(trainer)
@@ -125,6 +125,8 @@ class RunCheckpoint(ModelCheckpoint):
         stopped = isinstance(exception, RunStoppedError | CheckpointWriteError) or not isinstance(exception, Exception)
         if stopped or self._is_idle(trainer) or trainer.world_size > 1 or not trainer.global_step:
             return  # the other processes may be anywhere, and saving would wait for them
+        if not between_batches(trainer):
+            return
         self._validating = trainer.validating
         if trainer.validating or (trainer.training and no_batch_begun(trainer)):
             self._save(trainer)

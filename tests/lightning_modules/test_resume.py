@@ -46,6 +46,7 @@ def _whole(wholes: dict[str, Path], kind: str, **options: Any) -> Path:
             6, "train", STEPS | {"val_check_interval": 3, "check_val_every_n_epoch": None}, marks=pytest.mark.slow
         ),
         pytest.param(3, "train", {"accumulate_grad_batches": 2}, marks=pytest.mark.slow),
+        pytest.param(0, "train", {"accumulate_grad_batches": 2, "val_check_interval": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_a_stop_between_any_two_batches_changes_nothing(

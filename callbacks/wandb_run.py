@@ -97,7 +97,7 @@ class WandbRun(WandbLogger, Dashboard):
         if self._experiment is None:
             self._experiment = self._open()
             _define_metrics(self._experiment)
-            if self._folder is not None and self._experiment.id:  # a disabled run has none that is worth keeping
+            if self._folder is not None and not self._experiment.disabled:
                 (self._folder / RUN_ID).write_text(f"{self._experiment.id}\n", encoding="utf-8")
         return self._experiment
 

@@ -19,7 +19,7 @@ BROWSERS: Final = (
 )
 """Programs that are looked for, in this order."""
 
-SHRINK: Final = 75
+SHRINK: Final = 65
 """Percent of a page's pixels that a picture of it keeps, in width and height: still readable, half the file."""
 
 SECONDS: Final = 120
@@ -66,7 +66,7 @@ def run_browser(page: Path, *options: str, dark: bool = False) -> str:
     return done.stdout
 
 
-def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 1600), dark: bool = False) -> None:
+def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 2150), dark: bool = False) -> None:
     """Saves the beginning of a page, shrunk, as PNG or JPEG by the name's ending.
 
     Args:

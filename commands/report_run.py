@@ -166,7 +166,8 @@ def _newest_panels(folder: Path) -> list[Picture]:
     for stage, name in (("val", "validation"), ("test", "test")):
         steps = sorted((folder / "panels" / stage).glob("step*"))
         newest = sorted(steps[-1].glob("*.png"))[:MOST_PANELS] if steps else []
-        found += [_picture(path, f"{name} after {_step(path)} steps: {path.stem.replace('_', ' ')}") for path in newest]
+        when = f"{name} after {_step(newest[0])} steps" if newest and stage == "val" else name
+        found += [_picture(path, f"{when}: {path.stem.replace('_', ' ')}") for path in newest]
     return found
 
 

@@ -13,6 +13,7 @@ from lightning_modules.detection import DetectionTask
 from lightning_modules.detection_sources import DetectionSource
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
+from tests.processes import run_script
 from tests.wandb_records import history
 
 
@@ -44,6 +45,18 @@ def _corner(path: Path) -> list[float]:
     (box,) = json.loads(path.read_text(encoding="utf-8"))["box_data"]
     assert box["scores"]["score"] == pytest.approx(0.9)
     return [box["position"]["minX"], box["position"]["minY"]]
+
+
+@pytest.mark.slow
+def test_only_the_first_of_two_processes_writes(tmp_path: Path) -> None:
+    run_script(Path(__file__).with_name("ddp_dashboards.py"), tmp_path)
+    assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 1
+    (written,) = (tmp_path / "wandb").glob("*run-*")
+    rows = history(written)
+    assert len([row["test/EN"] for row in rows if "test/EN" in row]) == 1
+    (table,) = written.rglob("files/media/table/tables/test_per_image*.json")
+    assert len(json.loads(table.read_text(encoding="utf-8"))["data"]) == 4
+    assert len(list(written.rglob("files/media/images/boxes/test/synthetic/*.png"))) == 2
 
 
 def test_a_detector_is_named_after_what_it_sees() -> None:

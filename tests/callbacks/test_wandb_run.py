@@ -147,3 +147,14 @@ def test_what_a_failed_run_leaves_is_no_best_checkpoint(tmp_path: Path) -> None:
     kinds = [kind(r) for r in records(written)]
     assert "artifact" not in kinds
     assert [r.exit.exit_code for r in records(written) if kind(r) == "exit"] == [1]
+
+
+def test_a_disabled_run_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("made: true\n", encoding="utf-8")
+    logger = WandbRun("disabled")
+    logger.place(tmp_path / "run", "fit")
+    logger.show_record(tmp_path / "run")
+    logger.log_metrics({"train/loss": 1.0}, step=0)
+    logger.finalize("success")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]

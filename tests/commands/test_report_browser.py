@@ -65,5 +65,5 @@ def test_it_is_dark_for_those_who_prefer_that(page: Path, tmp_path: Path) -> Non
     for dark, brightness in ((False, 230), (True, 40)):
         take_picture(page, tmp_path / "page.jpg", (800, 900), dark)
         picture = np.asarray(Image.open(tmp_path / "page.jpg").convert("L"))
-        assert picture.shape == (675, 600)
+        assert picture.shape == (585, 520)
         assert abs(float(np.median(picture)) - brightness) < 30

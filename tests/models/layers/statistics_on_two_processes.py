@@ -6,7 +6,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import torch
-from torch import Tensor, distributed, multiprocessing, nn
+from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from models.text_to_pixels.extractor import MultiLevelExtractor
@@ -39,7 +40,7 @@ def work(rank: int, folder: str, synchronised: bool) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     network = make_network()
     if synchronised:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     shared = DistributedDataParallel(network)
     torch.save(train(shared, make_images()[2 * rank : 2 * rank + 2]), f"{folder}/rank{rank}.pt")
     distributed.destroy_process_group()
@@ -47,4 +48,4 @@ def work(rank: int, folder: str, synchronised: bool) -> None:
 
 if __name__ == "__main__":
     torch.save(train(make_network(), make_images()), f"{sys.argv[1]}/joined.pt")
-    multiprocessing.spawn(work, (sys.argv[1], sys.argv[2] == "synchronised"), nprocs=2)  # type: ignore[no-untyped-call]
+    spawn(work, (sys.argv[1], sys.argv[2] == "synchronised"), nprocs=2)  # type: ignore[no-untyped-call]

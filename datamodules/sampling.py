@@ -172,8 +172,8 @@ class TrainingView(Dataset[Sample]):
         epoch, index = draw
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
         others = self.mosaic.others(len(self), generator) if self.mosaic is not None else []
-        stored = self.previous is not None and self.previous.epoch == epoch - 1
-        reader: Any = self.previous if stored else self.reader
+        stored = self.previous.of_epoch(epoch - 1) if self.previous is not None else None
+        reader: Any = self.reader if stored is None else stored
         frames = [self._prepared(reader[each], generator) for each in (index, *others)]
         sample = self.mosaic.join(frames, generator) if self.mosaic is not None and others else frames[0]
         return self.transform(sample, generator)

@@ -19,12 +19,22 @@ torch.set_num_threads(1)
 REAL_DATA = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
 
 
+CLEAN = dict(os.environ)
+"""The environment that every test begins with."""
+
+
 @pytest.fixture(autouse=True)
-def _no_run_folder_from_outside() -> Iterator[None]:
-    """A run folder is inherited through the environment under DDP: tests must not hand theirs on."""
-    os.environ.pop("IVIF_RUN_FOLDER", None)
+def _clean_environment() -> Iterator[None]:
+    """Run folders, ranks and ports are handed on through the environment: tests must not hand theirs on."""
+    _restore()
     yield
-    os.environ.pop("IVIF_RUN_FOLDER", None)  # fixtures of a module are set up before this one of the next test
+    _restore()  # fixtures of a module are set up before this one of the next test
+
+
+def _restore() -> None:
+    for name in {*os.environ} - {*CLEAN, "PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update(CLEAN)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Detections in logs, tables, panels and W&B."""
 
-import json
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +13,6 @@ from callbacks.boxes import COLORS, above_score, draw_boxes, overlay
 from callbacks.detection_tables import DetectionTable
 from callbacks.evaluator import Evaluator
 from callbacks.image_logger import ImageLogger
-from callbacks.wandb_run import WandbRun
 from metrics.detection import DetectionMetrics, Found
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
@@ -163,16 +161,3 @@ def test_panels_show_objects_and_detections(tmp_path: Path) -> None:
     assert not changed[:, : 2 * 68].any()  # objects are drawn in both, detections in the fused picture alone
     left, top = int(BOX[0] * 2), int(BOX[1] * 2) + 22
     assert changed[top + 4 : top + 20, 2 * 68 + left].all()
-
-
-def test_wandb_gets_boxes_that_can_be_switched(tmp_path: Path) -> None:
-    logger = WandbRun()
-    logger.place(tmp_path, "test")
-    quiet_trainer(tmp_path, logger=logger, callbacks=[ImageLogger(1)]).test(
-        DetectingTask(), DataWithBoxes(), verbose=False
-    )
-    logger.experiment.finish()
-    written = [json.loads(path.read_text()) for path in tmp_path.rglob("*.boxes2D.json")]
-    captions = sorted(entry["box_caption"] for content in written for entry in content["box_data"])
-    assert "person" in captions
-    assert "person 0.90" in captions

@@ -43,6 +43,7 @@ def test_boxes_are_overlays_in_wandb(tmp_path: Path) -> None:
 
 def _corner(path: Path) -> list[float]:
     (box,) = json.loads(path.read_text(encoding="utf-8"))["box_data"]
+    assert box["box_caption"] == "person 0.90"
     assert box["scores"]["score"] == pytest.approx(0.9)
     return [box["position"]["minX"], box["position"]["minY"]]
 

@@ -61,13 +61,11 @@ def report_stop(stopped: RunStoppedError, folder: Path, trainer: Trainer) -> int
     """Says how to go on, and puts a cluster job that was signalled to back into the queue; returns the exit code."""
     if not trainer.is_global_zero:
         return EXIT_STOPPED
-    if stopped.checkpoint is None:
-        print(f"{stopped} Nothing had been trained yet.", file=sys.stderr)
-        return EXIT_STOPPED
-    print(f"{stopped} Saved: {stopped.checkpoint}", file=sys.stderr)
+    saved = f"Saved: {stopped.checkpoint}" if stopped.checkpoint else "Nothing had been trained yet."
+    print(f"{stopped} {saved}", file=sys.stderr)
     if _requeue_job(stopped.reason, trainer):
         print(f"Job {_job_id()} is queued again and goes on by itself.", file=sys.stderr)
-    else:
+    elif stopped.checkpoint:
         print(f"Go on with: python main.py fit --resume {folder}", file=sys.stderr)
     return EXIT_STOPPED
 

@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 40
+ENDS = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
+"""States that a job does not leave; it is between others when it is queued again."""
 ENVIRONMENT = {
     "PYTHON": sys.executable,
     "PYTHONPATH": str(ROOT),  # for the callbacks of tests.cluster.pace
@@ -66,7 +68,7 @@ class _Job:
     def finish(self) -> Path:
         """Waits for the end; the only run folder."""
         try:
-            wait_until(lambda: self.state["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), 1200, "the job")
+            wait_until(lambda: self.state["JobState"] in ENDS, 1200, "the job")
         finally:
             text = self.output.read_text() if self.output.is_file() else "no output"
         assert self.state["JobState"] == "COMPLETED", text
@@ -98,7 +100,8 @@ def _assert_went_on(job: _Job) -> None:
     """Not from the beginning, which would end with the same weights."""
     text = job.output.read_text()
     assert int(job.state["Restarts"]) >= 1
-    assert text.count("is queued again and goes on by itself") == text.count("Restored all states") >= 1
+    assert "is queued again and goes on by itself" in text
+    assert "Restored all states" in text
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
@@ -113,8 +116,9 @@ def test_a_requeued_job_ends_as_one_that_was_left_alone(slurm: LocalSlurm, tasks
 
 
 def test_a_time_limit_requeues_by_itself(slurm: LocalSlurm, tmp_path: Path) -> None:
+    """SLURM sends the signal up to a minute early: here between one and two minutes after the start."""
     left_alone = _Job(slurm, tmp_path / "left_alone", 1, 0.0).finish()
-    job = _Job(slurm, tmp_path / "disturbed", 1, 3.0, "--time=2", "--signal=B:USR1@60")
+    job = _Job(slurm, tmp_path / "disturbed", 1, 4.0, "--time=3", "--signal=B:USR1@60")
     disturbed = job.finish()
     _assert_went_on(job)
     _assert_equal(disturbed, left_alone, 1)

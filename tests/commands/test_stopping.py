@@ -62,19 +62,38 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert log.dropna(subset="train/loss")["step"].tolist() == [0, 1, 2, 3]
 
 
-def test_a_signalled_job_is_queued_again_and_goes_on_by_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = tmp_path / "bin" / "scontrol"
+def _job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes this process part of job 77; the file in which its calls of `scontrol` are noted."""
+    command = folder / "bin" / "scontrol"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    command.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
+    return folder / "asked"
+
+
+def test_a_job_that_was_signalled_before_it_had_trained_is_queued_again_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = _job(tmp_path, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(Throughput, "on_fit_start", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+        assert main(_fit(tmp_path)) == EXIT_STOPPED
+    assert asked.read_text() == "requeue 77\n"
+    message = capsys.readouterr().err
+    assert "Nothing had been trained yet." in message
+    assert "--resume" not in message
+
+
+def test_a_signalled_job_is_queued_again_and_goes_on_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = _job(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         _at_step(patch, 1, lambda: os.kill(os.getpid(), signal.SIGUSR1))
         assert main(_fit(tmp_path)) == EXIT_STOPPED
-    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    assert asked.read_text() == "requeue 77\n"
     assert "Job 77 is queued again" in capsys.readouterr().err
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert main(_fit(tmp_path)) == 0

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from callbacks.detection_tables import DetectionTable
+from callbacks.finite_pictures import refuse_not_finite
 from callbacks.tables import ResultTable
 from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import recolor, split_luma_chroma
@@ -111,6 +112,7 @@ class Evaluator(Callback):
         self._update(outputs, batch)
 
     def _update(self, outputs: StepOutput, batch: Batch) -> None:
+        refuse_not_finite(outputs, batch)
         infrared, visible = (GreyLevels(grey_levels(batch[modality])) for modality in ("infrared", "visible"))
         for name, fused in self._pictures(outputs, batch):
             self._scores[name].update(fused, infrared, visible, batch["dataset"], batch["name"])

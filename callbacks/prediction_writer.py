@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from callbacks.boxes import Boxes
 from callbacks.checkpoint_io import write_whole
 from callbacks.detection_files import DetectionFiles, gather
+from callbacks.finite_pictures import refuse_not_finite
 from callbacks.images import save_atomically, to_picture
 from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import luma
@@ -67,6 +68,7 @@ class PredictionWriter(Callback):
     def _write(
         self, folder: Path, outputs: StepOutput, batch: Batch, several: bool, class_names: Sequence[str]
     ) -> None:
+        refuse_not_finite(outputs, batch)
         fused = luma(outputs["fused"]) if self.grey else outputs["fused"]
         found = outputs.get("detections")
         for index, (dataset, name) in enumerate(zip(batch["dataset"], batch["name"], strict=True)):
@@ -91,7 +93,14 @@ class PredictionWriter(Callback):
 
 
 def picture_path(folder: Path, dataset: str, name: str, several: bool) -> Path:
-    """Where the fused image of a pair goes."""
+    """Where the fused image of a pair goes.
+
+    Raises:
+        ValueError: If that would be outside the folder: names are those of files, and hold no path.
+    """
+    for part in (dataset, name):
+        if "/" in part or "\\" in part or part in ("", ".", ".."):
+            raise ValueError(f"'{dataset}', '{name}': results are stored by these names, which must not be paths.")
     return (folder / dataset if several else folder) / f"{name}.png"
 
 
@@ -103,7 +112,7 @@ def check_record(folder: Path, made_by: dict[str, str]) -> None:
     """
     record = folder / RECORD
     if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8"))
+        found = _record(record)
         if found != made_by:
             differing = ", ".join(
                 f"{key} {found.get(key)!r} there, {made_by.get(key)!r} now"
@@ -117,3 +126,13 @@ def check_record(folder: Path, made_by: dict[str, str]) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(record, (json.dumps(made_by, indent=2) + "\n").encode())  # other processes of the run may be reading it
+
+
+def _record(path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileExistsError(f"'{path}' is damaged ({error}). Choose another --output_dir, or remove it.") from error
+    if not isinstance(content, dict):
+        raise FileExistsError(f"'{path}' is no record of predictions. Choose another --output_dir, or remove it.")
+    return content

@@ -3,13 +3,20 @@
 import hashlib
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from commands.errors import UsageError
 from lightning_modules.base import TASK_KEY
+from models.layers.frozen import FROZEN_PARTS_KEY
+
+_VERSION_KEY: Final = "pytorch-lightning_version"
+_ENTRIES: Final[Mapping[str, type[Any]]] = {_VERSION_KEY: str, "hyper_parameters": dict, FROZEN_PARTS_KEY: dict}
+"""What some entries must be, where they are there."""
 
 
 def fingerprint(path: Path) -> str:
@@ -35,11 +42,25 @@ def check_checkpoint(path: Path, task: str = "", option: str = "--ckpt_path") ->
     checkpoint = _read(path, option)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UsageError(f"{option} {path}: this is no checkpoint of a run (it has no 'state_dict').")
+    _refuse_malformed(path, checkpoint, option)
     trained = str(checkpoint.get(TASK_KEY, task))
     if task and trained.rpartition(".")[2] != task.rpartition(".")[2]:
         raise UsageError(
             f"{option} {path}: this is a checkpoint of {trained}, but the configuration is for {task}. Give the "
             f"configuration of its run (config.yaml in its folder), or a checkpoint of {task.rpartition('.')[2]}."
+        )
+
+
+def _refuse_malformed(path: Path, checkpoint: Mapping[str, Any], option: str) -> None:
+    """What Lightning and our tasks assume about the entries."""
+    wrong = [f"'{key}'" for key, kind in _ENTRIES.items() if not isinstance(checkpoint.get(key, kind()), kind)]
+    wrong += [f"the weight '{key}'" for key, value in checkpoint["state_dict"].items() if not isinstance(value, Tensor)]
+    if _VERSION_KEY not in checkpoint:
+        wrong.append(f"'{_VERSION_KEY}'")
+    if wrong:
+        raise UsageError(
+            f"{option} {path}: missing, or of another kind than in a checkpoint of a run: {', '.join(wrong[:5])}. "
+            f"Take a checkpoint that this suite wrote."
         )
 
 

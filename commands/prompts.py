@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import Dataset
 
+from commands.devices import choose_device
 from datamodules.datasets.batch import Sample, plane_to_float
 from datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompts, save_prompts
 from datamodules.datasets.prompts import PromptableReader, PromptConfig, PromptedDataset
@@ -187,7 +188,7 @@ def _captions_by(config: CaptionConfig) -> Maker:
     """
     if config.batch_size < 1:
         raise ValueError(f"--batch_size is {config.batch_size}; it must be at least 1.")
-    device = _device(config.device)
+    device = choose_device(config.device)
     captioner = build_captioner(config.coca).to(device)
 
     def make(reader: PromptableReader, indices: Sequence[int]) -> Iterator[list[Made]]:
@@ -224,18 +225,6 @@ def join_captions(infrared: str, visible: str) -> str:
     """
     named = {"Infrared": infrared, "Visible": visible}
     return " ".join(f"{name}: {caption}" for name, caption in named.items() if caption)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"--device '{name}' cannot be used here ({reason}). Choose auto, cpu, cuda or cuda:N."
-        ) from error
 
 
 def _unwrapped(reader: Dataset[Sample]) -> PromptableReader:

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
+from commands.devices import choose_device
 from commands.errors import UsageError
 from commands.parser import SuiteParser
 from commands.report_curves import METRICS, curves
@@ -132,6 +133,7 @@ def score(
         names = {known: check_names(metrics or suite(known).names) for known in dict.fromkeys(convention)}
     except ValueError as error:
         raise UsageError(str(error)) from error
+    device = str(choose_device(device))
     inputs = collect(infrared, visible, fused, pair)
     rows: list[Row] = []
     with Progress(transient=True) as progress:

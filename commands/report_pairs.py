@@ -70,9 +70,13 @@ def _named_files(folder: Path, pattern: str | None, problems: list[str]) -> dict
         raise UsageError(f"There is no folder '{folder}'.")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.is_dir() or path.name in (RECORD, RESULTS):
+        is_picture = path.suffix.lower() in IMAGE_SUFFIXES
+        if path.name.startswith(".") or path.name in (RECORD, RESULTS) or (path.is_dir() and not is_picture):
             continue
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.is_dir():
+            problems.append(f"{path}: a folder, left out")
+            continue
+        if not is_picture:
             problems.append(f"{path}: not an image file, left out")
             continue
         name = _name(path, pattern)

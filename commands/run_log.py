@@ -22,4 +22,6 @@ def read_log(run: Path) -> pd.DataFrame:
         raise UsageError(f"'{path}' is no log: {error}. Give the folder of a training run.") from error
     if "step" not in rows:
         raise UsageError(f"'{path}' has no column 'step'. Give the folder of a training run.")
+    if texts := [str(name) for name, column in rows.items() if not pd.api.types.is_numeric_dtype(column)]:
+        raise UsageError(f"'{path}' is damaged: {', '.join(texts[:3])} holds text. Restore it, or remove those rows.")
     return rows

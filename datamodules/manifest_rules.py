@@ -27,11 +27,20 @@ class StageRule:
         pool: The reader's split (`train`, `test`, `all`) that the names come from; overrides a user's `split`.
         count: How many pairs; None takes all that belong to the stage.
         fraction: Share of the pool, where several stages divide it.
+
+    Raises:
+        ValueError: If a number is out of range or no number.
     """
 
     pool: str
     count: int | None = None
     fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None and (not isinstance(self.count, int) or self.count < 0):
+            raise ValueError(f"count is {self.count!r}; it must be a whole number of 0 or more, or left out")
+        if self.fraction is not None and not (isinstance(self.fraction, int | float) and 0 <= self.fraction <= 1):
+            raise ValueError(f"fraction is {self.fraction!r}; it must lie in [0, 1], or be left out")
 
 
 @dataclass(frozen=True)
@@ -103,11 +112,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SplitError(f"Cannot read the manifest '{path}': {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise SplitError(
+            f"Cannot read the manifest '{path}': {error}. Compare it with those in '{SPLITS_FOLDER}'."
+        ) from error
     if not isinstance(content, dict) or not content.keys() <= _TOP_KEYS or "datasets" not in content:
         raise SplitError(f"'{path}' is no manifest: it needs the keys {', '.join(sorted(_TOP_KEYS))} and no others.")
+    if not isinstance(content.get("seed", 0), int):
+        raise SplitError(f"The manifest '{path}': seed is {content['seed']!r}; it must be a whole number.")
     return content
+
+
+def refuse_circles(path: Path) -> None:
+    """Refuses manifests that follow each other: a name's stage could then never be told.
+
+    Raises:
+        SplitError: If following leads back to a manifest; names both.
+    """
+    waiting, seen = [path], set()
+    while waiting:
+        current = waiting.pop()
+        seen.add(current.resolve())
+        for entry in read_yaml(current)["datasets"].values():
+            if "follow" not in entry:
+                continue
+            followed = find_manifest(entry["follow"]["manifest"])
+            if followed.resolve() == path.resolve():
+                raise SplitError(
+                    f"The manifest '{path}' is followed by '{current}', which it follows. Remove one `follow`."
+                )
+            if followed.resolve() not in seen:
+                waiting.append(followed)
 
 
 def parse_rules(path: Path, content: Mapping[str, Any], lists: Mapping[str, Sequence[str]]) -> dict[str, DatasetRule]:
@@ -160,12 +195,19 @@ def read_lists(path: Path, content: Mapping[str, Any]) -> dict[str, list[str]]:
         SplitError: If a list is missing, or is not the one that the YAML's count and sha256 were written for.
     """
     lists = {}
-    for key, expected in (content.get("lists") or {}).items():
+    listed = content.get("lists") or {}
+    if not isinstance(listed, dict) or not all(
+        isinstance(entry, dict) and entry.keys() >= {"count", "sha256"} for entry in listed.values()
+    ):
+        raise SplitError(f"The manifest '{path}': lists must map each to its count and sha256. {_RESTORE}")
+    for key, expected in listed.items():
+        if key != Path(str(key)).name:
+            raise SplitError(f"The manifest '{path}' names the list {key!r}, which is a path. Name lists plainly.")
         file = path.with_suffix("") / f"{key}.txt"
         try:
             names = file.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise SplitError(f"The list '{file}' of the manifest '{path.name}' is missing. {_RESTORE}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise SplitError(f"The list '{file}' of the manifest '{path.name}' cannot be read. {_RESTORE}") from error
         if len(names) != expected["count"] or checksum(names) != expected["sha256"]:
             raise SplitError(
                 f"The list '{file}' is not the one that '{path.name}' was written with: {len(names)} names, expected "

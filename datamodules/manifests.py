@@ -28,6 +28,7 @@ from datamodules.manifest_rules import (
     parse_rules,
     read_lists,
     read_yaml,
+    refuse_circles,
 )
 
 
@@ -94,6 +95,7 @@ class Manifest:
         path = find_manifest(name_or_path)
         content = read_yaml(path)
         rules = parse_rules(path, content, read_lists(path, content))
+        refuse_circles(path)
         return cls(path.stem, int(content.get("seed", 0)), rules)
 
     @property

@@ -49,8 +49,9 @@ def read_state_dict(path: Path, trust_archive: bool = False) -> dict[str, Tensor
         raise
     except Exception as error:  # every reader has exceptions of its own for a truncated file
         reason = "holds pickled code or is damaged" if isinstance(error, pickle.UnpicklingError) else "cannot be read"
+        detail = (str(error).splitlines() or [""])[0][:160]
         raise ClipWeightsError(
-            f"{path} {reason} ({type(error).__name__}: {str(error).splitlines()[0][:160]}). "
+            f"{path} {reason} ({type(error).__name__}: {detail}). "
             f"Fetch the file again; .safetensors is the safest format. See MODELS.md."
         ) from error
     return _plain_state_dict(content, path)
@@ -113,6 +114,8 @@ def load_weights(clip: nn.Module, state: dict[str, Tensor], description: str) ->
     problems = [f"{key} is {found}, not {wanted}" for key, (found, wanted) in shapes.items() if found != wanted]
     problems += [f"{key} is missing" for key in expected if key not in state]
     problems += [f"{key} is unknown" for key in state if key not in expected]
+    if broken := [key for key in expected if key in state and not torch.isfinite(state[key]).all()]:
+        raise ClipWeightsError(f"{description}: {', '.join(broken[:4])} hold NaN or infinity. Fetch the file again.")
     if problems:
         raise ClipWeightsError(
             f"{description} do not fit: {'; '.join(problems[:4])} ({len(problems)} differences). "

@@ -184,6 +184,8 @@ def _nearest(vectors: Tensor, words: Sequence[str], directions: Tensor, count: i
 def _read(path: Path, identity: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
+    if not path.is_file():
+        raise PromptFileError(f"{path} cannot be read as learnt prompts: it is no file. Export them again.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -192,6 +194,8 @@ def _read(path: Path, identity: str) -> dict[str, Tensor]:
         raise PromptFileError(f"{path} cannot be read as learnt prompts ({error}). Export them again.") from error
     if metadata.get(_FORMAT_KEY) != FILE_FORMAT or set(tensors) != {"positive", "negative"}:
         raise PromptFileError(f"{path} holds no learnt prompts of the format '{FILE_FORMAT}'. Export them again.")
+    if not all(torch.isfinite(vectors).all() for vectors in tensors.values()):
+        raise PromptFileError(f"{path} holds prompts that are not finite. Export those of an earlier checkpoint.")
     if metadata.get(_ENCODER_KEY) != identity:
         raise PromptFileError(
             f"{path} was learnt with the encoder {metadata.get(_ENCODER_KEY)}, but this run has {identity}. Prompts "

@@ -52,3 +52,14 @@ class SplitError(DatasetError):
 
 class CacheError(DatasetError):
     """Decoded pairs cannot be kept: memory or disk space is short, or the folder cannot be written."""
+
+
+def plain_name(name: str, option: str) -> str:
+    """A name that results are stored under, in folders or as files.
+
+    Raises:
+        ValueError: If a path could not be built from it, or would lead elsewhere.
+    """
+    if name != Path(name).name or name.startswith(".") or not name.strip() or not name.isprintable() or "\\" in name:
+        raise ValueError(f"{option} is {name!r}; it must be a plain name, without '/', as results are stored under it.")
+    return name

@@ -7,7 +7,7 @@ from typing import Final
 
 from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
-from datamodules.datasets.errors import LabelError
+from datamodules.datasets.errors import LabelError, plain_name
 from datamodules.datasets.label_files import attach_labels
 from datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
@@ -34,6 +34,9 @@ class FolderLayout:
         labels: Folder of one label file per pair, or a COCO json file; none: no boxes.
         label_format: `voc`, `yolo` or `coco`; default: whatever is found, in this order.
         name: The dataset's name in samples, tables and output folders.
+
+    Raises:
+        ValueError: If the format is unknown, or the name is no plain name.
     """
 
     infrared: str = ""
@@ -44,6 +47,7 @@ class FolderLayout:
     name: str = "folder"
 
     def __post_init__(self) -> None:
+        plain_name(self.name, "layout.name")
         if self.label_format and self.label_format not in _SUFFIXES:
             raise ValueError(f"layout.label_format is '{self.label_format}'; known: {', '.join(_SUFFIXES)}.")
 

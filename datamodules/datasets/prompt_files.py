@@ -35,6 +35,8 @@ def read_prompts(path: Path) -> list[PromptEntry]:
     Raises:
         PromptError: If the file is missing or a line is malformed; names file and line.
     """
+    if path.exists() and not path.is_file():
+        raise PromptError(f"The prompt file '{path}' is no regular file. Point prompts.path at a JSONL file.")
     try:
         # Not splitlines: it also splits at U+2028 and its like, which JSON allows inside a text.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -50,8 +52,8 @@ def _parse(line: str, path: Path, number: int) -> PromptEntry:
     wanted = '{"dataset": "msrs", "name": "00001D", "prompt": "..."}'
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise PromptError(f"{where}: not a JSON object ({error.msg}). Each line looks like {wanted}.") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise PromptError(f"{where}: not a JSON object ({error}). Each line looks like {wanted}.") from error
     if not isinstance(value, dict):
         raise PromptError(f"{where}: not a JSON object. Each line looks like {wanted}.")
     for key in ("dataset", "name", "prompt"):

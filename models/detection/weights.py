@@ -71,6 +71,10 @@ def load_weights(detector: Detector, path: Path, reuse_classes: bool = True) -> 
     state = _aligned(state, set(own))
     head = _head_prefix(detector)
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    if broken := [key for key, value in fitting.items() if not torch.isfinite(value).all()]:
+        raise DetectorWeightsError(
+            f"Detector weights '{path}' hold NaN or infinity, first in {broken[0]}. Copy it again, or take others."
+        )
     wrong = [key for key in own if key not in fitting and not key.startswith(head)]
     if wrong:
         there = tuple(state[wrong[0]].shape) if wrong[0] in state else "missing"

@@ -7,6 +7,7 @@ weights. `freeze` alone is for copies that belong to the run (a teacher), whose 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 FROZEN_PARTS_KEY: Final = "frozen_parts"
@@ -79,8 +80,8 @@ class FrozenPartsMixin(nn.Module):
         """Loads the trained part; weights that a checkpoint holds for a frozen part never overwrite it.
 
         Raises:
-            CheckpointMismatchError: If `strict` and any trained entry is missing, unknown or of another shape; nothing
-                is changed then.
+            CheckpointMismatchError: If `strict` and any trained entry is missing, unknown or of another shape, or a
+                parameter holds NaN or infinity; nothing is changed then.
         """
         trained = strip_frozen(state_dict, [f"{name}." for name in frozen_parts(self)])
         expected = self.state_dict()
@@ -101,6 +102,7 @@ class FrozenPartsMixin(nn.Module):
                 f"The checkpoint does not fit {type(self).__name__}: other shapes, {_first(resized)}. Load it with the "
                 f"configuration that it was trained with (config.yaml beside it)."
             )
+        _refuse_not_finite(self, trained)
         keys = super().load_state_dict(trained, strict=False, assign=assign)
         keys.missing_keys[:] = missing  # the frozen parts are not missing
         return keys
@@ -128,6 +130,14 @@ class FrozenPartsMixin(nn.Module):
                 f"weights only fit the encoder they were trained with: configure that one, or train again with this."
             )
         _call_base(super(), "on_load_checkpoint", checkpoint)
+
+
+def _refuse_not_finite(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    parameters = [name for name, _ in module.named_parameters() if name in state]
+    if broken := [name for name in parameters if not torch.isfinite(state[name]).all()]:
+        raise CheckpointMismatchError(
+            f"The checkpoint holds NaN or infinity in {_first(broken)}: its run had diverged. Take an earlier one."
+        )
 
 
 def _call_base(base: Any, hook: str, checkpoint: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from datamodules.datasets.errors import DatasetError, PairingError, UnreadableFi
 from datamodules.datasets.folder import FolderDataset, FolderLayout
 from datamodules.datasets.io import to_infrared
 from datamodules.datasets.thermal import ThermalRange
+from tests.commands.runs import tiny_run
 from tests.fakes import write_folder
 from tests.hostile.damaged_images import REFUSED
 from tests.hostile.images import COLOR, DEEP, GREY, encode
@@ -202,3 +203,20 @@ def test_report_with_nothing_readable_says_so(place: Path, capsys: pytest.Captur
     (fused / "000.png").mkdir()
     refused(_report(root, fused, place), capsys, "fused", "could be scored", "--pair")
     assert not (place / "tables").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("fit", "text.png"), ("fit", "huge-header.png"), ("test", "animation.webp"), ("predict", "nan.tif")],
+)
+def test_runs_end_at_a_damaged_picture_with_its_name(
+    command: str, name: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_folder(place / "data", count=2, size=(48, 56))
+    for number in range(2):
+        (root / "ir" / f"{number:03d}.png").unlink()
+        (root / "ir" / f"{number:03d}{Path(name).suffix}").write_bytes(REFUSED[name][0]())
+    data = (*_data(root), f"--data.init_args.train_fraction={int(command == 'fit')}")
+    options = [] if command == "fit" else ["--allow_random_weights"]
+    refused(tiny_run(command, place / "runs", *options, data=data), capsys, "Cannot read", REFUSED[name][1], REMEDY)
+    assert {path.name for path in place.iterdir()} == {"data", "runs"}

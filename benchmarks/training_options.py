@@ -1,7 +1,8 @@
 """Seconds and peak memory of a training step under each option, beside the plain step in the same run.
 
     python benchmarks/training_options.py [--preset light|base] [--side 128] [--batch 4] [--threads 2] [--repeats 9]
-                                          [--methods mgfusion text_to_pixels promptfusion] [--output benchmarks/results]
+                                          [--methods mgfusion text_to_pixels promptfusion] [--without-compiler]
+                                          [--output benchmarks/results]
 
 A step is forward, MGFusion's two losses, backward, and Adam, on one batch of noise. Each case runs in a process of its
 own (memory is that process's peak beyond what it held before the network existed; on a GPU, what tensors held), the
@@ -155,7 +156,7 @@ def measure(method: str, device: str, arguments: argparse.Namespace) -> dict[str
     environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
     sizes = [f"--{name}={getattr(arguments, name)}" for name in ("preset", "side", "batch", "threads")]
     base = [sys.executable, __file__, *sizes, f"--device={device}", f"--method={method}"]
-    chosen = [name for name, option in OPTIONS.items() if device == "cuda" or option.precision != torch.float16]
+    chosen = [name for name in arguments.options if device == "cuda" or OPTIONS[name].precision != torch.float16]
     servers: dict[str, Any] = {}
     found: dict[str, list[dict[str, float]]] = {option: [] for option in chosen}
     for option in chosen:  # one after the other, so that no compiler disturbs another
@@ -212,10 +213,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--without-compiler", action="store_true", help="leave out what takes minutes to compile")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     for name in ("device", "method", "option"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.options = [name for name, each in OPTIONS.items() if not (each.compiled and arguments.without_compiler)]
+    return arguments
 
 
 def main() -> None:

@@ -1,27 +1,26 @@
-"""No picture of NaN is scored or saved."""
+"""No picture of NaN or infinity is scored or saved."""
 
 from datamodules.datasets.batch import Batch, StepOutput
 
 
 class NotFinitePictureError(ValueError):
-    """A task fused a pair to values that are no numbers."""
+    """A task fused a pair to values that are not finite."""
 
 
 def refuse_not_finite(outputs: StepOutput, batch: Batch) -> None:
-    """Stops before NaN is scored as something, or saved as black.
+    """Stops before what is no number is scored as something, or saved as black.
 
     Args:
         outputs: What the task made of the batch.
         batch: Names the pairs.
 
     Raises:
-        NotFinitePictureError: If a fused picture holds NaN; names its pair.
+        NotFinitePictureError: If a fused picture holds NaN or infinity; names its pair.
     """
-    fused = outputs["fused"]
-    broken = (fused != fused).flatten(1).any(dim=1).tolist()
+    broken = (~outputs["fused"].isfinite()).flatten(1).any(dim=1).tolist()
     names = [f"{dataset}/{name}" for dataset, name in zip(batch["dataset"], batch["name"], strict=True)]
     if named := [name for name, is_broken in zip(names, broken, strict=True) if is_broken]:
         raise NotFinitePictureError(
-            f"The fused picture of {', '.join(named)} holds NaN: the weights have grown beyond what the precision can "
-            f"hold. Take an earlier checkpoint, or --trainer.precision 32-true."
+            f"The fused picture of {', '.join(named)} holds NaN or infinity: the weights have grown beyond what "
+            f"the precision can hold. Take an earlier checkpoint, or --trainer.precision 32-true."
         )

@@ -37,6 +37,7 @@ def directional_planes(pairing: SubbandPairing) -> int:
     return wedges if pairing == "resize" else wedges // 2
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator] # its filters are kept; a compiler would make them each time
 def subband_stacks(plane: Tensor, pairing: SubbandPairing = "resize", margin: int = 0) -> SubbandStacks:
     """Transforms a plane and brings the subbands of each scale to one size; differentiable.
 

@@ -16,8 +16,9 @@ from models.promptfusion import PromptFusionConfig, PromptFusionNetwork
 from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
 from tests.batches import MadeData, quiet_trainer
 
-TOLERANCE = 1e-4
-"""Of loss and gradients, relative to the largest: compiled sums are taken in another order."""
+TOLERANCE = 1e-9
+"""Of loss and gradients in float64, relative to the largest. Compiled sums are taken in another order, which batch
+normalisation of a few pixels can enlarge: in float32 the same networks differ by up to 0.2 %."""
 
 
 class _Holder(LightningModule):
@@ -29,12 +30,14 @@ class _Holder(LightningModule):
 
 
 def _mgfusion(network: nn.Module, infrared: Tensor, visible: Tensor) -> Tensor:
-    fused: Tensor = network(infrared, visible.expand(-1, 3, -1, -1), *(torch.full((2, 8), 0.1 * n) for n in (1, 2)))
+    fused: Tensor = network(
+        infrared, visible.expand(-1, 3, -1, -1), *(torch.full((2, 8), 0.1 * n, dtype=torch.float64) for n in (1, 2))
+    )
     return fused.square().mean()
 
 
 def _text_to_pixels(network: nn.Module, infrared: Tensor, visible: Tensor) -> Tensor:
-    output = network(infrared, visible, torch.linspace(-1, 1, 2 * 3 * 16).view(2, 3, 16))
+    output = network(infrared, visible, torch.linspace(-1, 1, 2 * 3 * 16, dtype=torch.float64).view(2, 3, 16))
     loss: Tensor = output.fused.square().mean() + output.codebook_loss
     return loss
 
@@ -54,7 +57,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor]]] = {
     "mgfusion": (lambda: MGFusionNetwork(MGFusionConfig(8, 1, 2), 8), _mgfusion),
     "text_to_pixels": (_small_text_to_pixels, _text_to_pixels),
     "promptfusion": (
-        lambda: PromptFusionNetwork(PromptFusionConfig(8, 1, 2, detail_channels=(8, 8, 8, 8))),
+        lambda: PromptFusionNetwork(PromptFusionConfig(8, 0, 2, detail_channels=(8, 8, 8, 8))),
         _promptfusion,
     ),
 }
@@ -69,17 +72,17 @@ def _gradients(module: nn.Module) -> dict[str, Tensor]:
 def test_compiled_equals_plain(name: str, tmp_path: Path) -> None:
     build, loss_of = NETWORKS[name]
     torch.manual_seed(0)
-    plain = _Holder(build()).train()
+    plain = _Holder(build()).double().train()
     compiled = deepcopy(plain)
     Compilation(enabled=True).setup(quiet_trainer(tmp_path), compiled, "fit")
     for size in ((32, 32), (32, 48), (48, 32)):  # the second size makes a graph for any
-        infrared, visible = torch.rand(2, 2, 1, *size).unbind()
+        infrared, visible = torch.rand(2, 2, 1, *size, dtype=torch.float64).unbind()
         losses = []
         for holder in (plain, compiled):
             holder.zero_grad()
             losses.append(loss_of(holder.network, infrared, visible))
             torch.autograd.backward(losses[-1])
-        torch.testing.assert_close(losses[1], losses[0], rtol=TOLERANCE, atol=1e-6)
+        torch.testing.assert_close(losses[1], losses[0], rtol=TOLERANCE, atol=TOLERANCE)
         expected, found = _gradients(plain), _gradients(compiled)
         assert list(found) == list(expected)
         largest = max(gradient.abs().max() for gradient in expected.values())

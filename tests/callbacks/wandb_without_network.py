@@ -26,4 +26,5 @@ def main(folder: Path) -> None:
     print(f"RESULT {offline} {seconds:.2f} {losses}")  # noqa: T201
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -4,10 +4,11 @@
 
 The networks are two convolutions on 16x16 pixels, so that a millisecond shows. `fit` runs as the command line builds
 it, once with the default loggers, progress bar and callbacks and once with `--trainer.logger false
---trainer.enable_progress_bar false`. After each 20 steps (the interval at which terms are logged) come as many of the
-bare loop, in the same process. An overhead is the median difference of such neighbours, of the quarter of them in which
-the bare loop ran fastest: there, other work on the machine disturbed least. All times are processor time. Prints a
-table and writes it as overhead.md and overhead.csv; `--profile CASE` shows where the time goes.
+--trainer.enable_progress_bar false`; Lightning's trainer also runs alone, over plain modules, which is the part of the
+overhead that is not ours. After each 20 steps (the interval at which terms are logged) come as many of the bare loop,
+in the same process. An overhead is the median difference of such neighbours, of the quarter of them in which the bare
+loop ran fastest: there, other work on the machine disturbed least. All times are processor time. Prints a table and
+writes it as overhead.md and overhead.csv; `--profile CASE` shows where the time goes.
 """
 
 import argparse
@@ -30,15 +31,21 @@ sys.path.insert(0, str(ROOT))
 
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
+from lightning import LightningModule, Trainer  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 
 from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
-from benchmarks.overhead_parts import Clock, Pair  # noqa: E402
+from benchmarks.overhead_parts import Clock, Pair, PlainAlternate, PlainFusion, loader  # noqa: E402
 from commands.cli import main as command_line  # noqa: E402
 
 STRETCH: Final = 20
 QUIET: Final = ("--trainer.logger=false", "--trainer.enable_progress_bar=false")
+PLAIN: Final[dict[str, tuple[type[LightningModule], str]]] = {
+    "Lightning alone, automatic": (PlainFusion, "bare_fusion"),
+    "Lightning alone, two optimisers": (PlainAlternate, "bare_alternate"),
+}
+"""Case -> module, its bare loop: Lightning's own part of the overhead, with a trainer that has nothing switched on."""
 CASES: Final[dict[str, tuple[str, str, tuple[str, ...], float]]] = {
     "automatic, no logging": ("TinyFusionTask", "bare_fusion", QUIET, 0.6),
     "automatic, default logging": ("TinyFusionTask", "bare_fusion", (), 1.5),
@@ -85,6 +92,24 @@ def fit(case: str, steps: int) -> list[Pair]:
     return list(Clock.pairs)
 
 
+def fit_plain(case: str, steps: int) -> list[Pair]:
+    """A bare trainer in this process, a bare loop between its steps."""
+    module, loop = PLAIN[case]
+    Clock.pairs.clear()
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=1,
+        callbacks=[Clock(loop, STRETCH)],
+    )
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        trainer.fit(module(), loader(steps))
+    return list(Clock.pairs)
+
+
 def quietest(pairs: Sequence[Pair]) -> list[Pair]:
     """The quarter in which the bare loop ran fastest."""
     return sorted(pairs, key=lambda pair: pair.bare)[: max(1, len(pairs) // 4)]
@@ -96,7 +121,7 @@ def table_rows(found: dict[str, list[Pair]]) -> list[Row]:
     for case, pairs in found.items():
         kept = quietest(pairs)
         added = sorted(pair.fit - pair.bare for pair in kept)
-        overhead, target = statistics.median(added), CASES[case][3]
+        overhead, target = statistics.median(added), CASES[case][3] if case in CASES else None
         rows.append(
             {
                 "case": case,
@@ -105,8 +130,8 @@ def table_rows(found: dict[str, list[Pair]]) -> list[Row]:
                 "overhead": f"{overhead:.3f}",
                 "middle half": f"{added[len(added) // 4]:.3f} to {added[3 * len(added) // 4]:.3f}",
                 "of all stretches": f"{statistics.median(pair.fit - pair.bare for pair in pairs):.3f}",
-                "target": f"<= {target}",
-                "reached": "yes" if overhead <= target else "no",
+                "target": "" if target is None else f"<= {target}",
+                "reached": "" if target is None else "yes" if overhead <= target else "no",
             }
         )
     return rows
@@ -133,10 +158,10 @@ def main() -> None:
         profile(options.profile, options.steps)
         return
     machine = describe_machine(options.threads)
-    found: dict[str, list[Pair]] = {case: [] for case in CASES}
-    turns = [case for _ in range(options.repeats) for case in CASES]
+    found: dict[str, list[Pair]] = {case: [] for case in (*PLAIN, *CASES)}
+    turns = [case for _ in range(options.repeats) for case in found]
     for case in track(turns, "measuring", console=Console(stderr=True)):
-        found[case] += fit(case, options.steps)
+        found[case] += (fit if case in CASES else fit_plain)(case, options.steps)
     rows = table_rows(found)
     show("What fit adds to a training step", rows)
     options.output.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from lightning import Callback
+from lightning import Callback, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -48,6 +48,11 @@ def fusion_terms(fused: Tensor, batch: Batch) -> dict[str, Tensor]:
 def detection_terms(found: Tensor) -> dict[str, Tensor]:
     """One term."""
     return {"found": (found - 0.3).square().mean()}
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The loss of a level."""
+    return torch.stack(list(terms.values())).sum()
 
 
 def loader(steps: int) -> DataLoader[Batch]:
@@ -150,14 +155,54 @@ class TinyAlternateTask(BilevelTask):
         return self.weighted(level, fusion_terms(fused, batch), {})
 
 
+class PlainFusion(LightningModule):
+    """What `TinyFusionTask` trains, without anything of this suite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = fusion_network()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """The sum of both terms."""
+        return total(fusion_terms(self.network(inputs(batch)), batch))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam."""
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+
+class PlainAlternate(LightningModule):
+    """What `TinyAlternateTask` trains, without anything of this suite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.fusion, self.detector = fusion_network(), detector_network()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """One step of each level."""
+        lower, upper = self.optimizers()  # type: ignore[attr-defined]
+        lower.zero_grad()
+        self.manual_backward(total(fusion_terms(self.fusion(inputs(batch)), batch)))
+        lower.step()
+        upper.zero_grad()
+        with torch.no_grad():
+            fused = self.fusion(inputs(batch))
+        self.manual_backward(total(detection_terms(self.detector(fused))))
+        upper.step()
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        """Adam for each level."""
+        return torch.optim.Adam(self.fusion.parameters(), 1e-3), torch.optim.Adam(self.detector.parameters(), 1e-3)
+
+
 def bare_fusion(steps: int) -> Iterator[None]:
     """One optimiser by hand, a step for each `next`."""
     network = fusion_network()
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     for batch in loader(steps):
         optimizer.zero_grad()
-        loss = torch.stack(list(fusion_terms(network(inputs(batch)), batch).values())).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        total(fusion_terms(network(inputs(batch)), batch)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         yield
 
@@ -168,12 +213,12 @@ def bare_alternate(steps: int) -> Iterator[None]:
     lower, upper = (torch.optim.Adam(network.parameters(), 1e-3) for network in (fusion, detector))
     for batch in loader(steps):
         lower.zero_grad()
-        torch.stack(list(fusion_terms(fusion(inputs(batch)), batch).values())).sum().backward()  # type: ignore[no-untyped-call]
+        total(fusion_terms(fusion(inputs(batch)), batch)).backward()  # type: ignore[no-untyped-call]
         lower.step()
         upper.zero_grad()
         with torch.no_grad():
             fused = fusion(inputs(batch))
-        detection_terms(detector(fused))["found"].backward()  # type: ignore[no-untyped-call]
+        total(detection_terms(detector(fused))).backward()  # type: ignore[no-untyped-call]
         upper.step()
         yield
 

@@ -117,8 +117,11 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         Raises:
             NonFiniteLossError: As `refuse_non_finite_gradients`.
         """
-        if self.automatic_optimization and not self.may_step(self.named_parameters(), self._names):
-            for parameter in self.parameters():
+        if not self.automatic_optimization:
+            return
+        parameters = [own for group in optimizer.param_groups for own in group["params"]]
+        if not self.may_step(parameters, self._names):
+            for parameter in parameters:
                 parameter.grad = None
 
     def on_validation_start(self) -> None:

@@ -212,14 +212,14 @@ class BilevelTask(FusionTask):
 
     def _level(self, name: str, optimizer: LightningOptimizer) -> Level:
         module = self.level_modules()[name]
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
 
         def step() -> None:
-            if not self.refuse_non_finite_gradients(module.named_parameters(), self._names, name):
+            if not self.refuse_non_finite_gradients(parameters, self._names, name):
                 return
             optimizer.step()
             self.after_step(name)
 
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         return Level(
             name,
             parameters,

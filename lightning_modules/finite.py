@@ -79,7 +79,7 @@ class FiniteStepsMixin(LightningModule):
         raise SkippedBatchError
 
     def refuse_non_finite_gradients(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], pairs: Sequence[str], level: str = ""
+        self, parameters: Iterable[nn.Parameter], pairs: Sequence[str], level: str = ""
     ) -> bool:
         """Looks at gradients just before a step; returns whether the step may be made.
 
@@ -87,19 +87,24 @@ class FiniteStepsMixin(LightningModule):
         gradients, so they decide alike.
 
         Args:
-            parameters: Named parameters that the step would change.
+            parameters: What the step would change.
             pairs: Names of the batch's pairs.
             level: Which level of a bilevel scheme, where there is one.
 
         Raises:
             NonFiniteLossError: If a gradient is NaN or infinite, and such batches are not left out.
         """
-        named = [(name, own.grad) for name, own in parameters if own.grad is not None]
-        if not named or getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+        gradients = [own.grad for own in parameters if own.grad is not None]
+        if not gradients or getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return True
-        if torch.isfinite(nn.utils.get_total_norm([gradient for _, gradient in named])):
+        if torch.isfinite(nn.utils.get_total_norm(gradients)):
             return True
-        broken = [name for name, gradient in named if not torch.isfinite(gradient).all()]
+        stepped = {id(gradient) for gradient in gradients}
+        broken = [
+            name
+            for name, own in self.named_parameters()  # looked up here only: walking a network takes a millisecond
+            if own.grad is not None and id(own.grad) in stepped and not torch.isfinite(own.grad).all()
+        ]
         if not broken:
             return True  # every value is a number, only their squares leave the range: clipping is for that
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
@@ -122,7 +127,7 @@ class FiniteStepsMixin(LightningModule):
         """A loss of zero that every parameter is part of: DDP waits for each, Lightning takes no step without one."""
         return torch.stack([own.reshape(-1)[:1].sum() for own in self.parameters() if own.requires_grad]).sum() * 0.0
 
-    def may_step(self, parameters: Iterable[tuple[str, nn.Parameter]], pairs: Sequence[str]) -> bool:
+    def may_step(self, parameters: Iterable[nn.Parameter], pairs: Sequence[str]) -> bool:
         """Whether the step of a batch may be made: it was not left out, and its gradient is a number.
 
         Of accumulated batches, those that were left out add nothing, and the others make the step.

@@ -30,10 +30,21 @@ def between_batches(trainer: Trainer) -> bool:
     return not begun or batches.completed % trainer.accumulate_grad_batches == 0
 
 
-def no_batch_begun(trainer: Trainer) -> bool:
-    """Whether an epoch is under way, and what failed just now was no batch of it: loading one did, say."""
+def counted_steps(trainer: Trainer) -> int:
+    """Lightning's count of steps for loggers: the last thing it does for a batch is to raise it."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def no_batch_begun(trainer: Trainer, counted_before: int) -> bool:
+    """Whether an epoch is under way, and what failed just now was no batch of it: loading one did, say.
+
+    Args:
+        trainer: Between two batches, or at the end of one.
+        counted_before: `counted_steps` when the last batch began.
+    """
     batches = trainer.fit_loop.epoch_loop.batch_progress.current
-    return bool(batches.ready == batches.completed < trainer.num_training_batches)
+    resting = bool(batches.ready == batches.completed < trainer.num_training_batches)
+    return resting and (batches.completed == 0 or counted_steps(trainer) > counted_before)
 
 
 def settle(checkpoint: dict[str, Any], validating: bool) -> None:

@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from callbacks.checkpoint_io import CheckpointWriteError
-from callbacks.loop_state import begin_epoch_anew, between_batches, no_batch_begun, settle
+from callbacks.loop_state import begin_epoch_anew, between_batches, counted_steps, no_batch_begun, settle
 from callbacks.stop_requests import RunStoppedError, StopRequests
 
 
@@ -58,6 +58,9 @@ class RunCheckpoint(ModelCheckpoint):
         self._due = False
         self._scores: dict[str, Tensor] | None = None
         self._validating = False
+        self._scores_are_logged = False
+        self._step_before = 0
+        self._counted_before = 0
 
     @property
     def state_key(self) -> str:
@@ -78,12 +81,14 @@ class RunCheckpoint(ModelCheckpoint):
         """Goes on where the checkpoint says; from here on, signals are requests."""
         super().on_train_start(trainer, pl_module)
         begin_epoch_anew(trainer)
+        self._step_before = trainer.global_step
         self.stops.listen_while_training(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Notes whether this many steps, or minutes, ask for a checkpoint."""
-        steps = self._every_n_train_steps
-        self._due |= bool(steps) and trainer.global_step % steps == 0
+        steps, stepped = self._every_n_train_steps, trainer.global_step != self._step_before
+        self._step_before = trainer.global_step
+        self._due |= bool(steps) and stepped and trainer.global_step % steps == 0
         if self.every_minutes is not None and self._last_time_checked is not None:
             late = time.monotonic() - self._last_time_checked >= 60 * self.every_minutes
             self._due |= trainer.strategy.broadcast(late)
@@ -107,6 +112,15 @@ class RunCheckpoint(ModelCheckpoint):
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Saves what the last batch left to be saved; stops here, if asked to."""
         self._at_rest(trainer)
+        self._counted_before = counted_steps(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """No score of it is logged yet."""
+        self._scores_are_logged = False
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on, rows of it may be in the log."""
+        self._scores_are_logged = True
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Stops here too, if asked to: the checkpoint then says that this validation is to be made again."""
@@ -121,14 +135,18 @@ class RunCheckpoint(ModelCheckpoint):
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Saves what was reached when a batch could not be loaded, or a validation failed: no weight is in between."""
+        """Saves what was reached when a batch could not be loaded, or a validation failed: no weight is in between.
+
+        What fails between the two (a logger, say) has left rows that no checkpoint could tell from finished ones.
+        """
         stopped = isinstance(exception, RunStoppedError | CheckpointWriteError) or not isinstance(exception, Exception)
         if stopped or self._is_idle(trainer) or trainer.world_size > 1 or not trainer.global_step:
             return  # the other processes may be anywhere, and saving would wait for them
         if not between_batches(trainer):
             return
         self._validating = trainer.validating
-        if trainer.validating or (trainer.training and no_batch_begun(trainer)):
+        resting = trainer.training and no_batch_begun(trainer, self._counted_before)
+        if resting or (trainer.validating and not self._scores_are_logged):
             self._save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -71,10 +71,13 @@ class StopRequests:
         self.reason = self.reason or reason
 
     def ask_if_time_is_up(self, trainer: Trainer) -> None:
-        """Turns a Timer's stop, which would count the epoch as finished, into a request."""
+        """Turns a Timer's stop, which would count the epoch as finished, into a request.
+
+        The first process's clock decides, as it does for the Timer: others began a little later, and stop with it.
+        """
         timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
         left = [remaining for timer in timers if (remaining := timer.time_remaining()) is not None]
-        if trainer.should_stop and left and min(left) <= 0:
+        if trainer.should_stop and left and trainer.strategy.broadcast(min(left) <= 0):
             trainer.should_stop = False
             self.ask("the time limit trainer.max_time")
 

@@ -58,9 +58,13 @@ def tidy_run_folder(folder: Path, checkpoint: str | None) -> None:
 
 
 def report_stop(stopped: RunStoppedError, folder: Path, trainer: Trainer) -> int:
-    """Says how to go on, and puts a cluster job that was signalled to back into the queue; returns the exit code."""
+    """Says how to go on, and puts a cluster job that was signalled to back into the queue; returns the exit code.
+
+    Only the first process has a code of its own: launchers kill it, while it may still be finishing its loggers, when
+    another process ends with anything but 0.
+    """
     if not trainer.is_global_zero:
-        return EXIT_STOPPED
+        return 0
     saved = f"Saved: {stopped.checkpoint}" if stopped.checkpoint else "Nothing had been trained yet."
     print(f"{stopped} {saved}", file=sys.stderr)
     if _requeue_job(stopped.reason, trainer):

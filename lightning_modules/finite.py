@@ -45,6 +45,7 @@ class FiniteStepsMixin(LightningModule):
         super().__init__()
         self._skipped_in_a_row = 0
         self._skipped_now = False
+        self._kept_since_step = 0
         self._before: list[tuple[Tensor, Tensor]] = []
 
     def remember_buffers(self) -> None:
@@ -83,8 +84,8 @@ class FiniteStepsMixin(LightningModule):
     ) -> bool:
         """Looks at gradients just before a step; returns whether the step may be made.
 
-        Under float16 the scaler leaves out such steps itself, as it must to find its factor. Processes hold the same
-        gradients, so they decide alike.
+        Under float16 the scaler leaves out such steps itself, as it must to find its factor; when that has fallen below
+        1, the factor was not the reason. Processes hold the same gradients, so they decide alike.
 
         Args:
             parameters: What the step would change.
@@ -95,7 +96,8 @@ class FiniteStepsMixin(LightningModule):
             NonFiniteLossError: If a gradient is NaN or infinite, and such batches are not left out.
         """
         gradients = [own.grad for own in parameters if own.grad is not None]
-        if not gradients or getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if not gradients or (scaler is not None and scaler.get_scale() >= 1):
             return True
         if torch.isfinite(nn.utils.get_total_norm(gradients)):
             return True
@@ -119,9 +121,11 @@ class FiniteStepsMixin(LightningModule):
     def unless_skipped(self, step: Callable[[], Any]) -> Any:
         """What a step returns, or None if its batch is left out."""
         try:
-            return step()
+            result = step()
         except SkippedBatchError:
             return None
+        self._kept_since_step += 1
+        return result
 
     def no_loss(self) -> Tensor:
         """A loss of zero that every parameter is part of: DDP waits for each, Lightning takes no step without one."""
@@ -130,13 +134,14 @@ class FiniteStepsMixin(LightningModule):
     def may_step(self, parameters: Iterable[nn.Parameter], pairs: Sequence[str]) -> bool:
         """Whether the step of a batch may be made: it was not left out, and its gradient is a number.
 
-        Of accumulated batches, those that were left out add nothing, and the others make the step.
+        Of accumulated batches, those that were left out add nothing, and the others make the step; without any, none is
+        made.
 
         Raises:
             NonFiniteLossError: As `refuse_non_finite_gradients`.
         """
-        alone = self.trainer.accumulate_grad_batches == 1
-        return not (self._skipped_now and alone) and self.refuse_non_finite_gradients(parameters, pairs)
+        kept, self._kept_since_step = self._kept_since_step, 0
+        return kept > 0 and self.refuse_non_finite_gradients(parameters, pairs)
 
     def _anywhere(self, finite: bool) -> bool:
         """Whether the batch must be refused; with `stop` each process looks at its own loss alone."""

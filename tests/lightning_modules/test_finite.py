@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
 from lightning_modules.base import FusionTask
@@ -71,6 +72,32 @@ def test_such_batches_are_left_out_and_counted_if_asked_for(gradient_only: bool,
     assert torch.equal(third, fourth)
     assert float(task.diagnostics[SKIPPED]) == 2
     assert task.global_step == 4
+
+
+def test_accumulated_batches_that_are_all_left_out_make_no_step(tmp_path: Path) -> None:
+    task = _Poisoned({1})
+    task.on_non_finite = "skip"
+    weights = _Weights()
+    trainer = quiet_trainer(
+        tmp_path, max_steps=3, limit_val_batches=0, accumulate_grad_batches=2, max_epochs=-1, callbacks=[weights]
+    )
+    trainer.fit(task, MadeData(train=4))
+    after = weights.seen[::2]  # before each pair of batches
+    assert len(after) == 3
+    assert not torch.equal(after[0], after[1])
+    assert torch.equal(after[1], after[2])  # Adam's momentum would move them
+    assert float(task.diagnostics[SKIPPED]) == 2
+
+
+def test_float16_stops_when_its_scale_is_not_the_reason(tmp_path: Path) -> None:
+    task = _Poisoned(set(range(100)), gradient_only=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    trainer = quiet_trainer(
+        tmp_path, max_epochs=9, limit_val_batches=0, plugins=[MixedPrecision("16-mixed", "cpu", scaler)]
+    )
+    with pytest.raises(NonFiniteLossError, match=r"gradient is not finite at step .* for network\."):
+        trainer.fit(task, MadeData(train=2))
+    assert scaler.get_scale() == 0.5
 
 
 def test_a_level_is_left_out_with_its_statistics(tmp_path: Path) -> None:

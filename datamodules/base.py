@@ -26,6 +26,7 @@ from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.manifest_expansion import write_expansion
 from datamodules.manifests import Manifest, Selection
 from datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView, position_of
+from datamodules.seeds import run_seed
 from datamodules.workers import leave_signals_to_parent
 
 logger = logging.getLogger(__name__)
@@ -163,10 +164,11 @@ class FusionDataModule(LightningDataModule):
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
         readers = self._cached("train")
         pairs: ConcatDataset[Sample] = ConcatDataset(self._with_fused(readers))
+        seed = run_seed() if self.loading.seed is None else self.loading.seed
         sampler = EpochSampler(
             len(pairs),
             self.loading.batch_size,
-            self.loading.seed,
+            seed,
             rank=self._rank(),
             world_size=self._world_size(),
             position=partial(position_of, self.trainer) if self.trainer else None,
@@ -174,7 +176,7 @@ class FusionDataModule(LightningDataModule):
         view = TrainingView(
             pairs,
             pipelines.training(self.transforms, self.box_rule()),
-            self.loading.seed,
+            seed,
             pipelines.training_frames(self.transforms, self.box_rule()),
             pipelines.mosaic(self.transforms, self.box_rule()),
             self._stored(pairs, self.previous_dir, "previous", _several(readers)) if self.previous_dir else None,

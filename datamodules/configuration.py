@@ -21,7 +21,8 @@ class LoadingConfig:
     Args:
         batch_size: Training pairs per batch and process. Evaluation uses 1 unless `transforms.resize` is set.
         num_workers: Loader processes per training process; 0 loads in the training process.
-        seed: Seed of order and augmentation. The same seed gives the same draws for any number of workers.
+        seed: Seed of order and augmentation, by default the run's own (`seed_everything`). The same seed gives the same
+            draws for any number of workers.
         cache: Where decoded training and validation pairs are kept from one epoch to the next: `none` decodes them at
             every visit, `ram` takes memory (in every training process), `disk` writes a file that later runs use too.
             A pair takes 4 bytes for each pixel; the size is said up front. Test and prediction see a pair once: they
@@ -35,7 +36,7 @@ class LoadingConfig:
 
     batch_size: int = 16
     num_workers: int = 2
-    seed: int = 0
+    seed: int | None = None
     cache: Literal["none", "ram", "disk"] = "none"
     cache_dir: Path = Path(".cache/decoded")
 

@@ -16,20 +16,10 @@ from datamodules.datasets.batch import Sample
 from datamodules.datasets.mosaic import Mosaic
 from datamodules.datasets.stored import StoredPlanes
 from datamodules.datasets.transforms import Transform
+from datamodules.seeds import mix_seed
 
 Draw = tuple[int, int]
 """(epoch, index): what the sampler yields and a `TrainingView` takes."""
-
-
-def mix_seed(*parts: int) -> int:
-    """One 63-bit seed from several integers (splitmix64 rounds), so that neighbouring draws are unrelated."""
-    state = 0x9E3779B97F4A7C15
-    for part in parts:
-        state = (state + part * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state & 0x7FFFFFFFFFFFFFFF
 
 
 class EpochSampler(Sampler[Draw]):

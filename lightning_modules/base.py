@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from datamodules.datasets.batch import Batch, StepOutput
+from datamodules.seeds import run_seed
 from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.configuration import plain_dict
 from lightning_modules.finite import FiniteStepsMixin
@@ -90,8 +91,9 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         return self.fuse(batch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seeds dropout and noise by position, not by history, so that a resumed step draws the same numbers."""
-        seed = (self.current_epoch * 100_003 + batch_idx) * 1_009 + self.global_rank
+        """Seeds dropout and noise by seed and position, not by history: a resumed step draws the same numbers."""
+        place = (self.current_epoch * 100_003 + batch_idx) * 1_009 + self.global_rank
+        seed = (run_seed() * 1_000_000_000_039 + place) % 2**63
         self.remember_buffers()
         # Not torch.manual_seed: for each kind of device that is not in use it formats the call stack, 0.4 ms a step.
         torch.default_generator.manual_seed(seed)

@@ -10,13 +10,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("callbacks", "commands", "datamodules", "image_ops", "lightning_modules", "losses", "metrics", "models")
 BATCH = "datamodules.datasets.batch"
+SEEDS = "datamodules.seeds"
 ALLOWED = {
     "image_ops": (),
     "models": ("image_ops",),
     "losses": ("image_ops",),
     "metrics": ("image_ops",),
     "datamodules": ("image_ops",),
-    "lightning_modules": ("image_ops", "models", "losses", BATCH),
+    "lightning_modules": ("image_ops", "models", "losses", BATCH, SEEDS),
     "callbacks": ("image_ops", "metrics", "models.classic", BATCH),
     "commands": PACKAGES,
 }

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
 from datamodules.datasets.mosaic import Mosaic
 from datamodules.datasets.stored import StoredPlanes
-from datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView, mix_seed
+from datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView
 
 
 class _Numbers(Dataset[Sample]):
@@ -148,9 +148,3 @@ def test_results_are_shown_in_the_epoch_after_theirs_alone(tmp_path: Path) -> No
     shutil.copytree(tmp_path, set_aside(tmp_path, 2))
     (set_aside(tmp_path, 2) / STORE_RECORD).write_text('{"epoch": 2}')
     assert ["previous" in view[(epoch, 3)] for epoch in range(4)] == [False, False, True, True]
-
-
-def test_mixed_seeds_are_spread() -> None:
-    seeds = {mix_seed(0, epoch, index) for epoch in range(50) for index in range(50)}
-    assert len(seeds) == 2500
-    assert mix_seed(0, 1) != mix_seed(1, 0)

@@ -140,7 +140,12 @@ def save_yolo(boxes: Boxes, size: tuple[int, int], path: Path, class_names: Sequ
         size: (height, width) of the picture.
         path: The text file.
         class_names: Name of each label.
+
+    Raises:
+        ValueError: If the picture's own file would be the list of classes.
     """
+    if path.name == CLASS_LIST:
+        raise ValueError(f"A pair is named '{path.stem}', but '{path}' is the list of classes. Rename its files.")
     if not (path.parent / CLASS_LIST).is_file():
         save_text_atomically("".join(f"{name}\n" for name in class_names), path.parent / CLASS_LIST)
     save_text_atomically(yolo_text(boxes, size), path)

@@ -42,7 +42,7 @@ class Evaluator(Callback):
         metrics: Names of the metrics that validation watches; see `metrics.conventions`.
         test_metrics: Names of the metrics that testing reports; `None` takes the convention's own.
         convention: Which definition each name stands for.
-        classic_rows: Whether test tables show average, maximum and Laplacian pyramid beside the method.
+        classic_rows: Whether test tables show average, maximum, Laplacian pyramid and contourlet beside the method.
         chunk: Images scored at a time; `None` chooses by device.
     """
 

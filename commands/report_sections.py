@@ -17,7 +17,7 @@ LEVELS: Final = {
 }
 """Titles of the levels of a bilevel scheme."""
 
-GROUPS: Final = {"bilevel": "Bilevel scheme", "codebook": "Codebook", "content": "Content loss", "prompt": "Prompts"}
+GROUPS: Final = {"bilevel": "Bilevel scheme", "codebook": "Codebook", "content": "Content loss", "prompts": "Prompts"}
 """Titles of what tasks note beside their losses."""
 
 DETECTION: Final = {

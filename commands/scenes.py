@@ -4,6 +4,7 @@ from pathlib import Path
 
 from callbacks.detection_files import save_yolo
 from callbacks.images import save_atomically, to_picture
+from commands.errors import UsageError
 from datamodules.datasets.batch import plane_to_float
 from datamodules.datasets.synthetic import SyntheticDataset
 
@@ -31,9 +32,13 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
     """Writes scenes of a size (height, width), and says how to go on; returns the exit code, 0.
 
     Raises:
+        UsageError: If there are other pictures in the folder.
         ValueError: If the size is too small, or the count out of range.
     """
     scenes = SyntheticDataset(count, size, seed)
+    others = {path.stem for path in Path(out).glob("ir/*")} - set(scenes.names)
+    if others:
+        raise UsageError(f"'{Path(out) / 'ir'}' holds {len(others)} other pictures. Choose an empty --out.")
     root = write_scenes(scenes, Path(out))
     print(
         f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"

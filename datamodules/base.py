@@ -3,10 +3,10 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from lightning import LightningDataModule
@@ -135,11 +135,6 @@ class FusionDataModule(LightningDataModule):
             return None
         return reader if self.prompts is None else PromptedDataset(reader, self.prompts)
 
-    @property
-    def stage_names(self) -> dict[str, list[str]]:
-        """Names of the datasets behind the val and test loaders, by stage, in the order of the loaders."""
-        return {stage: [_dataset_name(reader) for reader in readers] for stage, readers in self._readers.items()}
-
     def setup(self, stage: str) -> None:
         """Opens what a stage ("fit", "validate", "test", "predict") needs, so that a user's mistake ends the run early.
 
@@ -156,14 +151,14 @@ class FusionDataModule(LightningDataModule):
             )
         for each in (needed, "val") if stage == "fit" else (needed,):
             readers = self.stage_readers(each)
-            for reader, pictured in zip(readers, self._with_fused(readers), strict=True):
+            for reader, pictured in zip(readers, self._with_fused(readers, None), strict=True):
                 if isinstance(pictured, StoredPlanes):
                     pictured.check(_dataset_name(reader), reader.names)  # type: ignore[attr-defined]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
         readers = self._cached("train")
-        pairs: ConcatDataset[Sample] = ConcatDataset(self._with_fused(readers))
+        pairs: ConcatDataset[Sample] = ConcatDataset(self._with_fused(readers, self.transforms.resize))
         seed = run_seed() if self.loading.seed is None else self.loading.seed
         sampler = EpochSampler(
             len(pairs),
@@ -179,20 +174,21 @@ class FusionDataModule(LightningDataModule):
             seed,
             pipelines.training_frames(self.transforms, self.box_rule()),
             pipelines.mosaic(self.transforms, self.box_rule()),
-            self._stored(pairs, self.previous_dir, "previous", _several(readers)) if self.previous_dir else None,
+            self._previous(pairs, _several(readers)),
         )
         return self._loader(view, self.loading.batch_size, sampler=sampler)
 
-    def _with_fused(self, readers: Sequence[Dataset[Sample]]) -> list[Dataset[Sample]]:
+    def _with_fused(self, readers: Sequence[Dataset[Sample]], resized: tuple[int, int] | None) -> list[Dataset[Sample]]:
         if self.fused_dir is None:
             return list(readers)
-        return [self._stored(reader, self.fused_dir, "fused", _several(readers)) for reader in readers]
+        several = _several(readers)
+        return [StoredPlanes(each, self.fused_dir, "fused", 3, several=several, resized=resized) for each in readers]
 
-    def _stored(
-        self, reader: Dataset[Sample], folder: Path, key: Literal["fused", "previous"], several: bool
-    ) -> StoredPlanes:
-        channels: Literal[1, 3] = 3 if key == "fused" else 1
-        return StoredPlanes(reader, folder, key, channels, several=several, resized=self.transforms.resize)
+    def _previous(self, pairs: Dataset[Sample], several: bool) -> StoredPlanes | None:
+        if self.previous_dir is None:
+            return None
+        size = self.transforms.resize
+        return StoredPlanes(pairs, self.previous_dir, "previous", 1, several=several, resized=size)
 
     def _cached(self, stage: str) -> list[Dataset[Sample]]:
         if stage not in self._caches:
@@ -215,8 +211,8 @@ class FusionDataModule(LightningDataModule):
         return self._evaluation_loaders(self.stage_readers("test"))
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """One loader per source of `predict_stage`."""
-        return self._evaluation_loaders(self.stage_readers(self.predict_stage))
+        """One loader per source of `predict_stage`, at the pictures' own sizes: `transforms.resize` is left out."""
+        return self._evaluation_loaders(self.stage_readers(self.predict_stage), replace(self.transforms, resize=None))
 
     def frame_loaders(self, stage: str) -> list[DataLoader[Batch]]:
         """The whole frames of a stage, not augmented, one loader per source: what a store of results is made from."""
@@ -270,14 +266,17 @@ class FusionDataModule(LightningDataModule):
             return self.loading.batch_size, *self.transforms.resize
         return None
 
-    def _evaluation_loaders(self, readers: Sequence[Dataset[Sample]]) -> list[DataLoader[Batch]]:
-        return [self._evaluation_loader(reader) for reader in self._with_fused(readers)]
+    def _evaluation_loaders(
+        self, readers: Sequence[Dataset[Sample]], transforms: TransformConfig | None = None
+    ) -> list[DataLoader[Batch]]:
+        chosen = transforms or self.transforms
+        return [self._evaluation_loader(reader, chosen) for reader in self._with_fused(readers, chosen.resize)]
 
-    def _evaluation_loader(self, reader: Dataset[Sample]) -> DataLoader[Batch]:
-        view = EvaluationView(reader, pipelines.evaluation(self.transforms, self.box_rule()))
+    def _evaluation_loader(self, reader: Dataset[Sample], transforms: TransformConfig) -> DataLoader[Batch]:
+        view = EvaluationView(reader, pipelines.evaluation(transforms, self.box_rule()))
         in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         sampler = EvaluationSampler(len(view), self._rank(), self._world_size(), repeat=in_fit)
-        return self._loader(view, self.loading.batch_size if self.transforms.resize else 1, sampler=sampler)
+        return self._loader(view, self.loading.batch_size if transforms.resize else 1, sampler=sampler)
 
     def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any) -> DataLoader[Batch]:
         return DataLoader(

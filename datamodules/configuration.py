@@ -68,7 +68,7 @@ class TransformConfig:
         rotate90: Random rotation by a multiple of 90 degrees. Frames that are not square (`crop: null`) are turned by
             180 alone, because a batch has one size.
         jitter: Strength in [0, 1] of brightness, contrast and saturation jitter on the visible image alone.
-        resize: (height, width) that every frame of every stage is resized to first; `None` keeps native sizes.
+        resize: (height, width) that every frame is resized to first; `None` keeps native sizes, as `predict` does.
         clip_size: Side of the `clip_view_*` planes (the whole frame, squashed, not augmented); `None` leaves them out.
             The command line fills it in for tasks that ask for `clip_view: full`.
         zoom: Least and largest factor by which training frames are randomly shown smaller (grey around them) or larger

@@ -75,18 +75,6 @@ def recolor(luma: Tensor, chroma: Tensor) -> Tensor:
     return torch.cat((red, green, blue), dim=1).clamp(0.0, 1.0)
 
 
-def round_to_8bit(image: Tensor) -> Tensor:
-    """The values that an 8-bit file would hold, still in [0, 1]: round(255 x) / 255 after clamping. Not differentiable.
-
-    Args:
-        image: Any shape, nominally in [0, 1].
-
-    Returns:
-        The same shape, on the grid 0, 1/255, ..., 1.
-    """
-    return levels_of_8bit(image) / 255.0
-
-
 def levels_of_8bit(image: Tensor) -> Tensor:
     """The 8-bit levels of an image: round(255 x) after clamping, as integer-valued floats 0..255. Not differentiable.
 

@@ -121,6 +121,7 @@ class TextToPixelsTask(FusionDetectionTask):
         self.prompts = PromptEncoder(clip)
         fusion = TextToPixelsNetwork(config_from(TextToPixelsConfig, network), self.prompts.width)
         self.add_networks(fusion, detector, classes, config_from(DetectorTrainingConfig, training))
+        self._warned_epoch = 0
         self.teacher = Snapshot(fusion) if self.loss_config.previous == "teacher" else None
 
     def fused_luma(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -130,7 +131,9 @@ class TextToPixelsTask(FusionDetectionTask):
     def level_batch(self, batch: Batch) -> LevelBatch:
         """Frames for the detector and crops for fusion; z' on the crops where it comes from the teacher."""
         pieces = self.crops.cut(batch)
-        if self.loss_config.previous == "memory" and self.current_epoch and "previous" not in pieces:
+        lacks_results = self.loss_config.previous == "memory" and self.current_epoch and "previous" not in pieces
+        if lacks_results and self._warned_epoch != self.current_epoch:
+            self._warned_epoch = self.current_epoch
             logger.warning("Epoch %d has no stored results to be held near to; it does without.", self.current_epoch)
         if self.teacher is not None and self.teacher.taken:
             with torch.no_grad():

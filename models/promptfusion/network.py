@@ -136,10 +136,6 @@ class PromptFusionNetwork(nn.Module):
             modules |= {"base_fusion": self.base_fusion, "detail_fusion": self.detail_fusion}
         return modules
 
-    def phase_parameters(self, phase: Phase) -> list[nn.Parameter]:
-        """What a phase trains, see `phase_modules`."""
-        return [parameter for module in self.phase_modules(phase).values() for parameter in module.parameters()]
-
 
 def count_parameters(network: nn.Module) -> int:
     """The number of trainable values of a network."""

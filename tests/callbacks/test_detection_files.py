@@ -61,6 +61,11 @@ def test_yolo_lines_are_shares_of_the_picture_and_sure_ones_only(tmp_path: Path)
     assert (tmp_path / "labels" / "a.txt").read_text(encoding="utf-8") == ""
 
 
+def test_a_pair_may_not_take_the_place_of_the_list_of_classes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"named 'classes'.*list of classes"):
+        DetectionFiles(yolo=True).write(FOUND, PICTURE, tmp_path / "classes.png", NAMES)
+
+
 def test_yolo_texts_are_labels_that_our_own_reader_takes(tmp_path: Path) -> None:
     DetectionFiles(yolo=True, score=0.0).write(FOUND, PICTURE, tmp_path / "ir" / "a.png", ("car", "person"))
     for folder in ("ir", "vi"):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from commands.cli import main
 from models.detection.base import DetectorConfig
@@ -22,6 +23,7 @@ LINE = (
     "--trainer.enable_model_summary=false",
     "--allow_random_weights",
     "--model.init_args.detector.score_threshold=0.0",
+    "--model.init_args.detector.image_size=64",
 )
 
 
@@ -73,3 +75,13 @@ def test_a_folder_keeps_to_one_choice_of_files(tmp_path: Path, capsys: pytest.Ca
 def test_an_impossible_score_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _predict(tmp_path, "--boxes.score=25") == 1
     assert "must lie in [0, 1]" in capsys.readouterr().err
+
+
+def test_pictures_keep_their_own_size_whatever_training_took(tmp_path: Path) -> None:
+    assert _predict(tmp_path, "--data.init_args.size=[61,47]", "--transforms.resize=[64,64]") == 0
+    out = tmp_path / "out"
+    assert {Image.open(path).size for path in out.glob("*.png")} == {(47, 61)}
+    for path in (out / "detections").glob("*.json"):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        assert (found["width"], found["height"]) == (47, 61)
+        assert max(entry["bbox"][0] + entry["bbox"][2] for entry in found["detections"]) <= 47.01

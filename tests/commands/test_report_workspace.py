@@ -23,7 +23,7 @@ LOGGED = (
     "train/value/content",
     "train/bilevel/penalty_weight",
     "train/codebook/perplexity",
-    "train/prompt/infrared",
+    "train/prompts/fused",
     "train/content/ssim",
     "val/Qabf",
     "val/made/Qabf",

@@ -34,6 +34,14 @@ def test_the_command_that_it_names_finds_no_fault(tmp_path: Path, capsys: pytest
     assert "lamp" in shown
 
 
+def test_a_folder_with_other_pictures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["data", "scenes", f"--out={tmp_path}", "--size=[48,64]"]
+    assert main([*line, "--count=3"]) == 0
+    assert main([*line, "--count=3", "--seed=1"]) == 0
+    assert main([*line, "--count=2"]) == 1
+    assert "holds 1 other pictures" in capsys.readouterr().err
+
+
 def test_too_small_scenes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "scenes", f"--out={tmp_path}", "--size=[16,64]"]) == 1
     assert "at least 32 pixels" in capsys.readouterr().err

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from commands.arguments import CONFIGS
 from commands.cli import main
+from models.classic import CLASSIC_FUSIONS
 
 COMMON = (
     "--data=configs/data/synthetic.yaml",
@@ -33,6 +35,7 @@ DETECTION = ("--data.init_args.size=[64,64]", "--transforms.resize=[64,64]")
 TEXT_TO_PIXELS = (
     *DETECTION,
     "--model.init_args.detector.architecture=yolov5n",
+    "--model.init_args.detector.image_size=64",
     "--model.init_args.crops.size=32",
     "--model.init_args.network.channels=4",
     "--model.init_args.network.dilations=[1]",
@@ -45,6 +48,7 @@ TEXT_TO_PIXELS = (
 PROMPTFUSION = (
     *DETECTION,
     "--model.init_args.detector.architecture=yolov5n",
+    "--model.init_args.detector.image_size=64",
     "--model.init_args.crops.size=32",
     "--model.init_args.network.channels=4",
     "--model.init_args.network.blocks=1",
@@ -91,7 +95,7 @@ def _config_flags(files: tuple[str, ...]) -> list[str]:
 
 
 def test_no_configuration_is_left_out() -> None:
-    tested = {file for files in _combinations() for file in files} | {"default.yaml"}
+    tested = {file for files in _combinations() for file in files} | {"default.yaml", "classic.yaml"}
     elsewhere = {f"{folder}/{path.name}" for folder in TESTED_ELSEWHERE for path in (CONFIGS / folder).glob("*.yaml")}
     assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == tested | elsewhere
 
@@ -103,6 +107,16 @@ def test_method_configurations_run(files: tuple[str, ...], tmp_path: Path) -> No
     if len(files) == 1:
         for subcommand in ("validate", "test", "predict"):
             assert main([subcommand, *common, "--allow_random_weights"]) == 0
+
+
+def test_a_fixed_rule_is_tested_and_fuses_without_weights(tmp_path: Path) -> None:
+    line = ["--config=classic.yaml", *COMMON, "--model.init_args.method=maximum", f"--runs_dir={tmp_path / 'runs'}"]
+    assert main(["test", *line]) == 0
+    (table,) = tmp_path.rglob("tables/test.csv")
+    assert sorted(pd.read_csv(table)["method"]) == sorted(CLASSIC_FUSIONS)
+    assert main(["predict", *line, f"--output_dir={tmp_path / 'out'}"]) == 0
+    assert list((tmp_path / "out").rglob("*.png"))
+    assert main(["fit", *line]) == 1
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "data").glob("*.yaml")), ids=lambda path: path.stem)

@@ -180,6 +180,16 @@ def test_memory_takes_the_result_that_the_batch_brings() -> None:
     assert task.teacher is None
 
 
+def test_an_epoch_without_stored_results_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _task(loss=TextToPixelsLoss(previous="memory"), detector=None)
+    said: list[int] = []
+    monkeypatch.setattr("lightning_modules.text_to_pixels.logger.warning", lambda _, epoch: said.append(epoch))
+    for epoch in (0, 1, 1, 2):
+        monkeypatch.setattr(type(task), "current_epoch", epoch)
+        task.level_batch(_frames())
+    assert said == [1, 2]
+
+
 def test_crops_cut_every_plane_alike_and_know_their_owner() -> None:
     frames = _frames(["one", "two"])
     frames["previous"] = frames["infrared"].clone()

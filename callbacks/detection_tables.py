@@ -7,6 +7,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.checkpoint_io import write_whole
+from callbacks.table_files import write_table
 from callbacks.tables import OVERALL
 from metrics.detection import DETECTIONS_PER_CLASS, DetectionReport, DetectionScores
 from metrics.operating_point import MATCHING_IOU
@@ -51,10 +53,9 @@ class DetectionTable:
             console.print(_explanation(scores), soft_wrap=True, markup=False, highlight=False)
 
     def write(self, folder: Path, stem: str = "detection") -> None:
-        """Writes `<stem>.csv` and `<stem>.md`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.rows.to_csv(folder / f"{stem}.csv", index=False)
-        (folder / f"{stem}.md").write_text(self.markdown(), encoding="utf-8")
+        """Writes `<stem>.csv` and `<stem>.md`, each complete or as before."""
+        write_table(self.rows, folder / f"{stem}.csv")
+        write_whole(folder / f"{stem}.md", self.markdown().encode())
 
     def markdown(self) -> str:
         """The table as Markdown, with what its figures mean."""

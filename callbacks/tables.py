@@ -8,6 +8,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.checkpoint_io import write_whole
+from callbacks.table_files import write_table
 from metrics.fusion import FusionMetrics
 from metrics.registry import METRICS
 
@@ -61,11 +63,10 @@ class ResultTable:
             console.print(table)
 
     def write(self, folder: Path, stem: str) -> None:
-        """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.csv`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.summary.assign(convention=self.convention).to_csv(folder / f"{stem}.csv", index=False)
-        self.per_image.to_csv(folder / f"{stem}_per_image.csv", index=False)
-        (folder / f"{stem}.md").write_text(self.markdown(), encoding="utf-8")
+        """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.csv`, each complete or as before."""
+        write_table(self.summary.assign(convention=self.convention), folder / f"{stem}.csv")
+        write_table(self.per_image, folder / f"{stem}_per_image.csv")
+        write_whole(folder / f"{stem}.md", self.markdown().encode())
 
     def markdown(self) -> str:
         """The summary as a Markdown table."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-import pandas as pd
 import yaml
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -18,6 +17,7 @@ from PIL import Image
 from callbacks.boxes import Boxes, overlay
 from callbacks.dashboards import RECORDS, Dashboard, record_files
 from callbacks.network import unreachable
+from callbacks.table_files import read_table
 from metrics.registry import METRICS
 
 RUN_ID: Final = "wandb_run_id"
@@ -142,7 +142,7 @@ class WandbRun(WandbLogger, Dashboard):
 
     def show_table(self, path: Path) -> None:
         """A W&B table `tables/<name>`, to be sorted, filtered and plotted."""
-        self.log_table(f"tables/{path.stem}", dataframe=pd.read_csv(path))
+        self.log_table(f"tables/{path.stem}", dataframe=read_table(path))
 
     @rank_zero_only
     def show_record(self, folder: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from callbacks.detection_tables import SHARES
+from callbacks.table_files import read_table
 from callbacks.tables import with_direction
 from commands.browser import take_picture
 from commands.errors import UsageError
@@ -123,7 +124,7 @@ def _facts(run: Path, log: pd.DataFrame) -> list[tuple[str, str]]:
 def _tables(folder: Path) -> list[Table]:
     found = []
     for path in sorted((folder / "tables").glob("*.csv")):
-        rows = pd.read_csv(path)
+        rows = read_table(path)
         if path.stem.endswith("per_image") or not {"dataset", "method"} <= set(rows.columns):
             continue
         heads = [name for name in ("method", "class") if name in rows]
@@ -141,7 +142,7 @@ def _tables(folder: Path) -> list[Table]:
 def _per_image(folder: Path) -> list[Table]:
     found = []
     for path in sorted((folder / "tables").glob("*per_image.csv")):
-        rows = pd.read_csv(path)
+        rows = read_table(path)
         own = rows[rows["method"] == rows["method"].iloc[0]] if len(rows) else rows
         cells = [[_cell(value) for value in row] for row in own.head(MOST_ROWS).itertuples(index=False)]
         left = f"; the first {MOST_ROWS} of {len(own)}, all are in {path.name}" if len(own) > MOST_ROWS else ""

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from callbacks.checkpoint_io import write_whole
+from callbacks.table_files import write_table
 from metrics.conventions import CONVENTIONS
 from metrics.registry import METRICS
 
@@ -34,12 +36,11 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
 
 def write_tables(scores: pd.DataFrame, problems: Sequence[str], out: Path) -> pd.DataFrame:
     """Writes per_image.csv, summary.csv, summary.md, summary.tex and figure.png into `out`; returns the summary."""
-    out.mkdir(parents=True, exist_ok=True)
     summary = summarise(scores)
-    scores.to_csv(out / "per_image.csv", index=False, na_rep="nan")
-    summary.to_csv(out / "summary.csv", index=False, na_rep="nan")
-    (out / "summary.md").write_text(_markdown(summary, problems), encoding="utf-8")
-    (out / "summary.tex").write_text(_latex(summary), encoding="utf-8")
+    write_table(scores, out / "per_image.csv", undefined="nan")
+    write_table(summary, out / "summary.csv", undefined="nan")
+    write_whole(out / "summary.md", _markdown(summary, problems).encode())
+    write_whole(out / "summary.tex", _latex(summary).encode())
     _box_plots(scores).savefig(out / "figure.png", dpi=120)
     return summary
 

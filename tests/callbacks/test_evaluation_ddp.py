@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from callbacks.table_files import read_table
 from tests.processes import run_script
 
 SCRIPT = Path(__file__).parent / "ddp_evaluation.py"
@@ -19,7 +20,7 @@ def _evaluate(folder: Path, devices: int, length: int, kind: str) -> tuple[Path,
 
 
 def _read(folder: Path, table: str) -> pd.DataFrame:
-    return pd.read_csv(folder / "tables" / table)
+    return read_table(folder / "tables" / table)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from callbacks.evaluator import Evaluator
 from callbacks.prediction_writer import PredictionWriter
+from callbacks.table_files import read_table
 from datamodules.datasets.batch import Batch
 from lightning_modules.classic import ClassicFusionTask
 from metrics.functional import entropy, qabf
@@ -34,7 +35,7 @@ def test_the_table_has_the_method_the_classic_rows_and_every_dataset(tmp_path: P
     text = (tmp_path / "tables" / "test.md").read_text(encoding="utf-8")
     assert "| EN ↑ |" in text
     assert "| laplacian_pyramid |" in text
-    rows = pd.read_csv(tmp_path / "tables" / "test_per_image.csv")
+    rows = read_table(tmp_path / "tables" / "test_per_image.csv")
     assert len(rows) == 20
     assert rows[rows["method"] == "average"]["EN"].mean() == pytest.approx(
         table[(table["dataset"] == "all") & (table["method"] == "average")]["EN"].item()
@@ -51,7 +52,7 @@ def test_scores_are_those_of_the_saved_colour_pictures(tmp_path: Path) -> None:
     quiet_trainer(tmp_path, callbacks=[writer]).predict(
         ClassicFusionTask("maximum"), MadeData(), return_predictions=False
     )
-    rows = pd.read_csv(tmp_path / "tables" / "test_per_image.csv", dtype={"name": str})
+    rows = read_table(tmp_path / "tables" / "test_per_image.csv")
     row = rows[(rows["method"] == "maximum") & (rows["dataset"] == "made") & (rows["name"] == "0001")].iloc[0]
     saved = np.asarray(Image.open(tmp_path / "fused" / "made" / "0001.png"), dtype=np.float64)
     assert saved.shape == (24, 32, 3)

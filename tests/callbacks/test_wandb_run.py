@@ -1,5 +1,6 @@
 """W&B runs: opened without an account or a network, one per run folder."""
 
+import json
 import re
 import socket
 import threading
@@ -135,6 +136,19 @@ def test_the_files_of_a_record_are_kept_by_the_run(tmp_path: Path) -> None:
     saved = {file.path for r in records(written) if kind(r) == "files" for file in r.files.files}
     assert {"record/splits/used.yaml", "record/config.yaml"} <= saved
     assert config(written)["trainer"] == {"max_epochs": 7}
+
+
+def test_a_table_shows_the_names_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "test_per_image.csv"
+    path.write_text("method,dataset,name,EN\n007,made,00000,6.5\n007,made,NA,\n", encoding="utf-8")
+    logger = WandbRun("offline")
+    logger.place(tmp_path / "run", "test")
+    logger.show_table(path)
+    logger.finalize("success")
+    (table,) = (tmp_path / "run" / "wandb").rglob("files/media/table/tables/test_per_image*.json")
+    held = json.loads(table.read_text(encoding="utf-8"))
+    assert held["data"][0] == ["007", "made", "00000", 6.5]
+    assert held["data"][1][:3] == ["007", "made", "NA"]
 
 
 def test_what_a_failed_run_leaves_is_no_best_checkpoint(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Result tables on disk: written whole, and read so that every name is the text that was written."""
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from callbacks.checkpoint_io import write_whole
+
+TEXTS: Final = ("dataset", "method", "class", "name", "convention", "metric", "direction")
+"""Columns that hold texts, in whatever table: a pair may be called `00000`, a class `NA`."""
+
+_UNDEFINED: Final = ("", "nan")
+"""What NaN is written as."""
+
+
+def write_table(table: pd.DataFrame, path: Path, undefined: str = "") -> None:
+    """Writes a CSV file, without the index, that is either complete or as before.
+
+    Args:
+        table: Its rows.
+        path: The file; its folder is made.
+        undefined: What stands for NaN, empty or `nan`.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, table.to_csv(index=False, na_rep=undefined).encode())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Reads such a table: `TEXTS` letter for letter, all other columns as numbers where they are numbers.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no CSV table.
+    """
+    columns = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(
+        path,
+        dtype={name: str for name in columns if name in TEXTS},
+        keep_default_na=False,  # it takes `NA`, `null` and `None` for missing values, in columns of texts too
+        na_values={name: list(_UNDEFINED) for name in columns if name not in TEXTS},
+    )

@@ -16,6 +16,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from callbacks.checkpoint_io import write_whole
+
 logger = logging.getLogger(__name__)
 
 RECORD_KEY: Final = "run"
@@ -55,7 +57,7 @@ class RunRecord(Callback):
             return
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / "environment.json", (json.dumps(environment(), indent=2) + "\n").encode())
         write = getattr(trainer.datamodule, "write_selections", None)  # type: ignore[attr-defined]
         if write is not None:
             write(folder / "splits")

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 
 from callbacks.boxes import Boxes, overlay
+from callbacks.checkpoint_io import write_whole
 from callbacks.dashboards import RECORDS, Dashboard, record_files
 from callbacks.network import unreachable
 from callbacks.table_files import read_table
@@ -26,11 +27,11 @@ RUN_ID: Final = "wandb_run_id"
 STEP: Final = "trainer/global_step"
 """The axis of every curve."""
 
-ANSWER_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 3.0
 """How long the server may take to say that it is there."""
 
-START_SECONDS: Final = 30.0
-"""How long it may take to open the run, once it is there."""
+START_SECONDS: Final = 5.0
+"""How long it may take to open the run, once it is there; a start waits less than 10 seconds for W&B in all."""
 
 FINISH_SECONDS: Final = 120.0
 """How long the end of a run may wait for uploads; the rest is kept on disk, for `wandb sync`."""
@@ -98,7 +99,7 @@ class WandbRun(WandbLogger, Dashboard):
             self._experiment = self._open()
             _define_metrics(self._experiment)
             if self._folder is not None and not self._experiment.disabled:
-                (self._folder / RUN_ID).write_text(f"{self._experiment.id}\n", encoding="utf-8")
+                write_whole(self._folder / RUN_ID, f"{self._experiment.id}\n".encode())
         return self._experiment
 
     def _open(self) -> Any:
@@ -190,7 +191,7 @@ def _obstacle(address: str) -> str | None:
     if not _has_key(address):
         return f"there is no key for {address} (`wandb login`, or WANDB_API_KEY)"
     reason = unreachable(address, ANSWER_SECONDS)
-    return None if reason is None else f"{address} cannot be reached ({reason})"
+    return None if reason is None else f"{address} cannot be used ({reason})"
 
 
 def _has_key(address: str) -> bool:

@@ -10,7 +10,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
-from callbacks.checkpoint_io import WholeFileCheckpointIO
+from callbacks.checkpoint_io import WholeFileCheckpointIO, write_whole
 from callbacks.compilation import Compilation
 from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
@@ -53,10 +53,10 @@ class SaveRunConfig(SaveConfigCallback):
     """Saves the complete configuration as `RUN_FOLDER/config.yaml`, whatever the logger."""
 
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002 - Lightning's hook
-        """Writes it, over an older one of the same run."""
+        """Writes it, over an older one of the same run, which is there until the new one is complete."""
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, folder / self.config_filename, skip_none=False, overwrite=True, multifile=False)
+        write_whole(folder / self.config_filename, self.parser.dump(self.config, skip_unset=False).encode())
 
 
 class SuiteCLI(LightningCLI):

@@ -17,6 +17,7 @@ from lightning_modules.classic import ClassicFusionTask
 from lightning_modules.mgfusion import MGFusionTask
 from models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
+from tests.disks import full_disk
 
 
 def _task() -> MGFusionTask:
@@ -51,6 +52,16 @@ def test_a_run_records_what_it_ran_with(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "environment.json").read_text(encoding="utf-8"))
     assert set(record) == {"command", "commit", "python", "platform", "host", "packages"}
     assert record["packages"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_a_record_that_cannot_be_written_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "environment.json").write_text("{}\n", encoding="utf-8")
+    trainer = quiet_trainer(tmp_path, callbacks=[RunRecord()])
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        trainer.test(ClassicFusionTask("average"), MadeData(), verbose=False)
+    assert (tmp_path / "environment.json").read_text(encoding="utf-8") == "{}\n"
+    assert not list(tmp_path.glob(".*"))
 
 
 class _Seen(Callback):

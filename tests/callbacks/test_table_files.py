@@ -1,13 +1,12 @@
 """Result tables on disk: names come back letter for letter, and a file is never left half written."""
 
-import errno
-import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from callbacks.table_files import read_table, write_table
+from tests.disks import full_disk
 
 NAMES = ["00000", "NA", "1e5", "null", "nan", "007.0", "FLIR_1"]
 
@@ -27,11 +26,7 @@ def test_texts_are_read_letter_for_letter_and_numbers_as_numbers(tmp_path: Path)
 def test_a_table_that_cannot_be_written_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "test.csv"
     write_table(pd.DataFrame({"name": ["a"]}), path)
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_table(pd.DataFrame({"name": ["b", "c"]}), path)
     assert path.read_text(encoding="utf-8") == "name\na\n"

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks.network import unreachable
-from callbacks.wandb_run import RUN_ID, WandbRun, _has_key
+from callbacks.wandb_run import RUN_ID, WandbRun, _has_key, _obstacle
+from tests.disks import full_disk
 from tests.processes import run_script
 from tests.wandb_records import config, history, kind, records, run
 
@@ -24,22 +26,23 @@ def silent_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-class _Refusing(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(401)
-        self.end_headers()
+@contextmanager
+def _answering(looked_at: int, asked: int | None = None) -> Iterator[str]:
+    """A server that answers everyone who looks at it, and whoever wants more of it, with one status each."""
 
-    def do_POST(self) -> None:
-        self.do_GET()
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(looked_at)
+            self.end_headers()
 
-    def log_message(self, *arguments: object) -> None:
-        pass
+        def do_POST(self) -> None:
+            self.send_response(looked_at if asked is None else asked)
+            self.end_headers()
 
+        def log_message(self, *arguments: object) -> None:
+            pass
 
-@pytest.fixture
-def refusing_server() -> Iterator[str]:
-    """Answers, but lets nobody in."""
-    server = HTTPServer(("127.0.0.1", 0), _Refusing)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -51,11 +54,24 @@ def _closed() -> str:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_server_is_asked_with_a_time_limit(silent_server: str, refusing_server: str) -> None:
-    assert unreachable(refusing_server, 5) is None
+def test_a_server_is_asked_with_a_time_limit(silent_server: str) -> None:
     assert unreachable(silent_server, 0.2) in ("no answer within 0.2 s", "timed out")
     assert "refused" in str(unreachable(_closed(), 5))
     assert "unknown url type" in str(unreachable("nonsense", 5))
+
+
+@pytest.mark.parametrize(("status", "works"), [(200, True), (401, True), (404, True), (403, False), (407, False)])
+def test_an_http_error_is_an_answer_unless_nobody_gets_through(status: int, works: bool) -> None:
+    with _answering(status) as address:
+        found = unreachable(address, 5)
+    assert found is None if works else str(found).startswith(f"HTTP {status} ")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_server_that_does_not_work_is_an_obstacle(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    with _answering(status) as address:
+        assert f"{address} cannot be used (HTTP {status} " in str(_obstacle(address))
 
 
 def test_a_key_is_looked_for_but_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,18 +89,20 @@ def test_a_key_is_looked_for_but_never_asked_for(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("server", ["none", "silent", "refusing"])
+@pytest.mark.parametrize("server", ["none", "silent", "refusing", "broken", "failing"])
 def test_online_without_a_usable_server_goes_on_offline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_server: str, refusing_server: str, server: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_server: str, server: str
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", {"none": _closed(), "silent": silent_server}.get(server, refusing_server))
-    output = run_script(Path(__file__).with_name("wandb_without_network.py"), tmp_path)
+    answers = {"refusing": (401, 401), "broken": (503, 503), "failing": (200, 503)}.get(server, (200, 200))
+    with _answering(*answers) as answering:
+        monkeypatch.setenv("WANDB_BASE_URL", {"none": _closed(), "silent": silent_server}.get(server, answering))
+        output = run_script(Path(__file__).with_name("wandb_without_network.py"), tmp_path)
     (found,) = re.findall(r"RESULT (\w+) ([\d.]+) (.*)", output)
     assert (found[0], found[2]) == ("True", "[0.5]"), output
     assert float(found[1]) < 10, output
     assert "W&B: the run goes on offline, because" in output
-    assert ("cannot be reached" in output) == (server != "refusing"), output
+    assert ("cannot be used" in output) == (server not in ("refusing", "failing")), output
 
 
 def test_without_a_key_nobody_is_asked_to_log_in(
@@ -120,6 +138,16 @@ def test_without_a_key_nobody_is_asked_to_log_in(
     elsewhere = WandbRun()
     elsewhere.place(tmp_path / "method" / "another", "fit")
     assert elsewhere.version is None
+
+
+def test_the_id_of_a_run_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = WandbRun("offline")
+    logger.place(tmp_path, "fit")
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        logger.log_metrics({"train/loss": 0.5}, step=1)
+    logger.finalize("failed")
+    assert not (tmp_path / RUN_ID).exists()
 
 
 def test_the_files_of_a_record_are_kept_by_the_run(tmp_path: Path) -> None:

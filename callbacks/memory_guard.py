@@ -3,7 +3,7 @@
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.free_memory import free_memory
+from datamodules.free_memory import free_memory
 
 
 class NotEnoughMemoryError(RuntimeError):

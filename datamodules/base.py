@@ -192,7 +192,7 @@ class FusionDataModule(LightningDataModule):
 
     def _cached(self, stage: str) -> list[Dataset[Sample]]:
         if stage not in self._caches:
-            where = self.loading.cache, self.loading.cache_folder
+            where = self.loading.cache, self.loading.cache_folder, self.trainer.num_devices if self.trainer else 1
             self._caches[stage] = [cached(reader, *where) for reader in self.stage_readers(stage)]
         return self._caches[stage]
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("callbacks", "commands", "datamodules", "image_ops", "lightning_modules", "losses", "metrics", "models")
 BATCH = "datamodules.datasets.batch"
 SEEDS = "datamodules.seeds"
+FREE_MEMORY = "datamodules.free_memory"
 ALLOWED = {
     "image_ops": (),
     "models": ("image_ops",),
@@ -18,7 +19,7 @@ ALLOWED = {
     "metrics": ("image_ops",),
     "datamodules": ("image_ops",),
     "lightning_modules": ("image_ops", "models", "losses", BATCH, SEEDS),
-    "callbacks": ("image_ops", "metrics", "models.classic", BATCH),
+    "callbacks": ("image_ops", "metrics", "models.classic", BATCH, FREE_MEMORY),
     "commands": PACKAGES,
 }
 

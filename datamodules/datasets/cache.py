@@ -51,12 +51,13 @@ class CachedDataset(Dataset[Sample]):
     `ram` fills memory at every start; worker processes share it, training processes have a copy each. `disk` writes one
     file for each selection of pairs to `folder`, which later runs and other processes map; the file is built again when
     an image or a reading option has changed or when it is damaged. A pair whose checksum is wrong at its first
-    visit is read from its own files, and the cache is removed so that the next start builds it.
+    visit is read from its own files, and the cache is removed (if it can be) so that the next start builds it.
 
     Args:
         reader: Pairs on disk, or generated ones; without `transforms`.
         mode: `ram` or `disk`.
         folder: Where `disk` keeps its files.
+        processes: How many processes of this machine open the same pairs: of `ram`, each has a copy.
 
     Raises:
         CacheError: If memory or disk space is short, or the folder cannot be written.
@@ -65,7 +66,11 @@ class CachedDataset(Dataset[Sample]):
     """
 
     def __init__(
-        self, reader: PairedDataset | SyntheticDataset, mode: Literal["ram", "disk"], folder: Path = Path(".cache")
+        self,
+        reader: PairedDataset | SyntheticDataset,
+        mode: Literal["ram", "disk"],
+        folder: Path = Path(".cache"),
+        processes: int = 1,
     ) -> None:
         if reader.transforms is not None:
             raise ValueError("A cached reader must have no transforms; apply them to the cached samples.")
@@ -79,13 +84,14 @@ class CachedDataset(Dataset[Sample]):
         self._pairs: list[Pair] = []
         self._buffer: Tensor | None = None
         if mode == "ram":
-            self._fill()
+            self._fill(processes)
         else:
             key = hashlib.sha256(repr((self._identity["version"], reader.names, str(reader))).encode()).hexdigest()
             self.path = Path(folder) / f"{reader.dataset_name}-{key[:16]}.planes"
             self._open_or_build(self.path)
         self._positions = list(range(len(self._pairs)))
         self._verified = bytearray(len(self._pairs))
+        self._is_damaged = False
         self._targets: dict[int, Targets] = {}
 
     @property
@@ -160,9 +166,9 @@ class CachedDataset(Dataset[Sample]):
             raise RuntimeError(f"'{path}' cannot be used although it was just built: {opened}.")
         self._pairs, self._buffer = opened
 
-    def _fill(self) -> None:
+    def _fill(self, processes: int) -> None:
         pairs, size = self._lay_out("into memory")
-        self._pairs, self._buffer = fill_memory(pairs, size, self._decode())
+        self._pairs, self._buffer = fill_memory(pairs, size, self._decode(), processes)
 
     def _lay_out(self, where: str) -> tuple[list[Pair], int]:
         pairs, size = lay_out(self.reader.names, _announced_planes(self.reader))
@@ -184,34 +190,38 @@ class CachedDataset(Dataset[Sample]):
                     bar.advance(task)
 
     def _read_instead(self, index: int, path: Path) -> Sample:
-        if path.exists():
-            logger.warning(
-                "'%s' is damaged (first seen at '%s'): such pairs are read from their own files, and the cache is "
-                "removed, so that the next start builds it anew.",
-                path, self.reader.names[index],
-            )  # fmt: skip
-            path.unlink(missing_ok=True)
+        if path.exists() and not self._is_damaged:
+            self._is_damaged = True
+            try:
+                path.unlink(missing_ok=True)
+                then = "the cache is removed, so that the next start builds it anew"
+            except OSError as error:
+                then = f"the cache cannot be removed ({error.strerror or error}); remove it, or set loading.cache_dir"
+            name = self.reader.names[index]
+            logger.warning("'%s' is damaged (first seen at '%s'): such pairs are read from their own files, and %s.",
+                           path, name, then)  # fmt: skip
         return self.reader[index]
 
 
-def cached(reader: Dataset[Sample], mode: CacheMode, folder: Path) -> Dataset[Sample]:
+def cached(reader: Dataset[Sample], mode: CacheMode, folder: Path, processes: int = 1) -> Dataset[Sample]:
     """A reader with a cache beneath its prompts, if it has any; the reader itself for `none`.
 
     Args:
         reader: A reader of files or scenes, or a `PromptedDataset` around one.
         mode: Where decoded planes are kept.
         folder: Where `disk` keeps its files.
+        processes: How many processes of this machine open the same pairs.
 
     Raises:
         CacheError: If memory or disk space is short, or the folder cannot be written.
     """
     if isinstance(reader, PromptedDataset):
         prompted = copy.copy(reader)
-        prompted.reader = cast("CachedDataset", cached(cast("Dataset[Sample]", reader.reader), mode, folder))
+        prompted.reader = cast("CachedDataset", cached(cast("Dataset[Sample]", reader.reader), mode, folder, processes))
         return prompted
     if mode == "none" or not isinstance(reader, PairedDataset | SyntheticDataset):
         return reader
-    return CachedDataset(reader, mode, folder)
+    return CachedDataset(reader, mode, folder, processes)
 
 
 def _identity(reader: PairedDataset | SyntheticDataset) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from datamodules.datasets.batch import Sample
 from datamodules.datasets.errors import CacheError
+from datamodules.free_memory import free_memory
 
 FORMAT_VERSION: Final = 1
 """Raise it when the layout changes: files of other versions are then built anew."""
@@ -84,11 +85,19 @@ def lay_out(names: Sequence[str], planes: Iterable[Sequence[Plane]]) -> tuple[li
     return pairs, end
 
 
-def fill_memory(pairs: Sequence[Pair], size: int, samples: Iterable[Sample]) -> tuple[list[Pair], Tensor]:
+def fill_memory(
+    pairs: Sequence[Pair], size: int, samples: Iterable[Sample], processes: int = 1
+) -> tuple[list[Pair], Tensor]:
     """Copies the samples' planes into memory.
 
     Worker processes share the buffer: forked ones by inheritance, others because torch passes tensors through shared
     memory.
+
+    Args:
+        pairs: Their layout.
+        size: Bytes of all planes.
+        samples: In the order of `pairs`.
+        processes: How many processes of this machine do the same now, each for itself.
 
     Returns:
         The pairs with their texts, and the buffer.
@@ -96,11 +105,12 @@ def fill_memory(pairs: Sequence[Pair], size: int, samples: Iterable[Sample]) -> 
     Raises:
         CacheError: If the memory is short.
     """
-    free = free_memory()
-    if free is not None and size > _MEMORY_SHARE * free:
+    free = free_memory(torch.device("cpu"))
+    if free is not None and size * processes > _MEMORY_SHARE * free:
+        each = f" for each of {processes} processes" if processes > 1 else ""
         raise CacheError(
-            f"The decoded pairs need {describe_size(size)} of memory and {describe_size(free)} are free (a cache takes "
-            f"at most {_MEMORY_SHARE:.0%} of it). Set loading.cache to 'disk' or 'none'."
+            f"The decoded pairs need {describe_size(size)} of memory{each} and {describe_size(free)} are free (a cache "
+            f"takes at most {_MEMORY_SHARE:.0%} of it). Set loading.cache to 'disk' or 'none'."
         )
     buffer = torch.empty(size, dtype=torch.uint8)
     filled = []
@@ -204,15 +214,6 @@ def building(path: Path) -> Iterator[None]:
             for left in path.parent.glob(f"{path.name}.*.partial"):  # of a process that was killed while it built
                 left.unlink(missing_ok=True)
         yield
-
-
-def free_memory() -> int | None:
-    """Bytes of memory that the kernel says are available; None where unknown."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return None
-    fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines() if ":" in line)
-    return 1024 * int(fields["MemAvailable"].split()[0]) if "MemAvailable" in fields else None
 
 
 def describe_size(size: float) -> str:

@@ -1,6 +1,7 @@
 """`loading.cache` in a datamodule: the same batches, decoded once."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.batch import Batch
+from datamodules.datasets.errors import CacheError
 from datamodules.datasets.prompts import PromptConfig
 from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.msrs import MSRSDataModule
@@ -77,6 +79,21 @@ def test_generated_scenes_are_rendered_once(monkeypatch: pytest.MonkeyPatch) -> 
     for before, after in zip(first, _epochs(data, count=1), strict=True):
         assert torch.equal(before["infrared"], after["infrared"])
         assert before["prompt"] == after["prompt"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_process_of_a_machine_has_a_copy_in_memory(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datamodules.datasets.planes.free_memory", lambda _: 50_000)
+    loading = LoadingConfig(batch_size=2, num_workers=0, cache="ram")
+    data = SyntheticDataModule(train_length=4, size=(40, 48), loading=loading)  # 4 * 4 * 40 * 48 = 30 720 bytes
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(num_devices=processes, world_size=2, global_rank=0, strategy=strategy)  # type: ignore[assignment]
+    data.setup("fit")
+    if processes == 1:
+        assert len(data.train_dataloader()) == 1
+    else:
+        with pytest.raises(CacheError, match=r"need 0\.0 MB of memory for each of 2 processes and 0\.1 MB are free"):
+            data.train_dataloader()
 
 
 def test_an_unknown_cache_is_refused() -> None:

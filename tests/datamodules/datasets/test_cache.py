@@ -1,5 +1,6 @@
 """Cached pairs are the reader's pairs, from memory and from disk, and a cache that does not fit is built anew."""
 
+import errno
 import logging
 import os
 import pickle
@@ -218,6 +219,27 @@ def test_a_pair_with_a_wrong_checksum_is_read_from_its_files(root: Path, caplog:
     assert_same(CachedDataset(reader, "disk", _folder(root))[0], reader[0])
 
 
+def test_a_damaged_cache_that_cannot_be_removed_is_said_once(
+    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = MSRS(root, "train")
+    CachedDataset(reader, "disk", _folder(root))
+    with _file(root).open("r+b") as file:
+        file.write(bytes(_file(root).stat().st_size // 2))
+    cache = CachedDataset(reader, "disk", _folder(root))
+    assert sum(not pair.intact(cache._planes()) for pair in cache._pairs) > 1
+    monkeypatch.setattr(Path, "unlink", _read_only)
+    for index in range(len(reader)):
+        assert_same(cache[index], reader[index])
+    assert caplog.text.count("is damaged (first seen at") == 1
+    assert "cannot be removed (Read-only file system)" in caplog.text
+    assert _file(root).exists()
+
+
+def _read_only(path: Path, missing_ok: bool = False) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+
 def _open_in_process(root: Path) -> bytes:
     sample = CachedDataset(MSRS(root, "train"), "disk", _folder(root))[3]
     return bytes(sample["visible"].numpy().tobytes())
@@ -244,7 +266,7 @@ def test_leftovers_of_a_killed_process_are_removed(root: Path) -> None:
 def _no_space(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9000, 8000, 1000))
-    monkeypatch.setattr(planes, "free_memory", lambda: 1000)
+    monkeypatch.setattr(planes, "free_memory", lambda _: 1000)
 
 
 @pytest.mark.usefixtures("_no_space")

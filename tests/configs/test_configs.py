@@ -80,10 +80,10 @@ def _combinations() -> list[tuple[str, ...]]:
 def method_flags(files: tuple[str, ...]) -> list[str]:
     """Options that run a method's file, and overlays after it, in a second."""
     method = files[0].removesuffix(".yaml")
-    return [*_config_flags(files), *COMMON, *SMALL[method], *_clip_flags(method, files)]
+    return [*_config_flags(files), *COMMON, *SMALL[method], *clip_flags(method, files)]
 
 
-def _clip_flags(method: str, files: tuple[str, ...]) -> list[str]:
+def clip_flags(method: str, files: tuple[str, ...] = ()) -> list[str]:
     """A small encoder where the method has one and the ablation does not take it away, which it would undo."""
     if any("without_text" in file or "without_prompts" in file for file in files):
         return []

@@ -12,7 +12,19 @@ class DiagnosticsLogger(Callback):
 
     A task fills that dictionary (name -> scalar) in its training step, with tensors left where they are: only at those
     steps are they read. A task without the dictionary is left alone.
+
+    A logged step also holds only what was measured in it: of itself, Lightning logs each value again until the end of
+    the epoch, a phase's losses long after the phase, and a run that is resumed in between would not.
     """
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Forgets what earlier steps have logged, sums over an epoch excepted."""
+        # Semi-internal names: lightning is pinned below 2.7, and tests/callbacks/test_diagnostics.py covers them.
+        if not trainer._logger_connector.should_update_logs or trainer._results is None:
+            return
+        for result in trainer._results.values():
+            if not result.meta.on_epoch:
+                result.reset()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

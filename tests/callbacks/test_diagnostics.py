@@ -18,6 +18,8 @@ from models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
+NETWORK = MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False)
+
 
 class _Task(MGFusionTask):
     reads = 0
@@ -32,7 +34,6 @@ class _Task(MGFusionTask):
 
 
 def test_what_a_task_notes_is_logged_every_nth_step(tmp_path: Path) -> None:
-    network = MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False)
     trainer = quiet_trainer(
         tmp_path,
         logger=CSVLogger(tmp_path, "", ""),
@@ -41,7 +42,7 @@ def test_what_a_task_notes_is_logged_every_nth_step(tmp_path: Path) -> None:
         max_epochs=1,
         limit_val_batches=0,
     )
-    task = _Task(network=network)
+    task = _Task(network=NETWORK)
     trainer.fit(task, MadeData(train=12))
     assert task.reads == 3  # and not at all six steps
     with (tmp_path / "metrics.csv").open() as stream:
@@ -49,9 +50,35 @@ def test_what_a_task_notes_is_logged_every_nth_step(tmp_path: Path) -> None:
     assert [float(row["train/codebook/perplexity"]) for row in rows] == [11.0, 13.0, 15.0]
 
 
+class _Sometimes(_Task):
+    """Logs one value at its first step alone, and one for the whole epoch."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        if batch_idx == 0:
+            self.log("train/first", 2.0)
+        self.log("train/mean", float(batch_idx), on_step=False, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
+
+def test_a_row_holds_what_its_step_measured_and_an_epoch_all_of_it(tmp_path: Path) -> None:
+    trainer = quiet_trainer(
+        tmp_path,
+        logger=CSVLogger(tmp_path, "", ""),
+        callbacks=[DiagnosticsLogger()],
+        max_epochs=2,
+        limit_val_batches=0,
+    )
+    trainer.fit(_Sometimes(network=NETWORK), MadeData(train=6))
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    steps = [row for row in rows if row["train/loss"]]
+    assert [row["train/first"] for row in steps] == ["2.0", "", "", "2.0", "", ""]
+    assert [row["train/mean"] for row in rows if row["train/mean"]] == ["1.0", "1.0"]
+
+
 @pytest.mark.parametrize(("value", "logged"), [(3.5, "3.5"), (torch.tensor([2.0], requires_grad=True), "2.0")])
 def test_numbers_and_tensors_are_logged_even_in_a_trial_run(tmp_path: Path, value: Any, logged: str) -> None:
-    task = _Task(network=MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False))
+    task = _Task(network=NETWORK)
     task.diagnostics["bilevel/gap"] = value
     trainer = quiet_trainer(tmp_path, callbacks=[DiagnosticsLogger()], fast_dev_run=1)
     trainer.fit(task, MadeData())
@@ -59,7 +86,7 @@ def test_numbers_and_tensors_are_logged_even_in_a_trial_run(tmp_path: Path, valu
 
 
 def test_what_is_no_scalar_is_refused(tmp_path: Path) -> None:
-    task = _Task(network=MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False))
+    task = _Task(network=NETWORK)
     task.diagnostics["codebook/usage"] = torch.zeros(4)
     trainer = quiet_trainer(tmp_path, callbacks=[DiagnosticsLogger()], max_epochs=1, limit_val_batches=0)
     with pytest.raises(ValueError, match=r"'codebook/usage'\] must be a scalar, got a tensor of shape \(4,\)"):
@@ -92,8 +119,7 @@ def test_gradient_norms_are_those_before_clipping(tmp_path: Path) -> None:
             self.seen.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
             super().configure_gradient_clipping(optimizer, *values, **named)
 
-    network = MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False)
-    task = _Clipped(network=network, optimizer=AdamConfig(gradient_clip=1e-4))
+    task = _Clipped(network=NETWORK, optimizer=AdamConfig(gradient_clip=1e-4))
     assert _norms(tmp_path, task)["train/gradient_norm"] == pytest.approx(task.seen[1::2], rel=1e-4)
 
 
@@ -109,7 +135,7 @@ def test_each_level_has_its_gradient_norm(tmp_path: Path) -> None:
 
 
 def test_gradient_norms_are_not_measured_unasked(tmp_path: Path) -> None:
-    task = _Task(network=MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False))
+    task = _Task(network=NETWORK)
     trainer = quiet_trainer(tmp_path, callbacks=[GradientNorms()], max_epochs=1, limit_val_batches=0)
     trainer.fit(task, MadeData())
     assert "train/gradient_norm" not in trainer.logged_metrics

@@ -129,7 +129,7 @@ class BilevelTask(FusionTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One iteration of the scheme."""
-        progress = Progress(self.current_epoch, self.global_step, self._fraction())
+        progress = Progress(self.current_epoch, self.global_step, self.run_fraction(self.global_step))
         self._set_learning_rates(progress.fraction)
         self._terms = {}
         self._names = pair_names(batch)
@@ -161,6 +161,11 @@ class BilevelTask(FusionTask):
     def level_fraction(self, level: str, fraction: float) -> float:
         """Share of a level's own part of the run that is finished, which its learning-rate schedule follows."""
         return self._solver.level_fraction(level, fraction) if self._solver else fraction
+
+    def run_fraction(self, iteration: int) -> float:
+        """Share of the run, in [0, 1], that so many iterations are; 0 where the run has no end."""
+        total = float(self.trainer.estimated_stepping_batches)
+        return min(1.0, iteration / total) if total not in (0.0, float("inf")) else 0.0
 
     def weighted(self, level: str, terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
         """Sum of a level's terms, which are logged as `train/<level>/<term>`.
@@ -233,10 +238,6 @@ class BilevelTask(FusionTask):
         modules = self.level_modules()
         copy_values(modules["lower"].parameters(), modules["value"].parameters())
         copy_values(modules["lower"].buffers(), modules["value"].buffers())
-
-    def _fraction(self) -> float:
-        total = float(self.trainer.estimated_stepping_batches)
-        return min(1.0, self.global_step / total) if total not in (0.0, float("inf")) else 0.0
 
     def _set_learning_rates(self, fraction: float) -> None:
         for name, optimizer in self._optimizers.items():

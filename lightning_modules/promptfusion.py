@@ -185,11 +185,12 @@ class PromptFusionTask(FusionDetectionTask):
         rank_zero_info(f"Phase {phase.number} of {phase.count}: {phase.name} ({steps}).")
 
     def _forget_other_phases(self, progress: Progress) -> None:
-        """Clears what the phase before has measured, which is no measurement of this one."""
-        step = progress.fraction / progress.iteration if progress.iteration else 0.0
-        if self.phases.at(progress.fraction - step).name == self._phase.name:
+        """Clears what the phase before has measured, which is no measurement of this one, but for learning rates."""
+        before = self.run_fraction(max(0, progress.iteration - 1))
+        if self.phases.at(before).name == self._phase.name:
             return
-        self.diagnostics.clear()
+        for name in [name for name in self.diagnostics if not name.endswith("/learning_rate")]:
+            del self.diagnostics[name]
         if self.learner is not None:
             self.learner.diagnostics.clear()
 

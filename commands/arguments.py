@@ -3,9 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from commands.argument_order import in_order
 from commands.config_files import check_config_file
 from commands.errors import UsageError
 
@@ -38,6 +40,8 @@ class CommandLine:
 def rewrite(arguments: Sequence[str]) -> CommandLine:
     """Finds configuration files by bare name and turns `--resume RUN_DIR` into its configuration and checkpoint.
 
+    Files come before options, whatever the order in which they were typed (`commands.argument_order`).
+
     Raises:
         UsageError: If a file or run folder is not there; names what was looked for.
     """
@@ -67,13 +71,14 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
         else:
             rewritten.append(option)
             index += 1
-    return CommandLine(_with_resume(rewritten, resume), resume)
+    return CommandLine(in_order(_with_resume(rewritten, resume)), resume)
 
 
 def _split_option(argument: str) -> list[str]:
     option, separator, value = argument.partition("=")
+    option = "--config" if option == "-c" else option
     apart = option in (*_FILE_OPTIONS, "--resume") or (value == "null" and _NESTED.fullmatch(option))
-    return [option, value] if separator and apart else [argument]
+    return [option, value] if separator and apart else [option if argument == "-c" else argument]
 
 
 def _null_in_parent(option: str) -> str:
@@ -96,8 +101,18 @@ def find_config(option: str, value: str) -> str:
     for folder in _FILE_OPTIONS[option]:
         if (folder / value).is_file():
             return str(folder / value)
-    known = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
-    raise UsageError(f"{option} {value}: no such file here, and none in configs/. Known there: {', '.join(known)}.")
+    raise UsageError(f"{option} {value}: no such file here, and none in configs/.{_nearest(option, value)}")
+
+
+def _nearest(option: str, value: str) -> str:
+    """Up to three committed configurations whose names are like the one given."""
+    offered = CONFIGS / _FILE_OPTIONS[option][0]
+    known = sorted(offered.rglob("*.yaml"), key=lambda path: -len(path.parts))  # those of the top folder win a name
+    by_name = {path.name: str(path.relative_to(CONFIGS)) for path in known}
+    wanted = Path(value).name
+    close = get_close_matches(wanted if "." in wanted else f"{wanted}.yaml", by_name, n=3, cutoff=0.5)
+    named = f" The nearest there: {', '.join(by_name[name] for name in close)}." if close else ""
+    return f"{named} See configs/ for all of them."
 
 
 def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:
@@ -111,4 +126,5 @@ def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:
             raise UsageError(
                 f"--resume {resume}: '{path}' is missing. Give the folder of a run that saved a checkpoint."
             )
+    check_config_file("--resume", config)
     return ["fit", "--config", str(config), *arguments[1:], "--ckpt_path", str(checkpoint)]

@@ -1,11 +1,14 @@
 """`main.py`: LightningCLI for fit, validate, test and predict; plain functions for data and report."""
 
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Final
 
-from commands.errors import report_error, user_errors
+from commands.errors import UsageError, report_error, user_errors
 
 OVERVIEW = """usage: python main.py COMMAND [--config FILE ...] [--help]
 
@@ -19,8 +22,11 @@ OVERVIEW = """usage: python main.py COMMAND [--config FILE ...] [--help]
 COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."""
 """What `main.py` alone says."""
 
-PLAIN_COMMANDS = ("data", "report")
+PLAIN_COMMANDS: Final = ("data", "report")
 """Commands that need no trainer."""
+
+COMMANDS: Final = ("fit", "validate", "test", "predict", *PLAIN_COMMANDS)
+"""All commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(OVERVIEW)
         return 0 if arguments else 1
     try:
+        check_command(arguments)
         if arguments[0] in PLAIN_COMMANDS:
             return _run_plain(arguments[0], arguments[1:])
         return run_lightning(arguments)
@@ -40,6 +47,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, user_errors()) or "Original Traceback" in str(error):
             return report_error(error)
         raise
+
+
+def check_command(arguments: Sequence[str]) -> None:
+    """Refuses a command line that does not begin with a command.
+
+    Raises:
+        UsageError: Names the command that was meant, where it can be seen.
+    """
+    given = arguments[0]
+    if given in COMMANDS:
+        return
+    if given.startswith("-"):
+        command = next((argument for argument in arguments if argument in COMMANDS), "COMMAND")
+        options = [argument for argument in arguments if argument != command]
+        raise UsageError(
+            f"{given}: the command comes first, its options after it: python main.py {shlex.join([command, *options])}"
+        )
+    close = get_close_matches(given, COMMANDS, n=1)
+    meant = f" Did you mean {close[0]}?" if close else ""
+    raise UsageError(f"{given}: there is no such command.{meant} Commands are {', '.join(COMMANDS)}.")
 
 
 def _run_plain(command: str, arguments: list[str]) -> int:

@@ -34,15 +34,33 @@ def test_class_paths_pass_through() -> None:
     assert find_config("--data", "datamodules.tno.TNODataModule") == "datamodules.tno.TNODataModule"
 
 
-def test_an_unknown_file_lists_the_known() -> None:
-    with pytest.raises(UsageError, match=r"nothing\.yaml: no such file.*data/tno\.yaml.*mgfusion\.yaml"):
-        rewrite(["fit", "--config", "nothing.yaml"])
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--config", "mgfusio.yaml", r"nearest there: mgfusion\.yaml"),
+        ("--config", "text_to_pixel_cpu", r"nearest there: text_to_pixels_cpu\.yaml"),
+        ("--data", "configs/msr.yaml", r"nearest there: data/msrs\.yaml"),
+        ("--config", "qqqq.yaml", r"none in configs/\. See configs/ for all"),
+    ],
+)
+def test_an_unknown_file_names_the_nearest(option: str, value: str, named: str) -> None:
+    with pytest.raises(UsageError, match=named) as refused:
+        rewrite(["fit", option, value])
+    assert str(refused.value).count(".yaml") <= 4
+
+
+def test_a_resumed_run_needs_a_configuration_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(UsageError, match=r"--resume '.*config\.yaml': the file is empty"):
+        rewrite(["fit", "--resume", str(tmp_path)])
 
 
 def test_resume_takes_configuration_and_checkpoint_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
-    (tmp_path / "config.yaml").touch()
+    (tmp_path / "config.yaml").write_text("run_name: tiny")
     line = rewrite(["fit", "--resume", str(tmp_path), "--trainer.max_epochs", "3"])
     assert line.resume == tmp_path
     assert line.arguments == [

@@ -226,3 +226,20 @@ def test_without_any_dataset_the_root_is_named(tmp_path: Path, capsys: pytest.Ca
     message = capsys.readouterr().err
     assert "nothing" in message
     assert "--data.init_args.root" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fitt", "--config", "mgfusion.yaml"], "fitt: there is no such command. Did you mean fit?"),
+        (["dat", "check"], "Did you mean data?"),
+        (["qqqq"], "Commands are fit, validate, test, predict, data, report."),
+        (["--config", "mgfusion.yaml", "fit"], "python main.py fit --config mgfusion.yaml"),
+        (["--trainer.devices=1"], "python main.py COMMAND --trainer.devices=1"),
+    ],
+)
+def test_a_line_that_begins_with_no_command_is_corrected(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err

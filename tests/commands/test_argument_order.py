@@ -1,0 +1,101 @@
+"""What wins where a command line says a thing twice: later files over earlier ones, and options over files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from commands.argument_order import in_order
+from commands.arguments import CONFIGS
+from commands.cli import main
+from commands.errors import UsageError
+
+METHOD = "lightning_modules.mgfusion.MGFusionTask"
+
+
+def _write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", *arguments, "--print_config"])
+    assert stopped.value.code == 0
+    shown: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    return shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--data", "configs/data/tno.yaml", "-c", "mgfusion.yaml"],
+        ["--data.class_path=datamodules.tno.TNODataModule", "--data.init_args.root=data/TNO", "--config=mgfusion.yaml"],
+    ],
+)
+def test_data_given_before_a_file_win_over_it(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CONFIGS.parent)
+    shown = _shown(arguments, capsys)
+    assert shown["data"]["class_path"] == "datamodules.tno.TNODataModule"
+    assert shown["data"]["init_args"]["root"] == "data/TNO"
+
+
+def test_options_win_over_every_file_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--trainer.max_epochs=7", "--data.init_args.root=elsewhere", "--model.init_args.network.channels=64"]
+    shown = _shown([*options, "--data=msrs.yaml", "--config=mgfusion.yaml", "--config=mgfusion_cpu.yaml"], capsys)
+    assert shown["trainer"]["max_epochs"] == 7
+    assert shown["data"]["class_path"].endswith("MSRSDataModule")
+    assert shown["data"]["init_args"]["root"] == "elsewhere"
+    assert shown["model"]["init_args"]["network"]["channels"] == 64
+    assert shown["model"]["init_args"]["network"]["blocks"] == 1
+
+
+def test_order_within_a_kind_stays() -> None:
+    given = [
+        "fit",
+        "--trainer.devices",
+        "2",
+        "--config",
+        "a",
+        "--data",
+        "c",
+        "--seed=1",
+        "--config",
+        "b",
+        "--data",
+        "d",
+    ]
+    assert in_order(given) == [
+        *("fit", "--config", "a", "--config", "b", "--data", "c", "--data", "d", "--grey", "x", "--seed=1")
+    ]
+
+
+def test_a_preset_takes_its_method_from_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
+    preset = str(CONFIGS / "mgfusion_cpu.yaml")
+    given = [f"--model={METHOD}", f"--config={preset}", "--data=tno.yaml"]
+    shown = _shown(given, capsys)
+    assert shown["model"]["class_path"] == METHOD
+    assert shown["model"]["init_args"]["network"]["channels"] == 16
+    form = ["--model.class_path", METHOD]
+    assert in_order(["fit", "--config", preset, *form]) == ["fit", *form, "--config", preset, *form]
+
+
+def test_a_preset_before_its_method_says_the_order() -> None:
+    preset, method = str(CONFIGS / "mgfusion_cpu.yaml"), str(CONFIGS / "mgfusion.yaml")
+    message = r"mgfusion_cpu\.yaml: .*Give .* before it: --config \S*mgfusion\.yaml --config \S*mgfusion_cpu\.yaml"
+    with pytest.raises(UsageError, match=message):
+        in_order(["fit", "--config", preset, "--config", method])
+    with pytest.raises(UsageError, match=message):
+        in_order(["fit", "--config", preset])
+    assert in_order(["fit", "--config", method, "--config", preset])[2] == method
+
+
+def test_a_file_of_options_alone_names_no_model(tmp_path: Path) -> None:
+    options = _write(tmp_path / "options.yaml", "init_args: {clip: compact}\n")
+    preset = _write(tmp_path / "preset.yaml", "model: {init_args: {clip: tiny}}\n")
+    with pytest.raises(UsageError, match=r"or --model CLASS"):
+        in_order(["fit", "--model", options, "--config", preset])

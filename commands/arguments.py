@@ -108,9 +108,8 @@ def _nearest(option: str, value: str) -> str:
     """Up to three committed configurations whose names are like the one given."""
     offered = CONFIGS / _FILE_OPTIONS[option][0]
     known = sorted(offered.rglob("*.yaml"), key=lambda path: -len(path.parts))  # those of the top folder win a name
-    by_name = {path.name: str(path.relative_to(CONFIGS)) for path in known}
-    wanted = Path(value).name
-    close = get_close_matches(wanted if "." in wanted else f"{wanted}.yaml", by_name, n=3, cutoff=0.5)
+    by_name = {path.stem: str(path.relative_to(CONFIGS)) for path in known}
+    close = get_close_matches(Path(value).stem, by_name, n=3, cutoff=0.5)
     named = f" The nearest there: {', '.join(by_name[name] for name in close)}." if close else ""
     return f"{named} See configs/ for all of them."
 

@@ -40,7 +40,7 @@ def kept_bytes(run: Callable[[], Tensor], modules: Iterable[nn.Module]) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             found[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # a result that its own graph kept as it is would never be freed
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = run()  # held here: storages that are freed would give their addresses to others

@@ -1,5 +1,7 @@
 """A small step tells what a large one needs, and leaves no trace."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,19 @@ def test_what_is_kept_is_counted_once_and_weights_are_not() -> None:
 
     assert kept_bytes(run, [layer]) == 2 * 16 * 8 * 4
     assert kept_bytes(run, []) == 2 * 16 * 8 * 4 + 8 * 8 * 4
+
+
+def test_nothing_outlives_the_count() -> None:
+    layer, results = torch.nn.Linear(8, 8), []
+
+    def run() -> torch.Tensor:
+        hidden = torch.sigmoid(layer(torch.rand(16, 8)))  # whose own result is kept
+        results.append(weakref.ref(hidden))
+        return hidden.sum()
+
+    kept_bytes(run, [layer])
+    gc.collect()
+    assert results[0]() is None
 
 
 def test_the_estimate_grows_with_the_batch_and_leaves_no_trace(tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ class PredictionWriter(Callback):
         boxes: What else to write of detections.
 
     Attributes:
-        written: Pictures of this process; after `predict`, of all.
         results: Files with the detections of all pictures.
     """
 
@@ -45,8 +44,13 @@ class PredictionWriter(Callback):
         self.output_dir = output_dir
         self.grey = grey
         self.boxes = boxes
-        self.written = 0
         self.results: list[Path] = []
+        self._pictures: set[Path] = set()
+
+    @property
+    def written(self) -> int:
+        """How many pictures this process wrote, each counted once; after `predict`, all processes."""
+        return len(self._pictures)
 
     def folder(self, trainer: Trainer) -> Path:
         """The folder of this run's pictures."""
@@ -76,14 +80,16 @@ class PredictionWriter(Callback):
             if found is not None:
                 self.boxes.write(cast("Boxes", found[index]), picture, path, class_names)
             save_atomically(picture, path)  # last: a picture stands for all files of its pair
-            self.written += 1
+            self._pictures.add(path)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Counts the pictures of all processes; gathers the detections of all, those of earlier runs among them."""
         if stage != "predict":
             return
-        written = torch.tensor(self.written, device=trainer.strategy.root_device)
-        self.written = int(trainer.strategy.reduce(written, reduce_op="sum"))  # also waits for all
+        if trainer.world_size > 1:
+            shares: list[set[Path]] = [set() for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(shares, self._pictures)  # also waits for all
+            self._pictures = set().union(*shares)  # fewer pairs than processes: some had the same one
         if trainer.is_global_zero:
             self.results = gather(self.folder(trainer))
 

@@ -35,14 +35,14 @@ class Throughput(Callback):
         self._mark = now
         self._pairs += len(batch["name"])
 
-    def _report(self) -> dict[str, float]:
+    def _report(self, device: torch.device) -> dict[str, float]:
         total = self._working + self._waiting
         if total <= 0 or not self._pairs:
             return {}
         return {
             "perf/pairs_per_second": self._pairs / total,
             "perf/data_share": self._waiting / total,
-            "perf/peak_memory_gb": peak_memory() / 2**30,
+            "perf/peak_memory_gb": peak_memory(device) / 2**30,
         }
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,7 +70,7 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch's figures."""
-        pl_module.log_dict(self._report(), rank_zero_only=True)
+        pl_module.log_dict(self._report(trainer.strategy.root_device), rank_zero_only=True)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -101,11 +101,11 @@ class Throughput(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the test's figures."""
-        pl_module.log_dict(self._report(), rank_zero_only=True)
+        pl_module.log_dict(self._report(trainer.strategy.root_device), rank_zero_only=True)
 
 
-def peak_memory() -> float:
-    """Peak memory of this process in bytes: the device's on CUDA, else the resident size."""
-    if torch.cuda.is_available():
-        return float(torch.cuda.max_memory_allocated())
+def peak_memory(device: torch.device) -> float:
+    """Peak memory of this process in bytes: what it took of a CUDA device, on any other device its resident size."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

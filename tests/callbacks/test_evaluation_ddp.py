@@ -27,7 +27,7 @@ def _read(folder: Path, table: str) -> pd.DataFrame:
     ("kind", "length", "written"),
     [
         ("detecting", 5, 5),
-        pytest.param("classic", 1, 2, marks=pytest.mark.slow),
+        pytest.param("classic", 1, 1, marks=pytest.mark.slow),
         pytest.param("mgfusion", 3, 3, marks=pytest.mark.slow),
         pytest.param("text_to_pixels", 3, 3, marks=pytest.mark.slow),
         pytest.param("promptfusion", 3, 3, marks=pytest.mark.slow),

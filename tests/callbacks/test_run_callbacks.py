@@ -12,7 +12,7 @@ from callbacks.image_logger import ImageLogger
 from callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
-from callbacks.throughput import Throughput
+from callbacks.throughput import Throughput, peak_memory
 from lightning_modules.classic import ClassicFusionTask
 from lightning_modules.mgfusion import MGFusionTask
 from models.mgfusion import MGFusionConfig
@@ -78,6 +78,15 @@ def test_throughput_counts_pairs_and_waiting(tmp_path: Path) -> None:
     assert seen.values["perf/pairs_per_second"] > 0
     assert 0 <= seen.values["perf/data_share"] < 1
     assert 0.05 < seen.values["perf/peak_memory_gb"] < 100
+
+
+def test_memory_is_that_of_the_device_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # a run on the CPU of a machine with a GPU
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device: 3 * 2**30 if device.type == "cuda" else 0)
+    assert peak_memory(torch.device("cuda", 0)) == 3 * 2**30
+    trainer = quiet_trainer(tmp_path, callbacks=[Throughput()])
+    trainer.test(ClassicFusionTask("average"), MadeData(), verbose=False)
+    assert 0.05 < trainer.callback_metrics["perf/peak_memory_gb"] < 2
 
 
 def test_a_run_that_cannot_fit_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

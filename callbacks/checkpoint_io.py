@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 PARTIAL: Final = ".partial"
-"""Ending of a file that is still being written; it begins with a dot and holds the writer's process id."""
+"""Ending of a file that is still being written, or was when its process was killed; its name begins with a dot."""
 
 
 class CheckpointWriteError(RuntimeError):
@@ -76,9 +76,14 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     _flush_folder(path.parent)
 
 
-def remove_partial_files(folder: Path) -> list[Path]:
-    """Removes what killed processes left half written, and says what; only for the process that holds the folder."""
-    left = sorted(folder.rglob(f".*{PARTIAL}"))
+def remove_partial_files(folder: Path, below: bool = True) -> list[Path]:
+    """Removes what killed processes left half written, and says what; only for the process that holds the folder.
+
+    Args:
+        folder: It may be missing.
+        below: Whether its folders are looked through as well.
+    """
+    left = sorted((folder.rglob if below else folder.glob)(f".*{PARTIAL}"))
     for path in left:
         path.unlink(missing_ok=True)
     return left

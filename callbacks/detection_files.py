@@ -21,6 +21,9 @@ YOLO_FOLDER: Final = "labels"
 CLASS_LIST: Final = "classes.txt"
 DRAWN_FOLDER: Final = "boxes"
 
+PARTS_OF_PICTURES: Final = (PARTS, YOLO_FOLDER, DRAWN_FOLDER)
+"""Every folder of files that belong to single pictures, beside these."""
+
 
 @dataclass(frozen=True)
 class DetectionFiles:

@@ -5,13 +5,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from callbacks.boxes import Boxes, draw_boxes
+from callbacks.checkpoint_io import PARTIAL
+
+_SHOWN: Final = 40
+"""Characters of a file's name in that of its temporary file."""
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -44,13 +48,15 @@ def save_text_atomically(text: str, path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name when it is complete, or not at all.
 
-    It is a temporary file beside it, so that the rename stays on one filesystem; its folder is made.
+    It is a temporary file beside it, so that the rename stays on one filesystem; its folder is made. What a killed
+    process leaves of it ends as all such files do (`checkpoint_io.remove_partial_files`).
 
     Raises:
         OSError: If the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    # a name of its own: several processes may write one picture; no long name, for it must not exceed that of a file
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:_SHOWN]}-", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream

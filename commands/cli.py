@@ -108,11 +108,14 @@ def run_lightning(arguments: Sequence[str]) -> int:
     from commands.failures import explain
     from commands.lightning_cli import SuiteCLI
     from commands.run_control import report_stop
-    from commands.run_folder import release_run_folder
+    from commands.run_folder import forget_run_folder, release_run_folder
 
     _quiet_lightning()
-    line = rewrite(arguments)
-    cli = SuiteCLI.from_arguments(line)
+    try:
+        cli = SuiteCLI.from_arguments(rewrite(arguments))
+    except BaseException:  # a --help too: its folder may have been chosen by then
+        forget_run_folder()
+        raise
     try:
         cli.run()
     except RunStoppedError as stopped:

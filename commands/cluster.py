@@ -3,8 +3,12 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
+
+from lightning import Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from commands.errors import UsageError
 
@@ -39,3 +43,21 @@ def launched_job() -> str | None:
 def command_digest(arguments: Sequence[str]) -> str:
     """Six letters that tell the command lines of one job apart."""
     return hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:6]
+
+
+@contextmanager
+def without_own_requeue(trainer: Trainer) -> Iterator[None]:
+    """Keeps Lightning's automatic requeue from SLURM's signals, for as long as the trainer works.
+
+    It saves in the middle of a step, and a validation that is saved and queued again begins anew all the same. What the
+    user chose of it, `auto_requeue` of a SLURMEnvironment, is there again afterwards, for our own requeue.
+    """
+    environment = trainer._accelerator_connector.cluster_environment  # covered by tests/commands/test_cluster.py
+    if not isinstance(environment, SLURMEnvironment):
+        yield
+        return
+    chosen, environment.auto_requeue = environment.auto_requeue, False
+    try:
+        yield
+    finally:
+        environment.auto_requeue = chosen

@@ -33,11 +33,12 @@ from commands.agreement import (
 )
 from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import check_checkpoint
+from commands.cluster import without_own_requeue
 from commands.errors import UsageError
 from commands.loggers import build_loggers, logging_callbacks
 from commands.option_checks import plain_run_name, refuse_nulls, refuse_numbers
 from commands.parser import SuiteParser, add_suite_arguments
-from commands.predictions import say_where, skip_finished
+from commands.predictions import held_output, say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
 from commands.training_options import refuse_options
@@ -193,6 +194,12 @@ class SuiteCLI(LightningCLI):
             if self.subcommand == "fit":
                 tidy_run_folder(self.run_folder, self._option("ckpt_path"))
                 mark_latest(self.run_folder)
+        with self._held_output(), without_own_requeue(self.trainer):
+            self._run_trainer()
+        if self.trainer.is_global_zero:
+            self._say_where()
+
+    def _run_trainer(self) -> None:
         if self.subcommand == "predict":
             checkpoint = self._option("ckpt_path")
             data_config = self._get(self.config, "data").as_dict()
@@ -204,8 +211,13 @@ class SuiteCLI(LightningCLI):
         run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
         with self._stop_requests():
             run(**kwargs)
-        if self.trainer.is_global_zero:
-            self._say_where()
+
+    def _held_output(self) -> AbstractContextManager[object]:
+        if self.subcommand != "predict" or not self.trainer.is_global_zero:
+            return nullcontext()
+        writer = self._prediction_writer()
+        names = [reader.dataset_name for reader in self.datamodule.stage_readers(self.datamodule.predict_stage)]
+        return held_output(writer, writer.folder(self.trainer), names)
 
     def _stop_requests(self) -> AbstractContextManager[object]:
         """Signals that come before training begins are requests to stop already; other commands end at once."""

@@ -1,15 +1,44 @@
 """What `predict` does before it computes: claims its output folder and leaves out the pairs that are done."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from callbacks.checkpoint_io import remove_partial_files
+from callbacks.detection_files import PARTS_OF_PICTURES
 from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
 from commands.agreement import task_classes
 from commands.checkpoints import fingerprint
+from commands.run_folder import lock_run_folder, unlock_folder
 from datamodules.base import FusionDataModule
 from lightning_modules.base import FusionTask
+
+
+@contextmanager
+def held_output(writer: PredictionWriter, folder: Path, dataset_names: Sequence[str]) -> Iterator[None]:
+    """Holds the folder that `predict` writes into, and removes what killed processes left there half written.
+
+    Args:
+        writer: Where is written; what goes into the run folder is held with it.
+        folder: The folder.
+        dataset_names: Names of the folders in it, where there are several datasets.
+
+    Raises:
+        UsageError: If another process writes there, or nobody can.
+    """
+    own = writer.output_dir is not None
+    if own:
+        lock_run_folder(folder, "output", "--output_dir")
+    try:
+        for place in (folder, *(folder / name for name in dataset_names)):
+            for part in ("", *PARTS_OF_PICTURES):
+                remove_partial_files(place / part, below=False)
+        yield
+    finally:
+        if own:
+            unlock_folder(folder)
 
 
 def skip_finished(

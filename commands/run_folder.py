@@ -45,12 +45,17 @@ def choose_run_folder(runs: Path, name: str, arguments: Sequence[str] = ()) -> P
     return folder
 
 
-def lock_run_folder(folder: Path) -> None:
+def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir") -> None:
     """Creates the folder and claims it for this process, until it releases it or ends.
 
     The claim is a lock of the kernel on `.lock`, so of two processes at the same moment one gets it, and nothing is
     left of a process that was killed. The file says who holds it: where machines share the folder, a claim of another
     machine counts, unless it is one of the same cluster job, which was queued again.
+
+    Args:
+        folder: That of a run, or another one that only one process may write into.
+        kind: What messages call it.
+        option: The option that chooses it.
 
     Raises:
         UsageError: If a living process holds it, or it cannot be written.
@@ -60,7 +65,9 @@ def lock_run_folder(folder: Path) -> None:
         descriptor = _HELD.pop(folder.resolve(), None)
         descriptor = _open_locked(folder / _LOCK) if descriptor is None else descriptor
     except OSError as error:
-        raise UsageError(f"Cannot write the run folder '{folder}': {error}. Choose another with --runs_dir.") from error
+        raise UsageError(
+            f"Cannot write the {kind} folder '{folder}': {error}. Choose another with {option}."
+        ) from error
     # Through the descriptor: closing any other one of the same file would give the lock up.
     held = _claim(_content(folder / _LOCK) if descriptor is None else os.pread(descriptor, 4096, 0))
     if descriptor is None or _is_elsewhere(held):
@@ -76,14 +83,26 @@ def lock_run_folder(folder: Path) -> None:
         os.pwrite(descriptor, json.dumps(claim).encode(), 0)
     except OSError as error:
         os.close(descriptor)
-        raise UsageError(f"Cannot write the run folder '{folder}': {error}. Choose another with --runs_dir.") from error
+        raise UsageError(
+            f"Cannot write the {kind} folder '{folder}': {error}. Choose another with {option}."
+        ) from error
     _HELD[folder.resolve()] = descriptor
 
 
 def release_run_folder(folder: Path) -> None:
-    """Gives the folder up, if this process holds it, so that another run of this process chooses its own."""
+    """Gives up the run's folder, if this process holds it, so that another run of this process chooses its own."""
+    forget_run_folder()
+    unlock_folder(folder)
+
+
+def forget_run_folder() -> None:
+    """Lets the next run of this process choose a folder of its own; the processes of a DDP run keep theirs."""
     if not os.environ.get("LOCAL_RANK"):
         os.environ.pop(RUN_FOLDER_VARIABLE, None)
+
+
+def unlock_folder(folder: Path) -> None:
+    """Gives a folder up, if this process holds it."""
     descriptor = _HELD.pop(folder.resolve(), None)
     if descriptor is not None:
         (folder / _LOCK).unlink(missing_ok=True)

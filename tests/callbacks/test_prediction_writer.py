@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from callbacks.checkpoint_io import remove_partial_files
 from callbacks.images import panel, save_atomically, to_picture
 from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
 from lightning_modules.classic import ClassicFusionTask
@@ -55,6 +56,19 @@ def test_a_failing_write_leaves_nothing(tmp_path: Path) -> None:
     picture = to_picture(torch.rand(3, 8, 8))
     with patch.object(Image.Image, "save", side_effect=OSError("disk full")), pytest.raises(OSError, match="disk full"):
         save_atomically(picture, tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_write_leaves_is_found_later(tmp_path: Path) -> None:
+    def kill(stream: object, **_: object) -> None:
+        (left,) = tmp_path.iterdir()
+        left.with_name(f"{left.name[:-8]}2.partial").touch()  # stays, as the file itself would if the process died here
+        raise KeyboardInterrupt
+
+    with patch.object(Image.Image, "save", side_effect=kill), pytest.raises(KeyboardInterrupt):
+        save_atomically(to_picture(torch.rand(3, 8, 8)), tmp_path / f"{'x' * 250}.png")
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(remove_partial_files(tmp_path)) == 1
     assert list(tmp_path.iterdir()) == []
 
 

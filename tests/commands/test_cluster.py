@@ -1,12 +1,19 @@
 """What launchers say, and what a job begins from."""
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning import Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
+from callbacks.throughput import Throughput
+from commands.cli import main
 from commands.cluster import command_digest, launched_job
 from commands.errors import UsageError
 from commands.run_control import checkpoint_to_resume
+from tests.commands.runs import tiny_run
 
 
 @pytest.mark.parametrize(
@@ -53,3 +60,24 @@ def test_a_job_that_starts_again_goes_on_from_its_own_checkpoint(
     assert checkpoint_to_resume(tmp_path, given) == str(last)
     monkeypatch.delenv("SLURM_JOB_ID")
     assert checkpoint_to_resume(tmp_path, given) == (str(last) if given == "last" else given)
+
+
+def test_lightnings_own_requeue_is_off_while_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {"JOB_ID": "7", "JOB_NAME": "test", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in ids.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    seen: list[tuple[Trainer, object, bool]] = []
+
+    def look(self: Throughput, trainer: Trainer, *_: Any) -> None:
+        environment = trainer._accelerator_connector.cluster_environment
+        assert isinstance(environment, SLURMEnvironment)
+        seen.append((trainer, signal.getsignal(signal.SIGUSR1), environment.auto_requeue))
+
+    monkeypatch.setattr(Throughput, "on_test_batch_start", look)
+    before = signal.getsignal(signal.SIGUSR1)
+    assert main(tiny_run("test", tmp_path, "--allow_random_weights", "--trainer.limit_test_batches=1")) == 0
+    ((trainer, handler, requeues),) = seen
+    assert (handler, requeues) == (before, False)
+    environment = trainer._accelerator_connector.cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert environment.auto_requeue  # the wish that our own requeue follows

@@ -1,6 +1,8 @@
 """`predict` of a task that detects, through `main.py`: its files, resuming, and what a folder refuses."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,43 @@ def test_a_folder_keeps_to_one_choice_of_files(tmp_path: Path, capsys: pytest.Ca
     message = capsys.readouterr().err
     assert "pictures made otherwise" in message
     assert "yolo" in message
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    ours = [tmp_path / "out" / folder / ".00001D-x7.partial" for folder in ("", "detections", "labels", "boxes")]
+    others = [tmp_path / "out" / "another" / ".a.partial", tmp_path / "out" / "kept.partial"]
+    for path in (*ours, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert _predict(tmp_path) == 0
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in others)
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_a_folder_that_another_process_writes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    hold = f"import pathlib, commands.run_folder as own; own.lock_run_folder(pathlib.Path('{out}'))"
+    wait = "print('held', flush=True); import time; time.sleep(60)"
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", f"{hold}; {wait}"], cwd=root, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            (out / ".unfinished.partial").touch()
+            assert _predict(tmp_path) == 1
+        finally:
+            holder.kill()
+    assert f"'{out}' is in use by process {holder.pid}" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == [".lock", ".unfinished.partial"]
+
+
+def test_a_folder_that_cannot_be_written_names_its_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("a file")
+    assert _predict(tmp_path) == 1
+    message = capsys.readouterr().err
+    assert f"Cannot write the output folder '{tmp_path / 'out'}'" in message
+    assert "--output_dir" in message
 
 
 def test_an_impossible_score_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.cli import main
 from commands.errors import UsageError
 from commands.run_folder import (
     RUN_FOLDER_VARIABLE,
@@ -17,6 +18,7 @@ from commands.run_folder import (
     mark_latest,
     release_run_folder,
 )
+from tests.commands.runs import tiny_run
 
 
 def test_every_run_gets_a_folder_that_its_processes_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +27,12 @@ def test_every_run_gets_a_folder_that_its_processes_share(tmp_path: Path, monkey
     monkeypatch.delenv(RUN_FOLDER_VARIABLE)
     assert choose_run_folder(tmp_path, "a") != first
     assert first.parent == tmp_path / "a"
+
+
+def test_a_refused_command_leaves_the_next_one_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RUN_FOLDER_VARIABLE, raising=False)
+    assert main(tiny_run("test", tmp_path)) == 1  # without weights
+    assert RUN_FOLDER_VARIABLE not in os.environ
 
 
 def test_a_requeued_job_finds_the_folder_of_each_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

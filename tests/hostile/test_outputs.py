@@ -42,7 +42,7 @@ def test_odd_names_are_fused_under_their_own_name(place: Path, capsys: pytest.Ca
     command = tiny_run("predict", place / "runs", "--allow_random_weights", f"--output_dir={place / 'out'}", data=data)
     accepted(command, capsys)
     assert {path.stem for path in (place / "out").glob("*.png")} == set(odd)
-    assert not list((place / "out").glob("*.tmp"))
+    assert not list((place / "out").glob(".*"))
 
 
 def test_names_that_differ_by_case_alone_are_refused(place: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from callbacks.checkpoint_io import remove_partial_files
 from callbacks.detection_files import PARTS_OF_PICTURES
@@ -14,6 +14,11 @@ from commands.checkpoints import fingerprint
 from commands.run_folder import lock_run_folder, unlock_folder
 from datamodules.base import FusionDataModule
 from lightning_modules.base import FusionTask
+
+_OF_TRAINING: Final = frozenset(
+    {"bilevel", "crops", "feature_cache", "loss", "lower", "optimizer", "phases", "schedule", "training", "upper"}
+)
+"""Sections of a task's options that change how it is trained, and nothing of what trained weights predict."""
 
 
 @contextmanager
@@ -45,8 +50,9 @@ def skip_finished(
     writer: PredictionWriter,
     task: FusionTask,
     data: FusionDataModule,
-    data_config: Mapping[str, Any],
+    configs: Mapping[str, Mapping[str, Any]],
     checkpoint: Path | None,
+    seed: int | None = None,
 ) -> None:
     """Refuses an output folder that other weights, options or data filled; skips the pairs whose files are there.
 
@@ -56,8 +62,9 @@ def skip_finished(
         writer: Where and what is written.
         task: What fuses.
         data: Forgets the pairs that are done.
-        data_config: `class_path` and `init_args` of the data.
+        configs: `class_path` and `init_args` of `model` and `data`, complete.
         checkpoint: The weights, or `None` for an untrained or weightless task.
+        seed: What an untrained network was drawn from.
 
     Raises:
         FileExistsError: If the folder was filled otherwise; says what differs.
@@ -67,9 +74,10 @@ def skip_finished(
     folder, detects = Path(writer.output_dir), bool(task_classes(task))
     made_by = {
         "task": type(task).__name__,
-        "weights": fingerprint(checkpoint) if checkpoint else "untrained",
+        "weights": _weights(task, checkpoint, seed),
         "colour": "grey" if writer.grey else "rgb",
-        "data": _data_settings(data, data_config),
+        "data": _data_settings(data, configs["data"]),
+        **model_settings(configs["model"]),
     }
     if detects:
         made_by["boxes"] = writer.boxes.record()
@@ -88,8 +96,30 @@ def say_where(writer: PredictionWriter, folder: Path) -> None:
         print(f"Detections: {results}")
 
 
+def _weights(task: FusionTask, checkpoint: Path | None, seed: int | None) -> str:
+    if checkpoint is not None:
+        return fingerprint(checkpoint)
+    return f"untrained, seed {seed}" if task.needs_weights else "none"
+
+
+def model_settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a task that change what it predicts, each by its name on the command line."""
+    settings = {key: value for key, value in (config.get("init_args") or {}).items() if key not in _OF_TRAINING}
+    return {f"model.init_args.{key}": value for key, value in _flat(settings)}
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{key}.{inner}", text) for inner, text in _flat(value))
+        elif isinstance(value, str | Path) and Path(value).is_file():
+            yield key, fingerprint(Path(value))  # `latest/checkpoints/last.ckpt` may be another file by now
+        else:
+            yield key, json.dumps(value, default=str)
+
+
 def _data_settings(data: FusionDataModule, config: Mapping[str, Any]) -> str:
     """What decides which pairs are read and how, in one line."""
     settings = {key: value for key, value in config["init_args"].items() if key not in ("loading", "transforms")}
-    settings["resize"] = data.transforms.resize
+    settings |= {"resize": data.transforms.resize, "clip_size": data.transforms.clip_size}
     return f"{config['class_path']} {json.dumps(settings, default=str, sort_keys=True)}"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from commands.cli import main
+from commands.predictions import model_settings
 from models.detection.base import DetectorConfig
 
 LINE = (
@@ -124,3 +125,38 @@ def test_pictures_keep_their_own_size_whatever_training_took(tmp_path: Path) -> 
         found = json.loads(path.read_text(encoding="utf-8"))
         assert (found["width"], found["height"]) == (47, 61)
         assert max(entry["bbox"][0] + entry["bbox"][2] for entry in found["detections"]) <= 47.01
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("--model.init_args.detector.score_threshold=0.5", "model.init_args.detector.score_threshold '0.0' there"),
+        ("--model.init_args.source.kind=infrared", "model.init_args.source.kind"),
+        ("--seed_everything=3", "seed 3"),
+    ],
+)
+def test_other_options_of_the_method_are_refused(
+    option: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _predict(tmp_path) == 0
+    results = (tmp_path / "out" / "detections.json").read_bytes()
+    assert _predict(tmp_path, option) == 1
+    message = capsys.readouterr().err
+    assert named in message
+    assert len(message) < 400
+    assert (tmp_path / "out" / "detections.json").read_bytes() == results
+
+
+def test_options_of_training_alone_are_not_compared(tmp_path: Path) -> None:
+    assert _predict(tmp_path) == 0
+    assert _predict(tmp_path, "--model.init_args.schedule.peak=0.5", "--model.init_args.training.freeze=[]") == 0
+
+
+def test_a_file_that_was_replaced_counts_as_another(tmp_path: Path) -> None:
+    settings = {"init_args": {"source": {"checkpoint": str(tmp_path / "last.ckpt")}, "loss": {"gradient": 1.0}}}
+    found = []
+    for content in (b"one", b"two"):
+        (tmp_path / "last.ckpt").write_bytes(content)
+        found.append(model_settings(settings))
+    assert found[0].keys() == found[1].keys() == {"model.init_args.source.checkpoint"}
+    assert found[0] != found[1]

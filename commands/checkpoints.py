@@ -14,6 +14,12 @@ from commands.errors import UsageError
 from lightning_modules.base import TASK_KEY
 from models.layers.frozen import FROZEN_PARTS_KEY
 
+LAST: Final = Path("checkpoints") / "last.ckpt"
+"""The newest checkpoint of a run, in its folder."""
+
+_MAGIC: Final = (b"PK", b"\x80")
+"""How files of torch begin: an archive, or, of old releases, a pickle."""
+
 _VERSION_KEY: Final = "pytorch-lightning_version"
 _ENTRIES: Final[Mapping[str, type[Any]]] = {_VERSION_KEY: str, "hyper_parameters": dict, FROZEN_PARTS_KEY: dict}
 """What some entries must be, where they are there."""
@@ -37,6 +43,8 @@ def check_checkpoint(path: Path, task: str = "", option: str = "--ckpt_path") ->
         UsageError: If the file is missing, damaged, holds anything but plain values and tensors, is no checkpoint, or
             is one of another method.
     """
+    if (path / LAST).is_file():
+        raise UsageError(f"{option} {path}: this is the folder of a run. Give a checkpoint of it: {path / LAST}.")
     if not path.is_file():
         raise UsageError(f"{option} {path}: there is no such file. Give RUN_FOLDER/checkpoints/last.ckpt.")
     checkpoint = _read(path, option)
@@ -74,11 +82,22 @@ def _read(path: Path, option: str) -> Any:
                 f"{option} {path}: the file holds code ({_named_code(text)}), which is never run. Take a checkpoint "
                 f"that this suite wrote; of others, take the weights alone."
             ) from error
+        size = path.stat().st_size
+        if size and not _begins_as_torch_writes(path):
+            raise UsageError(
+                f"{option} {path}: the file is no checkpoint, or a damaged one ({size} bytes, and not of the kind that "
+                f"torch writes). Give RUN_FOLDER/checkpoints/last.ckpt."
+            ) from error
         reason = text.splitlines()[0][:200] if text else type(error).__name__
         raise UsageError(
-            f"{option} {path}: the file is damaged ({path.stat().st_size} bytes; {reason}). Take another checkpoint "
+            f"{option} {path}: the file is damaged ({size} bytes; {reason}). Take another checkpoint "
             f"of the run, or copy the file again."
         ) from error
+
+
+def _begins_as_torch_writes(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2).startswith(_MAGIC)
 
 
 def _named_code(text: str) -> str:

@@ -121,6 +121,7 @@ def run_lightning(arguments: Sequence[str]) -> int:
     except RunStoppedError as stopped:
         return report_stop(stopped, cli.run_folder, cli.trainer)
     except Exception as error:
+        cli.tidy_failed_start()
         size = cli.datamodule.training_size() if arguments[0] == "fit" else None
         explained = explain(error, size, cli.run_folder)
         if explained is None:

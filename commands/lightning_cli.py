@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -40,11 +40,15 @@ from commands.option_checks import plain_run_name, refuse_nulls, refuse_numbers
 from commands.parser import SuiteParser, add_suite_arguments
 from commands.predictions import held_output, say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
-from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder, mark_latest
+from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
+from commands.run_start import MarkLatest, remove_failed_start
 from commands.training_options import refuse_options
 from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
 from lightning_modules.base import FusionTask
+
+_WORDS: Final = ("best", "last", "hpc")
+"""What Lightning takes for `--ckpt_path` instead of a file: checkpoints of the run itself."""
 
 DEFAULTS = CONFIGS / "default.yaml"
 """Read before every configuration."""
@@ -70,6 +74,7 @@ class SuiteCLI(LightningCLI):
 
     line: CommandLine
     run_folder: Path
+    _made_folder: bool = False
 
     @classmethod
     def from_arguments(cls, line: CommandLine) -> Self:
@@ -178,6 +183,7 @@ class SuiteCLI(LightningCLI):
         if config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
+            extra.append(MarkLatest())
             extra += keep_results(self.model, self.datamodule, self.run_folder) + record_prompts(self.model)
         extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
         if self.subcommand == "predict":
@@ -189,11 +195,11 @@ class SuiteCLI(LightningCLI):
 
     def run(self) -> None:
         """Carries out the subcommand in its locked folder, and says where the results are."""
+        self._made_folder = self.trainer.is_global_zero and not self.run_folder.exists()
         if self.trainer.is_global_zero:
             lock_run_folder(self.run_folder)
             if self.subcommand == "fit":
                 tidy_run_folder(self.run_folder, self._option("ckpt_path"))
-                mark_latest(self.run_folder)
         with self._held_output(), without_own_requeue(self.trainer):
             self._run_trainer()
         if self.trainer.is_global_zero:
@@ -202,9 +208,10 @@ class SuiteCLI(LightningCLI):
     def _run_trainer(self) -> None:
         if self.subcommand == "predict":
             checkpoint = self._option("ckpt_path")
-            data_config = self._get(self.config, "data").as_dict()
+            configs = {key: self._get(self.config, key).as_dict() for key in ("model", "data")}
             weights = Path(checkpoint) if checkpoint else None
-            skip_finished(self._prediction_writer(), self.model, self.datamodule, data_config, weights)
+            seed = self._option("seed_everything")
+            skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed)
         if self.subcommand in ("validate", "test"):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))
@@ -218,6 +225,11 @@ class SuiteCLI(LightningCLI):
         writer = self._prediction_writer()
         names = [reader.dataset_name for reader in self.datamodule.stage_readers(self.datamodule.predict_stage)]
         return held_output(writer, writer.folder(self.trainer), names)
+
+    def tidy_failed_start(self) -> None:
+        """Removes the run folder of a run that failed before anything came of it."""
+        if self._made_folder:
+            remove_failed_start(self.run_folder)
 
     def _stop_requests(self) -> AbstractContextManager[object]:
         """Signals that come before training begins are requests to stop already; other commands end at once."""
@@ -254,9 +266,14 @@ class SuiteCLI(LightningCLI):
 
     def _refuse_missing_weights(self) -> None:
         checkpoint = self._option("ckpt_path")
-        if checkpoint and checkpoint not in ("best", "last", "hpc"):
+        if checkpoint in _WORDS and self.subcommand != "fit":
+            raise UsageError(
+                f"--ckpt_path {checkpoint}: {self.subcommand} is a run of its own and has no checkpoints yet. Give the "
+                f"file: --ckpt_path RUN_FOLDER/checkpoints/last.ckpt (fit prints it)."
+            )
+        if checkpoint and checkpoint not in _WORDS:
             check_checkpoint(Path(checkpoint), str(self._get(self.config, "model")["class_path"]))
-        if self.subcommand not in ("test", "predict") or checkpoint or self._option("allow_random_weights"):
+        if self.subcommand == "fit" or checkpoint or self._option("allow_random_weights"):
             return
         module, _, name = str(self._get(self.config, "model")["class_path"]).rpartition(".")
         if not getattr(import_module(module), name).needs_weights:
@@ -268,7 +285,7 @@ class SuiteCLI(LightningCLI):
 
     def _class_names(self, data: FusionDataModule) -> list[str]:
         checkpoint = self._option("ckpt_path")
-        known = checkpoint and checkpoint not in ("best", "last", "hpc")
+        known = checkpoint and checkpoint not in _WORDS
         return class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
 
     def _prediction_writer(self) -> PredictionWriter:

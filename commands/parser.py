@@ -47,7 +47,9 @@ def add_suite_arguments(parser: Any) -> None:
         help="fit: a checkpoint of the same method whose weights the run starts from, with new counters.",
     )
     parser.add_argument(
-        "--allow_random_weights", action="store_true", help="Let test and predict run an untrained network."
+        "--allow_random_weights",
+        action="store_true",
+        help="Let validate, test and predict run an untrained network.",
     )
     parser.add_argument(
         "--on_non_finite",

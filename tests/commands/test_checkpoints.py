@@ -105,6 +105,13 @@ def test_a_truncated_checkpoint_is_refused(
     assert f"the file is damaged ({int(share * len(content))} bytes" in message
 
 
+def test_another_file_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "README.md").write_text("# Some text")
+    message = _refusal(tmp_path / "README.md", tmp_path, capsys)
+    assert "README.md: the file is no checkpoint, or a damaged one (11 bytes" in message
+    assert "mmap" not in message
+
+
 def test_a_resumed_run_keeps_its_data(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = "--data.init_args.train_length=6"
     assert main(["fit", "--resume", str(run), "--trainer.max_epochs=2", more]) == 1

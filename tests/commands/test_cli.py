@@ -136,8 +136,8 @@ def test_a_checkpoint_of_another_encoder_is_refused(
     assert "random-tiny" in message
 
 
-@pytest.mark.parametrize("subcommand", ["test", "predict"])
-def test_untrained_networks_do_not_test_or_predict(
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
+def test_untrained_networks_are_not_scored_unasked(
     subcommand: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(tiny_run(subcommand, tmp_path)) == 1
@@ -145,9 +145,11 @@ def test_untrained_networks_do_not_test_or_predict(
     assert main(tiny_run(subcommand, tmp_path, "--allow_random_weights")) == 0
 
 
-def test_a_classic_rule_needs_no_weights(tmp_path: Path) -> None:
-    arguments = ["test", "--model=lightning_modules.classic.ClassicFusionTask", *SCENES, f"--runs_dir={tmp_path}"]
+@pytest.mark.parametrize("subcommand", ["validate", "test"])
+def test_a_classic_rule_needs_no_weights(subcommand: str, tmp_path: Path) -> None:
+    arguments = [subcommand, "--model=lightning_modules.classic.ClassicFusionTask", *SCENES, f"--runs_dir={tmp_path}"]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--evaluator.test_metrics=[EN]"]
+    quiet.append("--evaluator.metrics=[EN]")
     assert main([*arguments, *quiet, "--loading.num_workers=0"]) == 0
 
 
@@ -243,3 +245,39 @@ def test_a_line_that_begins_with_no_command_is_corrected(
 ) -> None:
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
+@pytest.mark.parametrize("word", ["last", "best"])
+def test_words_for_a_runs_own_checkpoints_are_for_fit(
+    subcommand: str, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tiny_run(subcommand, tmp_path, f"--ckpt_path={word}")) == 1
+    message = capsys.readouterr().err
+    assert f"--ckpt_path {word}: {subcommand} is a run of its own" in message
+    assert "RUN_FOLDER/checkpoints/last.ckpt" in message
+
+
+def test_a_run_folder_for_a_checkpoint_is_answered_with_its_checkpoint(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = newest_run(runs)
+    assert main(tiny_run("test", tmp_path, f"--ckpt_path={run}")) == 1
+    assert f"Give a checkpoint of it: {run / 'checkpoints' / 'last.ckpt'}." in capsys.readouterr().err
+
+
+def test_a_start_that_fails_leaves_the_latest_run_as_it_was(tmp_path: Path) -> None:
+    assert main(tiny_run("fit", tmp_path, "--trainer.limit_val_batches=0")) == 0
+    run = newest_run(tmp_path)
+    data = ("--data=msrs.yaml", f"--data.init_args.root={tmp_path / 'nowhere'}")
+    for subcommand in ("fit", "test"):
+        assert main(tiny_run(subcommand, tmp_path, "--allow_random_weights", data=data)) == 1
+    assert newest_run(tmp_path) == run
+    assert sorted(path.name for path in run.parent.iterdir()) == sorted([run.name, "latest"])
+    assert main(["fit", "--resume", str(tmp_path / "tiny" / "latest"), "--trainer.max_epochs=2"]) == 0
+
+
+def test_a_first_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    data = ("--data=msrs.yaml", f"--data.init_args.root={tmp_path / 'nowhere'}")
+    assert main(tiny_run("fit", tmp_path, data=data)) == 1
+    assert not list(tmp_path.iterdir())

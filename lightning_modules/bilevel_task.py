@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from datamodules.datasets.batch import Batch
 from lightning_modules.base import FusionTask, pair_names
@@ -126,6 +127,17 @@ class BilevelTask(FusionTask):
         self._solver = build_solver(problem, self.bilevel_config)
         if self._solver_state is not None:
             self._solver.load_state_dict(self._solver_state)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Gives every process the first one's buffers, as in other training under DDP.
+
+        A level that stands still normalises by running statistics, and a checkpoint has those of the first process.
+        """
+        super().on_train_batch_start(batch, batch_idx)
+        # DDP decides by the step before, where manual optimisation has told it not to synchronise. Semi-internal name;
+        # tests/lightning_modules/test_resume_ddp.py covers it.
+        if isinstance(self.trainer.strategy.model, DistributedDataParallel):
+            self.trainer.strategy.model.require_forward_param_sync = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One iteration of the scheme."""

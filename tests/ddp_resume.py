@@ -50,7 +50,7 @@ def poison(monkey: type[MGFusionTask]) -> None:
     monkey.on_non_finite = "skip"
 
 
-def main(what: str, folder: Path, kind: str, step: int) -> None:
+def main(what: str, folder: Path, kind: str, step: int, workers: int) -> None:
     """`whole` trains through; `stop` ends early; `resume` goes on; `skip` leaves a batch out."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -58,13 +58,13 @@ def main(what: str, folder: Path, kind: str, step: int) -> None:
     if what == "skip":
         poison(MGFusionTask)
     if what != "stop":
-        train(folder, kind, callbacks, resume=last(folder) if what == "resume" else None, **TWO)
+        train(folder, kind, callbacks, resume=last(folder) if what == "resume" else None, workers=workers, **TWO)
         return
     try:
-        train(folder, kind, [*callbacks, OneRank(step)], **TWO)
+        train(folder, kind, [*callbacks, OneRank(step)], workers=workers, **TWO)
     except RunStoppedError:
         (folder / f"stopped{resuming.rank()}").touch()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

@@ -49,7 +49,7 @@ def kill_while_writing(number: int) -> None:
     patch.setattr(Path, "replace", dying_replace)
 
 
-def train_in_child(folder: Path, saved: Path, writing: int | None) -> int:
+def train_in_child(folder: Path, kind: str, saved: Path, writing: int | None) -> int:
     """A process that trains, going on from what is there; it notes each finished save in a file."""
     child = os.fork()
     if child:
@@ -71,7 +71,7 @@ def train_in_child(folder: Path, saved: Path, writing: int | None) -> int:
             cut_log(folder, 0)
         if writing is not None:
             kill_while_writing(writing)
-        train(folder, "mgfusion", resume=resume, checkpoint=RunCheckpoint(every_n_train_steps=1), max_epochs=2)
+        train(folder, kind, resume=resume, checkpoint=RunCheckpoint(every_n_train_steps=1), max_epochs=2)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -87,17 +87,17 @@ def check(folder: Path, saved: Path) -> None:
         assert torch.load(last(folder), weights_only=True)["global_step"] >= max(steps), (folder, steps)
 
 
-def main(base: Path, seeds: list[int]) -> None:
+def main(base: Path, kind: str, seeds: list[int]) -> None:
     """Kills each seed's run twice, lets it end, and compares it with the undisturbed one."""
     torch.set_num_threads(1)
     begun = time.monotonic()
-    assert os.waitpid(train_in_child(base / "whole", base / "whole.txt", None), 0)[1] == 0
+    assert os.waitpid(train_in_child(base / "whole", kind, base / "whole.txt", None), 0)[1] == 0
     duration = time.monotonic() - begun
     for seed in seeds:
         draw, folder, saved = random.Random(seed), base / f"killed{seed}", base / f"{seed}.txt"
         for _ in range(2):
             writing = draw.randrange(1, 70) if seed % 2 else None
-            child = train_in_child(folder, saved, writing)
+            child = train_in_child(folder, kind, saved, writing)
             if writing is None:
                 time.sleep(draw.uniform(0.1, 0.9) * duration)
                 os.kill(child, signal.SIGKILL)
@@ -106,10 +106,10 @@ def main(base: Path, seeds: list[int]) -> None:
             check(folder, saved)
             how = "ended" if os.WIFEXITED(status) else "killed"
             sys.stdout.write(f"{seed} {'writing' if writing else 'time'} {how}\n")
-        assert os.waitpid(train_in_child(folder, saved, None), 0)[1] == 0, folder
+        assert os.waitpid(train_in_child(folder, kind, saved, None), 0)[1] == 0, folder
         assert differences(base / "whole", folder) == [], folder
         assert not list(folder.rglob(".*.partial"))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [int(seed) for seed in sys.argv[2:]])
+    main(Path(sys.argv[1]), sys.argv[2], [int(seed) for seed in sys.argv[3:]])

@@ -25,9 +25,13 @@ from lightning_modules.detection import DetectionTask
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.level_batch import CropConfig
 from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.prompt_learning import GuidanceConfig, PromptsConfig, RefinementConfig
+from lightning_modules.promptfusion import PromptFusionTask
+from lightning_modules.promptfusion_config import PhaseConfig
 from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
 from models.detection import DetectorConfig
 from models.mgfusion import MGFusionConfig
+from models.promptfusion import PromptFusionConfig
 from models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
@@ -72,8 +76,8 @@ class Fail(Callback):
 
 
 def make_task(kind: str) -> FusionTask:
-    """A tiny task: `mgfusion`, `detection`, `text_to_pixels`, `memory` (its fusion alone, held near to stored results),
-    or the scheme of two tiny levels.
+    """A tiny task: `mgfusion`, `detection`, `promptfusion`, `text_to_pixels`, `memory` (its fusion alone, held near to
+    stored results), or the scheme of two tiny levels.
     """
     torch.manual_seed(7)
     classes = SyntheticDataModule().classes
@@ -82,17 +86,42 @@ def make_task(kind: str) -> FusionTask:
         return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
     if kind == "detection":
         return DetectionTask(classes, detector=detector, training=DetectorTrainingConfig(average_ramp=2.0))
+    if kind == "promptfusion":
+        return _promptfusion(classes, detector)
     if kind in ("text_to_pixels", "memory"):
         return TextToPixelsTask(
             clip="random-tiny",
             network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
             loss=TextToPixelsLoss(previous="memory" if kind == "memory" else "teacher"),
             detector=None if kind == "memory" else detector,
-            bilevel=BilevelConfig(scheme="value_function", unit="step", warmup=1, cosine_every=3),
+            bilevel=BilevelConfig(unit="step", lower_steps=1, value_steps=1, warmup=1, cosine_every=3),
             crops=CropConfig(32, 2),
             classes=classes,
         )
     return TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, cosine_every=3))  # type: ignore[arg-type]
+
+
+def _promptfusion(classes: Sequence[str], detector: DetectorConfig) -> PromptFusionTask:
+    """Phases begin at steps 0, 2, 4, 5 and 7 of twelve; the rounds of the last at 7 and 10, refining at 8, 9 and 11.
+
+    Of six steps, as of two processes, the fourth is the detector's alone, the fifth refines and the last trains all.
+    """
+    prompts = PromptsConfig(
+        clip="random-tiny",
+        length=4,
+        guidance=GuidanceConfig(when="late", steepness=0.1),  # in about half of all steps
+        refinement=RefinementConfig(rounds=2, share=0.7),
+    )
+    return PromptFusionTask(
+        network=PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4)),
+        prompts=prompts,
+        phases=PhaseConfig(autoencoder=2, prompts=2, fusion=1, detector=2, bilevel=5),
+        detector=detector,
+        training=DetectorTrainingConfig(average_ramp=2.0),
+        bilevel=BilevelConfig(unit="step", lower_steps=1, value_steps=1, cosine_every=1),
+        crops=CropConfig(32, 1),
+        classes=classes,
+    )
 
 
 def train(
@@ -105,7 +134,11 @@ def train(
     **options: Any,
 ) -> Trainer:
     """Three epochs of four batches, logged at every step; resumed as the command line does it."""
-    transforms = TransformConfig(crop=None, resize=(64, 64)) if kind == "detection" else TransformConfig(crop=32)
+    transforms = (
+        TransformConfig(crop=None, resize=(64, 64))
+        if kind in ("detection", "promptfusion")
+        else TransformConfig(crop=32)
+    )
     data = SyntheticDataModule(
         train_length=8,
         evaluation_length=2,

@@ -10,10 +10,15 @@ SCRIPT = Path(__file__).parents[1] / "kill_training.py"
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(3), pytest.param(range(3, 20), marks=pytest.mark.slow)], ids=["three", "seventeen"]
+    ("kind", "seeds"),
+    [
+        ("mgfusion", range(3)),
+        pytest.param("mgfusion", range(3, 20), marks=pytest.mark.slow),
+        pytest.param("promptfusion", range(20, 26), marks=pytest.mark.slow),
+    ],
 )
-def test_killed_runs_end_as_undisturbed_ones(seeds: range, tmp_path: Path) -> None:
-    output = run_script(SCRIPT, tmp_path, *seeds, timeout=550)
+def test_killed_runs_end_as_undisturbed_ones(kind: str, seeds: range, tmp_path: Path) -> None:
+    output = run_script(SCRIPT, tmp_path, kind, *seeds, timeout=550)
     lines = [line for line in output.splitlines() if line.endswith(("killed", "ended"))]
     assert len(lines) == 2 * len(seeds)
     # Whether a time comes before the end depends on the machine; a file that is being written always comes.

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from callbacks.run_checkpoint import RunCheckpoint
+from callbacks.run_log import read_rows
 from callbacks.stop_requests import RunStoppedError
 from tests.resuming import AskToStop, Fail, SimulatedError, differences, last, train
 
@@ -60,12 +61,41 @@ def test_a_stop_between_any_two_batches_changes_nothing(
     assert differences(whole, tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["value_function", "detection", "text_to_pixels"])
+@pytest.mark.parametrize("kind", ["value_function", "detection", "text_to_pixels", "promptfusion"])
 def test_every_task_resumes_exactly(kind: str, wholes: dict[str, Path], tmp_path: Path) -> None:
     whole = _whole(wholes, kind)
     with pytest.raises(RunStoppedError):
         train(tmp_path, kind, [AskToStop(7)])
     train(tmp_path, kind, resume=last(tmp_path))
+    assert differences(whole, tmp_path) == []
+
+
+def test_the_tiny_promptfusion_has_every_phase_and_two_rounds(wholes: dict[str, Path]) -> None:
+    rows = read_rows(_whole(wholes, "promptfusion") / "metrics.csv")
+    logged = [row for row in rows if row.get("train/phase")]
+    assert [float(row["train/phase"]) for row in logged] == [1, 1, 2, 2, 3, 4, 4, 5, 5, 5, 5, 5]
+    assert all(row["train/prompts/learning_rate"] for row in logged)
+    assert [bool(row["train/prompts/ranking"]) for row in logged[7:]] == [False, True, True, False, True]
+    guided = [bool(row["train/lower/prompt"]) for row in logged if row["train/lower/intensity"]]
+    assert set(guided) == {True, False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "where"), [*((step, "train") for step in range(1, 12)), (4, "validation")])
+def test_phases_and_rounds_resume_exactly(step: int, where: str, wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, "promptfusion")
+    with pytest.raises(RunStoppedError):
+        train(tmp_path, "promptfusion", [AskToStop(step, where)])
+    train(tmp_path, "promptfusion", resume=last(tmp_path))
+    assert differences(whole, tmp_path) == []
+
+
+@pytest.mark.slow
+def test_phases_of_a_run_in_steps_resume_exactly(wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, "promptfusion", **STEPS)
+    with pytest.raises(RunStoppedError):
+        train(tmp_path, "promptfusion", [AskToStop(8)], **STEPS)
+    train(tmp_path, "promptfusion", resume=last(tmp_path), **STEPS)
     assert differences(whole, tmp_path) == []
 
 
@@ -80,15 +110,23 @@ def test_every_scheme_resumes_exactly(scheme: str, step: int, wholes: dict[str, 
     assert differences(whole, tmp_path) == []
 
 
-@pytest.mark.parametrize(("every", "saved"), [(3, 6), (None, 4)])
+@pytest.mark.parametrize(
+    ("kind", "every", "fails", "saved"),
+    [
+        ("mgfusion", 3, 7, 6),
+        ("mgfusion", None, 7, 4),
+        pytest.param("promptfusion", 3, 11, 9, marks=pytest.mark.slow),
+        pytest.param("promptfusion", None, 7, 4, marks=pytest.mark.slow),
+    ],
+)
 def test_an_error_loses_nothing_beyond_the_last_saved_point(
-    every: int | None, saved: int, wholes: dict[str, Path], tmp_path: Path
+    kind: str, every: int | None, fails: int, saved: int, wholes: dict[str, Path], tmp_path: Path
 ) -> None:
-    whole = _whole(wholes, "mgfusion")
+    whole = _whole(wholes, kind)
     with pytest.raises(SimulatedError):
-        train(tmp_path, "mgfusion", [Fail(7)], checkpoint=RunCheckpoint(every_n_train_steps=every))
+        train(tmp_path, kind, [Fail(fails)], checkpoint=RunCheckpoint(every_n_train_steps=every))
     assert torch.load(last(tmp_path), weights_only=True)["global_step"] == saved
-    train(tmp_path, "mgfusion", resume=last(tmp_path), checkpoint=RunCheckpoint(every_n_train_steps=5))
+    train(tmp_path, kind, resume=last(tmp_path), checkpoint=RunCheckpoint(every_n_train_steps=5))
     assert differences(whole, tmp_path) == []
 
 
@@ -101,11 +139,12 @@ def test_an_earlier_epoch_reads_the_stored_results_that_it_read_before(wholes: d
     assert differences(whole, tmp_path) == []
 
 
-def test_workers_change_nothing(wholes: dict[str, Path], tmp_path: Path) -> None:
-    whole = _whole(wholes, "mgfusion")
+@pytest.mark.parametrize("kind", ["mgfusion", pytest.param("promptfusion", marks=pytest.mark.slow)])
+def test_workers_change_nothing(kind: str, wholes: dict[str, Path], tmp_path: Path) -> None:
+    whole = _whole(wholes, kind)
     with pytest.raises(RunStoppedError):
-        train(tmp_path, "mgfusion", [AskToStop(5)], workers=2)
-    train(tmp_path, "mgfusion", resume=last(tmp_path), workers=2)
+        train(tmp_path, kind, [AskToStop(5)], workers=2)
+    train(tmp_path, kind, resume=last(tmp_path), workers=2)
     assert differences(whole, tmp_path) == []
 
 

@@ -105,13 +105,15 @@ def find_config(option: str, value: str) -> str:
 
 
 def _nearest(option: str, value: str) -> str:
-    """Up to three committed configurations whose names are like the one given."""
-    offered = CONFIGS / _FILE_OPTIONS[option][0]
-    known = sorted(offered.rglob("*.yaml"), key=lambda path: -len(path.parts))  # those of the top folder win a name
-    by_name = {path.stem: str(path.relative_to(CONFIGS)) for path in known}
+    """Up to three committed configurations for this option whose names are like the one given."""
+    folder, *_ = _FILE_OPTIONS[option]
+    others = [own[0] for own in _FILE_OPTIONS.values() if own[0] not in (folder, CONFIGS)]
+    found = [path for path in folder.rglob("*.yaml") if not any(path.is_relative_to(other) for other in others)]
+    found.sort(key=lambda path: -len(path.parts))  # of two of one name the upper one is meant
+    by_name = {path.stem: str(path.relative_to(CONFIGS)) for path in found}
     close = get_close_matches(Path(value).stem, by_name, n=3, cutoff=0.5)
     named = f" The nearest there: {', '.join(by_name[name] for name in close)}." if close else ""
-    return f"{named} See configs/ for all of them."
+    return f"{named} See {folder.relative_to(CONFIGS.parent)}/ for all of them."
 
 
 def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:

@@ -195,9 +195,8 @@ class SuiteCLI(LightningCLI):
 
     def run(self) -> None:
         """Carries out the subcommand in its locked folder, and says where the results are."""
-        self._made_folder = self.trainer.is_global_zero and not self.run_folder.exists()
         if self.trainer.is_global_zero:
-            lock_run_folder(self.run_folder)
+            self._made_folder = lock_run_folder(self.run_folder)
             if self.subcommand == "fit":
                 tidy_run_folder(self.run_folder, self._option("ckpt_path"))
         with self._held_output(), without_own_requeue(self.trainer):

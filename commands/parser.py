@@ -1,11 +1,13 @@
 """The argument parser: LightningCLI's, with errors as one readable message instead of usage text."""
 
+import argparse
 from typing import Any, Literal, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from callbacks.detection_files import DetectionFiles
 from commands.errors import HINT, UsageError
+from commands.parser_messages import with_nearest
 
 
 class SuiteParser(LightningArgumentParser):
@@ -21,7 +23,16 @@ class SuiteParser(LightningArgumentParser):
         Raises:
             UsageError: With the part of the message that names the key, the value and what was expected.
         """
-        raise UsageError(f"{message}\n{HINT}") from ex
+        raise UsageError(f"{with_nearest(message, self.option_names())}\n{HINT}") from ex
+
+    def option_names(self) -> list[str]:
+        """Names of its options and of its commands' options, without dashes.
+
+        argparse keeps both under names of its own, and has no public ones.
+        """
+        names = [option.lstrip("-") for option in self._option_string_actions]
+        commands = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        return names + [name for choices in commands for parser in choices.values() for name in parser.option_names()]
 
 
 def add_suite_arguments(parser: Any) -> None:

@@ -4,8 +4,9 @@ jsonargparse lists every type that a value might have had, as a tree, with the l
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Final
 
 Path = tuple[str, ...]
@@ -18,12 +19,20 @@ _NOT_THERE: Final = (
     re.compile(r"Subcommand '\w+' does not accept option '(?P<key>[^']+)'"),
     re.compile(r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'"),
 )
+_NEAREST: Final = re.compile(r" \[nearest: (?P<pairs>[^\]]*)\]$")
+_NO_CLASS: Final = re.compile(r"Expected a dot import path string: (?P<value>\S+)")
+_NESTED_VALUE: Final = re.compile(r"NestedArg\(key='(?P<key>[^']*)', val='?(?P<value>.*?)'?\)$")
+_REQUIRED: Final = re.compile(r"the following arguments are required: (?P<names>[^\n]+)")
 _MAPPING: Final = re.compile(r'Unable to load config "(?P<value>.*)"|Not a valid subclass of ')
 _UNRECOGNIZED: Final = "unrecognized arguments: "
 _NOISE: Final = re.compile(
     r"Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Given value type: |Subclass types expect|"
     r"a class path \(str\)|a dict with|Unable to load config '"
 )
+_CLASSES: Final = {
+    "model": "lightning_modules.mgfusion.MGFusionTask",
+    "data": "datamodules.tno.TNODataModule",
+}
 _KINDS: Final = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number"} | {
     "str": "a text",
     "tuple": "a list",
@@ -48,6 +57,8 @@ def explain(message: str) -> str:
         >>> explain("Subcommand 'fit' does not accept option 'trainer.max_epoch'")
         'trainer.max_epoch: there is no such option'
     """
+    if required := _REQUIRED.match(message):
+        return _required(required["names"].split(", "))
     findings = _read(message)
     paths = [*findings.expected, *findings.refused]
     lines = []
@@ -66,16 +77,50 @@ def explain(message: str) -> str:
     return "\n".join(lines) or message
 
 
+def with_nearest(message: str, known: Sequence[str]) -> str:
+    """A message about unknown options, with the nearest of those that the parser knows, for `explain` to show.
+
+    Args:
+        message: As the parser gives it.
+        known: Names of its options, without dashes.
+    """
+    nearest = [(key, get_close_matches(key, known, n=1, cutoff=0.8)) for key in _missing_keys(message)]
+    pairs = [f"{key}={close[0]}" for key, close in nearest if close]
+    return f"{message} [nearest: {' '.join(pairs)}]" if pairs else message
+
+
+def _required(names: Sequence[str]) -> str:
+    parts = {name.rpartition(".")[2] for name in names}
+    if "model" in parts:
+        return "no method is given: add --config FILE, for instance --config configs/mgfusion.yaml"
+    if "data" in parts:
+        return "no data are given: add --data FILE, for instance --data configs/data/folder.yaml"
+    options = [f"--{name.rpartition('.')[2]}" for name in names]
+    return f"needed, and not given: {', '.join(options)}"
+
+
 def _read(message: str) -> _Findings:
     findings = _Findings()
     if not any(mark in message for mark in ("Parser key", "is not accepted", "does not accept option", "unrecognized")):
         return findings
     for path, text in _leaves(message):
         keys = _missing_keys(text)
+        nearest = _nearest(text)
         for key in keys:
-            findings.refused.setdefault((*path, *key.split(".")), []).append("there is no such option")
+            known = f", but there is {_name((*path, *nearest[key].split('.')))}" if key in nearest else ""
+            findings.refused.setdefault((*path, *key.split(".")), []).append(f"there is no such option{known}")
+        for word in _stray(text):
+            findings.refused.setdefault(path, []).append(f"'{word}' belongs to no option")
+        if _stray(text):
+            continue
         if text.startswith("Given value: "):
-            findings.given.setdefault(path, text.removeprefix("Given value: ")[:200])
+            given = _NESTED_VALUE.sub(r"\g<value>", text.removeprefix("Given value: "))
+            findings.given.setdefault(path, given[:200])
+        elif found := _NO_CLASS.match(text):
+            findings.refused.setdefault(path, []).append(
+                f"'{found['value']}' is neither a file here or in configs/, nor a class with its module, such as "
+                f"{_CLASSES.get(path[-1], 'module.Class')}"
+            )
         elif not keys and not _expectation(findings, path, text):
             findings.refused.setdefault(path, []).append(text)
     return findings
@@ -118,12 +163,31 @@ def _leaves(message: str) -> Iterator[tuple[Path, str]]:
 def _missing_keys(text: str) -> list[str]:
     """The options that a line says are unknown."""
     if text.startswith(_UNRECOGNIZED):
-        arguments = text.removeprefix(_UNRECOGNIZED).split()
-        return [argument.lstrip("-").partition("=")[0] or argument for argument in arguments]
+        words = _NEAREST.sub("", text).removeprefix(_UNRECOGNIZED).split()
+        return [word.lstrip("-").partition("=")[0] for word in words if _is_option(word)]
     for pattern in _NOT_THERE:
         if found := pattern.match(text):
             return [".".join(part for part in (found.groupdict().get("group"), found["key"]) if part)]
     return []
+
+
+def _stray(text: str) -> list[str]:
+    """Words that a line calls unknown, and that are no values of unknown options before them."""
+    if not text.startswith(_UNRECOGNIZED):
+        return []
+    words = _NEAREST.sub("", text).removeprefix(_UNRECOGNIZED).split()
+    first = next((index for index, word in enumerate(words) if _is_option(word)), len(words))
+    return words[:first]
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and not re.match(r"-[\d.]", word)
+
+
+def _nearest(text: str) -> dict[str, str]:
+    """What `with_nearest` added to a line."""
+    found = _NEAREST.search(text)
+    return dict(pair.split("=", 1) for pair in found["pairs"].split()) if found else {}
 
 
 def _kind(text: str) -> str:

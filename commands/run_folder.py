@@ -45,7 +45,7 @@ def choose_run_folder(runs: Path, name: str, arguments: Sequence[str] = ()) -> P
     return folder
 
 
-def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir") -> None:
+def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir") -> bool:
     """Creates the folder and claims it for this process, until it releases it or ends.
 
     The claim is a lock of the kernel on `.lock`, so of two processes at the same moment one gets it, and nothing is
@@ -57,10 +57,14 @@ def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir")
         kind: What messages call it.
         option: The option that chooses it.
 
+    Returns:
+        Whether the folder is new.
+
     Raises:
         UsageError: If a living process holds it, or it cannot be written.
     """
     try:
+        new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _HELD.pop(folder.resolve(), None)
         descriptor = _open_locked(folder / _LOCK) if descriptor is None else descriptor
@@ -87,6 +91,7 @@ def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir")
             f"Cannot write the {kind} folder '{folder}': {error}. Choose another with {option}."
         ) from error
     _HELD[folder.resolve()] = descriptor
+    return new
 
 
 def release_run_folder(folder: Path) -> None:

@@ -41,6 +41,8 @@ def test_class_paths_pass_through() -> None:
         ("--config", "text_to_pixel_cpu", r"nearest there: text_to_pixels_cpu\.yaml"),
         ("--data", "configs/msr.yaml", r"nearest there: data/msrs\.yaml"),
         ("--config", "qqqq.yaml", r"none in configs/\. See configs/ for all"),
+        ("--data", "nowhere.yaml", r"none in configs/\. See configs/data/ for all"),
+        ("--config", "synthetic.yaml", r"none in configs/\. See configs/ for all"),
     ],
 )
 def test_an_unknown_file_names_the_nearest(option: str, value: str, named: str) -> None:

@@ -44,7 +44,7 @@ def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("--evaluator.metrics=[nothing]", "Qabf"),
         ("--convention=nothing", "cddfuse"),
         ("--ckpt_path=nothing.ckpt", "nothing.ckpt"),
-        ("--config=nothing.yaml", "mgfusion.yaml"),
+        ("--config=nothing.yaml", "configs/"),
     ],
 )
 def test_wrong_settings_are_named(option: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

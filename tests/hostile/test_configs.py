@@ -38,7 +38,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "mgfusion --model=os.system": ("model", "os.system", "FusionTask"),
     "mgfusion --model=nowhere.Thing": ("model", "nowhere", "No module"),
     "mgfusion --data=subprocess.Popen": ("data", "FusionDataModule"),
-    "mgfusion --data=nowhere.yaml": ("nowhere.yaml", "synthetic.yaml"),
+    "mgfusion --data=nowhere.yaml": ("nowhere.yaml", "configs/data"),
     "mgfusion --data.init_args.nothing=1": ("data.init_args.nothing", "no such option"),
     "mgfusion --data.init_args.size=[0,0]": ("size", "0x0", "at least"),
     "mgfusion --data.init_args.size=[8]": ("data.init_args.size", "2 elements", "[8]"),
@@ -162,10 +162,10 @@ FILES: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
         ("model.init_args.network.channels", "whole number", "big"),
     ),
     "a value left out": (
-        "model: {init_args: {network: {channels: }}}\n",
-        ("model.init_args.network.channels", "null", "default"),
+        "model: {init_args: {loss: {gradient: }}}\n",
+        ("model.init_args.loss.gradient", "null", "default"),
     ),
-    "a number left out": ("loading: {batch_size: }\n", ("loading.batch_size", "null")),
+    "a number left out": ("transforms: {jitter: }\n", ("transforms.jitter", "null")),
     "another program's class": ("model: {class_path: os.system}\n", ("model", "os.system", "FusionTask")),
     "a class that is not there": ("model: {class_path: nowhere.Thing}\n", ("model", "nowhere")),
     "a run name that climbs": ("run_name: ../../x\n", ("--run_name", "..", "--runs_dir")),
@@ -192,9 +192,9 @@ def test_configuration_files_that_are_none_are_refused(
     path = place / ("nowhere" if "without" in kind else "given.yaml")
     if kind == "folder":
         path.mkdir()
-    refused(["fit", f"--config={path}"], capsys, path.name, "mgfusion.yaml")
+    refused(["fit", f"--config={path}"], capsys, path.name, "configs/")
 
 
 def test_other_messages_of_the_parser_stay_as_they_are() -> None:
-    message = "the following arguments are required: fit.model"
+    message = "argument -c/--config: expected one argument"
     assert explain(message) == message

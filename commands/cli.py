@@ -107,10 +107,12 @@ def run_lightning(arguments: Sequence[str]) -> int:
     from commands.arguments import rewrite
     from commands.failures import explain
     from commands.lightning_cli import SuiteCLI
+    from commands.processes import leave_process_group_at_exit
     from commands.run_control import report_stop
     from commands.run_folder import forget_run_folder, release_run_folder
 
     _quiet_lightning()
+    leave_process_group_at_exit()
     try:
         cli = SuiteCLI.from_arguments(rewrite(arguments))
     except BaseException:  # a --help too: its folder may have been chosen by then

@@ -7,6 +7,7 @@ import torch
 from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
+from commands.processes import leave_process_group_at_exit
 from datamodules.datasets.batch import Batch, Sample, batch_to_float, collate
 
 
@@ -87,4 +88,5 @@ def quiet_trainer(folder: Path, **options: Any) -> Trainer:
         "inference_mode": False,
         "log_every_n_steps": 1,
     }
+    leave_process_group_at_exit()
     return Trainer(**(settings | options))

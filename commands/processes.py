@@ -8,8 +8,8 @@ import torch.distributed
 def leave_process_group_at_exit() -> None:
     """Ends the threads of gloo before the interpreter ends.
 
-    Lightning does so for NCCL alone. A thread of gloo that is left may abort the process at its very end, and a launcher
-    takes that for a failed run.
+    Lightning does so for NCCL alone. A thread of gloo that is left may abort the process at its very end, which a
+    launcher takes for a failed run.
     """
     atexit.unregister(_leave)
     atexit.register(_leave)

@@ -9,10 +9,11 @@ from typing import Final
 _REFUSALS: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 """Answers of whoever stands between us and the server; it itself may ask for a key (401) or know no such page (404)."""
 
-_NAME: Final = {"User-Agent": "ivif-lightning"}  # some hosts refuse the one of Python's own client
+_HEADERS: Final = {"User-Agent": "ivif-lightning", "Content-Type": "application/json"}
+"""Some hosts refuse the name of Python's own client."""
 
 
-def unreachable(address: str, seconds: float) -> str | None:
+def unreachable(address: str, seconds: float, query: tuple[str, bytes] | None = None) -> str | None:
     """Why a server gives no answer that promises anything, or None where it does.
 
     An HTTP error is an answer, unless the server says that it does not work (5xx) or a proxy that it lets nobody
@@ -20,22 +21,32 @@ def unreachable(address: str, seconds: float) -> str | None:
 
     Args:
         address: Its URL.
-        seconds: How long to wait.
+        seconds: How long to wait in all.
+        query: Path and JSON of a question to what works behind the page: a server may show the one without the other.
     """
     found: list[str | None] = []
-    thread = threading.Thread(target=lambda: found.append(_ask(address, seconds)), daemon=True)
+
+    def ask() -> None:
+        reason = _ask(address, seconds)
+        if reason is None and query is not None:
+            reason = _ask(address.rstrip("/") + query[0], seconds, query[1])
+        found.append(reason)
+
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
     return found[0] if found else f"no answer within {seconds:g} s"
 
 
-def _ask(address: str, seconds: float) -> str | None:
+def _ask(address: str, seconds: float, content: bytes | None = None) -> str | None:
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=_NAME), timeout=seconds):
+        request = urllib.request.Request(address, content, headers=_HEADERS)
+        with urllib.request.urlopen(request, timeout=seconds):
             return None
     except urllib.error.HTTPError as error:
         with error:
-            works = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in _REFUSALS
+            refuses = content is None and error.code in _REFUSALS  # a query without a key may be refused by itself
+            works = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and not refuses
             return None if works else f"HTTP {error.code} {error.reason}".strip()
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error)) or type(error).__name__

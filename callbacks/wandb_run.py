@@ -30,6 +30,9 @@ STEP: Final = "trainer/global_step"
 ANSWER_SECONDS: Final = 3.0
 """How long the server may take to say that it is there."""
 
+_QUERY: Final = ("/graphql", b'{"query": "{ viewer { id } }"}')
+"""What W&B's own client asks first; without a key it is answered that there is no viewer."""
+
 START_SECONDS: Final = 5.0
 """How long it may take to open the run, once it is there; a start waits less than 10 seconds for W&B in all."""
 
@@ -190,7 +193,7 @@ def _obstacle(address: str) -> str | None:
     """Why nothing can be sent to a W&B server; None where nothing is known to be in the way."""
     if not _has_key(address):
         return f"there is no key for {address} (`wandb login`, or WANDB_API_KEY)"
-    reason = unreachable(address, ANSWER_SECONDS)
+    reason = unreachable(address, ANSWER_SECONDS, _QUERY)
     return None if reason is None else f"{address} cannot be used ({reason})"
 
 

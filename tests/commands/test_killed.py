@@ -1,0 +1,19 @@
+"""A command that is killed at any moment and resumed ends as one that was not, and leaves nothing half written."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.processes import run_script
+
+SCRIPT = Path(__file__).parents[1] / "kill_command.py"
+
+
+@pytest.mark.parametrize("seeds", [[1], pytest.param([0, *range(2, 12)], marks=pytest.mark.slow)], ids=["one", "more"])
+def test_killed_commands_end_as_undisturbed_ones(seeds: list[int], tmp_path: Path) -> None:
+    output = run_script(SCRIPT, tmp_path, *seeds, timeout=550)
+    lines = [line for line in output.splitlines() if line.endswith(("killed", "ended"))]
+    assert len(lines) == 2 * len(seeds)
+    # A second kill may come too late: less is left to write, and how long that takes depends on the machine.
+    assert sum(line.endswith("killed") for line in lines) >= len(seeds)
+    assert any("writing killed" in line for line in lines)

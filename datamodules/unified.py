@@ -70,7 +70,7 @@ class UnifiedDataModule(FusionDataModule):
         self.datasets = tuple(datasets)
         self.roots = dict(roots or {})
         self.reading = reading
-        self._not_found: dict[str, DatasetNotFoundError] = {}
+        self._not_found: set[str] = set()
 
     def sources(self) -> list[Source]:
         """The datasets asked for."""
@@ -88,9 +88,15 @@ class UnifiedDataModule(FusionDataModule):
         """
         readers = super().stage_readers(stage)
         if not readers and self._not_found:
-            url = next(iter(self._not_found.values())).url
-            folders = [f"{name}/ (any case)" for name in self._not_found]
-            raise DatasetNotFoundError(", ".join(self.datasets), self.root, folders, url)
+            absent = [name for name in self.datasets if name in self._not_found or not self._root_of(name).is_dir()]
+            folders = [
+                f"{self.roots.get(name) or f'{_folder_name(name)}/ (any case)'}: {_url(name)}" for name in absent
+            ]
+            remedy = (
+                "Download those that you want, unpack them side by side, and point --data.init_args.root at the folder "
+                "that holds theirs (DATASETS.md shows the expected layouts); --data.init_args.roots names others."
+            )
+            raise DatasetNotFoundError(", ".join(self.datasets), self.root, folders, remedy=remedy)
         return readers
 
     def _classes_of(self, name: str) -> tuple[str, ...]:
@@ -99,8 +105,10 @@ class UnifiedDataModule(FusionDataModule):
         return tuple(getattr(reader, "classes", ())) if labelled else ()
 
     def _opener(self, name: str) -> Callable[[str], PairedDataset]:
-        root = self.roots.get(name) or _folder_named(self.root, name.removesuffix("_fusion"))
-        return partial(_open_split, READERS[name], root, self.reading)
+        return partial(_open_split, READERS[name], self._root_of(name), self.reading)
+
+    def _root_of(self, name: str) -> Path:
+        return Path(self.roots.get(name) or _folder_named(self.root, _folder_name(name)))
 
     def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
         try:
@@ -111,12 +119,21 @@ class UnifiedDataModule(FusionDataModule):
             logger.warning(
                 "%s is left out: %s", source.dataset, str(error).partition(" Looked for:")[0].splitlines()[0]
             )
-            self._not_found[source.dataset] = error
+            self._not_found.add(source.dataset)
             return None
 
 
 def _open_split(reader: Callable[..., PairedDataset], root: Path, reading: ReadingConfig, split: str) -> PairedDataset:
     return reader(root, split, reading=reading)
+
+
+def _folder_name(name: str) -> str:
+    return name.removesuffix("_fusion")
+
+
+def _url(name: str) -> str:
+    reader = READERS[name]
+    return str(getattr(reader.func if isinstance(reader, partial) else reader, "url", ""))
 
 
 def _folder_named(root: Path, name: str) -> Path:

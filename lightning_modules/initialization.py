@@ -87,7 +87,7 @@ def _refuse_other_shapes(part: str, own: Mapping[str, Tensor], given: Mapping[st
     there, here = shapes[1].get(key, "nothing"), shapes[0].get(key, "nothing")
     raise CheckpointMismatchError(
         f"The checkpoint's '{part}' is another one: {part}.{key} is {there} there and {here} here. Use the sizes that "
-        f"it was trained with (config.yaml beside the checkpoint)."
+        f"it was trained with (config.yaml in its run folder, above checkpoints/)."
     )
 
 

@@ -215,7 +215,8 @@ def _missing_message(architecture: str, tag: str, sources: list[Source], remedy:
     folders = "\n  ".join(str(directory) for directory in weight_directories())
     remedy = remedy or (
         f"say where the file lies: --model.init_args.clip.pretrained {tag} --model.init_args.clip.weights FILE. "
-        f"Only for trying things out, untrained: --model.init_args.clip random-tiny"
+        f"Only for trying things out: --model.init_args.clip compact (PromptFusion: --model.init_args.prompts.clip; "
+        f"part of this repository, knows generated scenes), or, untrained, random-tiny"
     )
     return (
         f"The weights '{tag}' of {architecture} are not on this machine. Download ONE of\n  {files}\n"

@@ -11,7 +11,9 @@ class DatasetError(Exception):
 class DatasetNotFoundError(DatasetError):
     """The dataset's folders are not where they were looked for."""
 
-    def __init__(self, dataset: str, root: Path, looked_for: Sequence[str], url: str) -> None:
+    def __init__(
+        self, dataset: str, root: Path, looked_for: Sequence[str], url: str = "", remedy: str | None = None
+    ) -> None:
         """Builds the message.
 
         Args:
@@ -19,13 +21,15 @@ class DatasetNotFoundError(DatasetError):
             root: The folder that the user gave.
             looked_for: The layouts tried, relative to `root`.
             url: Where the dataset is released.
+            remedy: What to do; default: download it from there.
         """
-        self.url = url
         tried = "\n".join(f"  - {entry}" for entry in looked_for)
-        super().__init__(
-            f"No {dataset} pairs under '{root}'. Looked for:\n{tried}\nDownload the dataset from {url}, unpack it, and "
-            f"point --data.init_args.root at the folder that holds these (DATASETS.md shows the expected layout)."
+        state = "" if root.is_dir() else ", which is no folder" if root.exists() else ", which does not exist"
+        remedy = remedy or (
+            f"Download the dataset from {url}, unpack it, and point --data.init_args.root at the folder that holds "
+            f"these (DATASETS.md shows the expected layout)."
         )
+        super().__init__(f"No {dataset} pairs under '{root}'{state}. Looked for:\n{tried}\n{remedy}")
 
 
 class UnreadableFileError(DatasetError):

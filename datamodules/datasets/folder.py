@@ -7,7 +7,7 @@ from typing import Final
 
 from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
-from datamodules.datasets.errors import LabelError, plain_name
+from datamodules.datasets.errors import DatasetNotFoundError, LabelError, plain_name
 from datamodules.datasets.label_files import attach_labels
 from datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
@@ -108,6 +108,13 @@ class FolderDataset(PairedDataset):
             key = pattern_key(self.layout.pattern)
             found = match_folders(infrared, visible, key, name=key)
         return self._labeled(found) if self.layout.labels and self.reading.labels else found
+
+    def _not_found(self) -> DatasetNotFoundError:
+        remedy = (
+            "Point --data.init_args.root at the folder that holds yours. Folders of other names go into "
+            "--data.init_args.layout.infrared and --data.init_args.layout.visible (DATASETS.md, your own folders)."
+        )
+        return DatasetNotFoundError(self.dataset_name, self.root, self.layouts, remedy=remedy)
 
     def _folder(self, given: str, spellings: Sequence[str]) -> Path | None:
         if not given:

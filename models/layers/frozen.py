@@ -13,6 +13,10 @@ from torch import Tensor, nn
 FROZEN_PARTS_KEY: Final = "frozen_parts"
 """Where a checkpoint stores `{name of the part: its identity}`."""
 
+_SAME_CONFIGURATION: Final = (
+    "Load it with the configuration that it was trained with (config.yaml in its run folder, above checkpoints/)."
+)
+
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
@@ -88,9 +92,11 @@ class FrozenPartsMixin(nn.Module):
         missing = sorted(key for key in expected if key not in trained)
         unknown = sorted(key for key in trained if key not in expected)
         if strict and (missing or unknown):
+            found = [
+                f"it {verb} {_first(keys)}" for verb, keys in (("lacks", missing), ("has unknown", unknown)) if keys
+            ]
             raise CheckpointMismatchError(
-                f"The checkpoint does not fit {type(self).__name__}: it lacks {_first(missing)} and has unknown "
-                f"{_first(unknown)}. Load it with the configuration that it was trained with (config.yaml beside it)."
+                f"The checkpoint does not fit {type(self).__name__}: {' and '.join(found)}. {_SAME_CONFIGURATION}"
             )
         resized = [
             f"{key} {tuple(trained[key].shape)} there, {tuple(value.shape)} here"
@@ -99,8 +105,8 @@ class FrozenPartsMixin(nn.Module):
         ]
         if resized:
             raise CheckpointMismatchError(
-                f"The checkpoint does not fit {type(self).__name__}: other shapes, {_first(resized)}. Load it with the "
-                f"configuration that it was trained with (config.yaml beside it)."
+                f"The checkpoint does not fit {type(self).__name__}: other shapes, {_first(resized)}. "
+                f"{_SAME_CONFIGURATION}"
             )
         _refuse_not_finite(self, trained)
         keys = super().load_state_dict(trained, strict=False, assign=assign)
@@ -147,7 +153,7 @@ def _call_base(base: Any, hook: str, checkpoint: dict[str, Any]) -> None:
 
 def _first(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return (", ".join(keys[:5]) + more) if keys else "nothing"
+    return ", ".join(keys[:5]) + more
 
 
 def _listed(identities: Mapping[str, str]) -> str:

@@ -92,7 +92,10 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 ) -> None:
     change(state)
     torch.save(state, tmp_path / "changed.ckpt")
-    assert named in _refusal(tmp_path / "changed.ckpt", tmp_path, capsys)
+    message = _refusal(tmp_path / "changed.ckpt", tmp_path, capsys)
+    assert named in message
+    assert "nothing" not in message
+    assert "beside" not in message
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])

@@ -82,8 +82,8 @@ def test_loading_restores_trained_weights_and_leaves_the_encoder_alone() -> None
 @pytest.mark.parametrize(
     ("lost", "added", "message"),
     [
-        ("network.0.weight", None, r"does not fit Task: it lacks network.0.weight and has unknown nothing"),
-        (None, "network.7.bias", r"it lacks nothing and has unknown network.7.bias"),
+        ("network.0.weight", None, r"does not fit Task: it lacks network.0.weight. Load"),
+        (None, "network.7.bias", r"Task: it has unknown network.7.bias. Load it .* in its run folder"),
     ],
 )
 def test_lost_and_unknown_weights_are_named_and_nothing_changes(

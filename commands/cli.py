@@ -89,6 +89,7 @@ def _quiet_lightning() -> None:
         "Total length of `.*` across ranks is zero.*",  # predict with nothing left to do
         ".*recommended to use `self.log.*sync_dist=True.*",  # the Evaluator's values are gathered already
         "Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
+        "The `srun` command is available on your system but is not used.*",  # one process on a cluster is a choice
         "The dirpath has changed from .*",  # testing a checkpoint has a run folder of its own
     ):
         warnings.filterwarnings("ignore", message=message)

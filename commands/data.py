@@ -55,8 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> SuiteParser:
-    parser = SuiteParser(prog="main.py data")
-    subcommands = parser.add_subcommands()
+    parser = SuiteParser(prog="main.py data", description="Looks at a dataset before training, and writes its prompts.")
     check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
     prompts = SuiteParser(description=PROMPTS)
@@ -76,10 +75,7 @@ def _parser() -> SuiteParser:
     scenes.add_argument("--count", type=int, default=24, help="How many pairs.")
     scenes.add_argument("--size", type=tuple[int, int], default=(240, 320), help="[height, width] in pixels.")
     scenes.add_argument("--seed", type=int, default=0, help="Other seeds give other scenes.")
-    subcommands.add_subcommand("check", check)
-    subcommands.add_subcommand("prompts", prompts)
-    subcommands.add_subcommand("manifests", manifests)
-    subcommands.add_subcommand("scenes", scenes)
+    parser.add_described({"check": check, "prompts": prompts, "manifests": manifests, "scenes": scenes})
     return parser
 
 

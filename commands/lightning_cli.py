@@ -34,10 +34,11 @@ from commands.agreement import (
 from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import check_checkpoint
 from commands.cluster import without_own_requeue
+from commands.detector_classes import refuse_unknown_classes
 from commands.errors import UsageError
 from commands.loggers import build_loggers, logging_callbacks
 from commands.option_checks import plain_run_name, refuse_nulls, refuse_numbers
-from commands.parser import SuiteParser, add_suite_arguments
+from commands.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
 from commands.predictions import held_output, say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
@@ -84,14 +85,16 @@ class SuiteCLI(LightningCLI):
             UsageError: If the command line or a configuration is wrong.
         """
         cls.line = line
-        defaults = {"default_config_files": [str(DEFAULTS)]}
         return cls(
             FusionTask,
             FusionDataModule,
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
             parser_class=SuiteParser,
-            parser_kwargs={subcommand: dict(defaults) for subcommand in cls.subcommands()},
+            parser_kwargs={
+                name: {"default_config_files": [str(DEFAULTS)], "description": DESCRIPTIONS[name]}
+                for name in cls.subcommands()
+            },
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
@@ -285,7 +288,10 @@ class SuiteCLI(LightningCLI):
     def _class_names(self, data: FusionDataModule) -> list[str]:
         checkpoint = self._option("ckpt_path")
         known = checkpoint and checkpoint not in _WORDS
-        return class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
+        names = class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
+        if not names:
+            refuse_unknown_classes(data, self._get(self.config, "model").as_dict())
+        return names
 
     def _prediction_writer(self) -> PredictionWriter:
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]

@@ -1,13 +1,28 @@
 """The argument parser: LightningCLI's, with errors as one readable message instead of usage text."""
 
 import argparse
-from typing import Any, Literal, NoReturn
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from callbacks.detection_files import DetectionFiles
 from commands.errors import HINT, UsageError
 from commands.parser_messages import with_nearest
+
+_FILES: Final = (
+    "Files are read in their order, later ones over earlier ones; options win over files wherever they stand. A bare "
+    "name such as mgfusion.yaml is looked up in configs/."
+)
+DESCRIPTIONS: Final = {
+    "fit": "Trains a method: --config METHOD [--config PRESET ...] [--data DATA] [OPTIONS]. With --resume RUN_FOLDER a "
+    "run that was stopped goes on in its folder, with its configuration and last checkpoint; options change what is to "
+    f"change, such as --trainer.max_epochs. {_FILES}",
+    "validate": f"Scores a checkpoint (--ckpt_path) on the validation pairs. {_FILES}",
+    "test": f"Scores a checkpoint (--ckpt_path) on the test pairs, with rows of the classic rules. {_FILES}",
+    "predict": f"Writes fused pictures, and what was detected, with a checkpoint (--ckpt_path). {_FILES}",
+}
+"""What `COMMAND --help` says before the options."""
 
 
 class SuiteParser(LightningArgumentParser):
@@ -24,6 +39,12 @@ class SuiteParser(LightningArgumentParser):
             UsageError: With the part of the message that names the key, the value and what was expected.
         """
         raise UsageError(f"{with_nearest(message, self.option_names())}\n{HINT}") from ex
+
+    def add_described(self, commands: Mapping[str, "SuiteParser"]) -> None:
+        """Adds commands below this one, each with the first sentence of its description in the list of `--help`."""
+        subcommands = self.add_subcommands()
+        for name, parser in commands.items():
+            subcommands.add_subcommand(name, parser, help=str(parser.description).partition(". ")[0].rstrip(".") + ".")
 
     def option_names(self) -> list[str]:
         """Names of its options and of its commands' options, without dashes.

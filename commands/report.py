@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> SuiteParser:
-    parser = SuiteParser(prog="main.py report")
+    parser = SuiteParser(prog="main.py report", description="Scores fused images that anyone made, and shows runs.")
     scores = SuiteParser(description="Scores folders of fused images, made by any method, against their source pairs.")
     several: dict[str, Any] = {"type": str, "nargs": "+", "action": "extend"}
     scores.add_argument("--infrared", type=str, required=True, help="Folder of infrared images.")
@@ -88,11 +88,7 @@ def _parser() -> SuiteParser:
     board.add_argument("--project", type=str, default="ivif-lightning", help="The project whose runs are shown.")
     board.add_argument("--out", type=str, default="runs/report", help="Folder of workspace.json and report.json.")
     board.add_argument("--save", action="store_true", help="Create both online; needs a key and a network.")
-    subcommands = parser.add_subcommands()
-    subcommands.add_subcommand("score", scores)
-    subcommands.add_subcommand("curves", drawing)
-    subcommands.add_subcommand("run", page)
-    subcommands.add_subcommand("workspace", board)
+    parser.add_described({"score": scores, "curves": drawing, "run": page, "workspace": board})
     return parser
 
 

@@ -61,9 +61,8 @@ class DetectorPart(nn.Module):
         super().__init__()
         if not class_names:
             raise ValueError(
-                "A detector needs the names of its classes, and none are known: the dataset has no boxes, or they are "
-                "switched off. Choose one with boxes (--data configs/data/msrs_detection.yaml), or train fusion alone "
-                "with --model.init_args.detector=null. In Python, give the task `classes`, as in ['person', 'car']."
+                "A detector needs the names of its classes, and none are known: the data have no boxes, or they are "
+                "switched off. Choose data with boxes, or give the task `classes`, as in ['person', 'car']."
             )
         self.class_names = tuple(class_names)
         self.detector: Detector = build_detector(config, self.class_names)

@@ -1,5 +1,6 @@
 """The main path through `main.py`, and what a checkpoint may and may not decide."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -281,3 +282,45 @@ def test_a_first_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     data = ("--data=msrs.yaml", f"--data.init_args.root={tmp_path / 'nowhere'}")
     assert main(tiny_run("fit", tmp_path, data=data)) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_detector_without_classes_says_what_these_data_need(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data=folder.yaml", f"--data.init_args.root={tmp_path}"]
+    assert main(["fit", "--config=detection.yaml", *data, f"--runs_dir={tmp_path}"]) == 1
+    message = capsys.readouterr().err
+    assert "--data.init_args.layout.labels" in message
+    assert "detector null" not in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "--help"], ["--resume RUN_FOLDER", "options win over files"]),
+        (["predict", "--help"], ["Writes fused pictures"]),
+        (["data", "--help"], ["Looks at a dataset", "Opens every file", "Writes one prompt per pair"]),
+        (["report", "--help"], ["Scores fused images", "Writes a run as one HTML page"]),
+    ],
+)
+def test_help_says_what_a_command_does(
+    arguments: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(text in shown for text in said)
+    assert "Lightning Trainer command line tool" not in shown
+
+
+def test_where_slurm_is_installed_nothing_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}{os.pathsep}{os.environ['PATH']}")
+    assert main(tiny_run("test", tmp_path, "--allow_random_weights", "--evaluator.test_metrics=[EN]")) == 0
+    assert not [warning for warning in recwarn if "srun" in str(warning.message)]

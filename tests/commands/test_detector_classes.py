@@ -1,0 +1,53 @@
+"""What is answered where a detector is asked for and no classes are known: what this task and these data can do."""
+
+from pathlib import Path
+
+import pytest
+
+from commands.detector_classes import refuse_unknown_classes
+from commands.errors import UsageError
+from datamodules.base import FusionDataModule
+from datamodules.datasets.base import ReadingConfig
+from datamodules.folder import FolderDataModule
+from datamodules.msrs import MSRSDataModule
+from datamodules.tno import TNODataModule
+from datamodules.unified import UnifiedDataModule
+
+DETECTION = "lightning_modules.detection.DetectionTask"
+FUSION = "lightning_modules.text_to_pixels.TextToPixelsTask"
+ROOT = Path("nowhere")
+OFF = ReadingConfig(labels=False)
+NULL = "--model.init_args.detector null"
+
+
+def _message(data: FusionDataModule, task: str) -> str:
+    with pytest.raises(UsageError) as refused:
+        refuse_unknown_classes(data, {"class_path": task, "init_args": {"detector": {"architecture": "yolov5n"}}})
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "named", "absent"),
+    [
+        (FolderDataModule(root=ROOT), ["layout.labels FOLDER", "classes '[person, car]'"], "msrs"),
+        (FolderDataModule(root=ROOT, reading=OFF), ["layout.labels", "reading.labels true"], "msrs"),
+        (MSRSDataModule(root=ROOT, reading=OFF), ["switched off", "--data.init_args.reading.labels true"], "msrs"),
+        (TNODataModule(root=ROOT), ["have no boxes", "configs/data/msrs_detection.yaml"], "reading.labels"),
+        (TNODataModule(root=ROOT, reading=OFF), ["have no boxes", "configs/data/msrs_detection.yaml"], "reading"),
+        (UnifiedDataModule(root=ROOT), ["mixture", "one dataset with boxes"], "layout"),
+    ],
+    ids=["folder", "folder off", "msrs off", "tno", "tno off", "unified"],
+)
+def test_each_kind_of_data_has_its_remedy(data: FusionDataModule, named: list[str], absent: str) -> None:
+    message = _message(data, FUSION)
+    assert all(text in message for text in [*named, NULL])
+    assert absent not in message
+
+
+def test_a_task_that_needs_its_detector_is_not_told_to_leave_it_out() -> None:
+    assert NULL not in _message(TNODataModule(root=ROOT), DETECTION)
+
+
+@pytest.mark.parametrize("arguments", [{"detector": None}, {}])
+def test_a_task_without_a_detector_needs_no_classes(arguments: dict[str, None]) -> None:
+    refuse_unknown_classes(TNODataModule(root=ROOT), {"class_path": FUSION, "init_args": arguments})

@@ -119,7 +119,7 @@ def _read(message: str) -> _Findings:
         elif found := _NO_CLASS.match(text):
             findings.refused.setdefault(path, []).append(
                 f"'{found['value']}' is neither a file here or in configs/, nor a class with its module, such as "
-                f"{_CLASSES.get(path[-1], 'module.Class')}"
+                f"{_CLASSES.get('.'.join(path), 'module.Class')}"
             )
         elif not keys and not _expectation(findings, path, text):
             findings.refused.setdefault(path, []).append(text)
@@ -164,7 +164,7 @@ def _missing_keys(text: str) -> list[str]:
     """The options that a line says are unknown."""
     if text.startswith(_UNRECOGNIZED):
         words = _NEAREST.sub("", text).removeprefix(_UNRECOGNIZED).split()
-        return [word.lstrip("-").partition("=")[0] for word in words if _is_option(word)]
+        return [word.lstrip("-").partition("=")[0] or word for word in words if _is_option(word)]
     for pattern in _NOT_THERE:
         if found := pattern.match(text):
             return [".".join(part for part in (found.groupdict().get("group"), found["key"]) if part)]

@@ -1,6 +1,7 @@
 """The beginning of a run: `latest` points at it once training has begun, and a start that failed leaves no folder."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +28,14 @@ def remove_failed_start(folder: Path) -> None:
     Args:
         folder: A folder that this run made; it stays if `latest` points at it, or it holds more than a start writes.
     """
-    if not folder.is_dir() or (folder.parent / "latest").resolve() == folder.resolve():
-        return
-    if any(entry.name not in _WRITTEN_AT_START and not _is_empty(entry) for entry in folder.iterdir()):
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    if _is_empty(folder.parent):
-        folder.parent.rmdir()
+    with suppress(OSError):  # a filesystem that is gone is what ended the run, and its message is the one to show
+        if not folder.is_dir() or (folder.parent / "latest").resolve() == folder.resolve():
+            return
+        if any(entry.name not in _WRITTEN_AT_START and not _is_empty(entry) for entry in folder.iterdir()):
+            return
+        shutil.rmtree(folder)
+        if _is_empty(folder.parent):
+            folder.parent.rmdir()
 
 
 def _is_empty(folder: Path) -> bool:

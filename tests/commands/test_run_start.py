@@ -45,3 +45,12 @@ def test_a_run_whose_training_began_stays(folder: Path) -> None:
     mark_latest(folder)
     remove_failed_start(folder)
     assert (folder / "config.yaml").is_file()
+
+
+def test_a_folder_that_cannot_be_removed_hides_no_other_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(f"{path} is gone")
+
+    monkeypatch.setattr("commands.run_start.shutil.rmtree", refuse)
+    remove_failed_start(folder)
+    assert folder.is_dir()

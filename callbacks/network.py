@@ -6,9 +6,6 @@ import urllib.request
 from http import HTTPStatus
 from typing import Final
 
-_REFUSALS: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
-"""Answers of whoever stands between us and the server; it itself may ask for a key (401) or know no such page (404)."""
-
 _HEADERS: Final = {"User-Agent": "ivif-lightning", "Content-Type": "application/json"}
 """Some hosts refuse the name of Python's own client."""
 
@@ -17,7 +14,8 @@ def unreachable(address: str, seconds: float, query: tuple[str, bytes] | None = 
     """Why a server gives no answer that promises anything, or None where it does.
 
     An HTTP error is an answer, unless the server says that it does not work (5xx) or a proxy that it lets nobody
-    through (403, 407). Asked in a thread of its own, because looking up a name has no time limit otherwise.
+    through (407): it may ask for a key (401), know no such page (404), or keep it from programs (403). Asked in a
+    thread of its own, because looking up a name has no time limit otherwise.
 
     Args:
         address: Its URL.
@@ -45,8 +43,8 @@ def _ask(address: str, seconds: float, content: bytes | None = None) -> str | No
             return None
     except urllib.error.HTTPError as error:
         with error:
-            refuses = content is None and error.code in _REFUSALS  # a query without a key may be refused by itself
-            works = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and not refuses
+            refused = error.code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+            works = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and not refused
             return None if works else f"HTTP {error.code} {error.reason}".strip()
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error)) or type(error).__name__

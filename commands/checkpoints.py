@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ LAST: Final = Path("checkpoints") / "last.ckpt"
 _MAGIC: Final = (b"PK", b"\x80")
 """How files of torch begin: an archive, or, of old releases, a pickle."""
 
+CHECKPOINT_WORDS: Final = ("best", "last", "hpc")
+"""What Lightning takes for `--ckpt_path` instead of a file: checkpoints of the run itself."""
+
 _VERSION_KEY: Final = "pytorch-lightning_version"
 _ENTRIES: Final[Mapping[str, type[Any]]] = {_VERSION_KEY: str, "hyper_parameters": dict, FROZEN_PARTS_KEY: dict}
 """What some entries must be, where they are there."""
@@ -29,6 +33,35 @@ def fingerprint(path: Path) -> str:
     """The file's name and the start of its sha256, so that a checkpoint that was written over is another one."""
     with path.open("rb") as stream:
         return f"{path.name}@{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+
+
+def check_weights(subcommand: str, task: str, checkpoint: str | None, random_too: bool) -> None:
+    """Refuses a command without the weights that it needs, and a checkpoint that it could not load.
+
+    Args:
+        subcommand: One of Lightning's.
+        task: Class path of the configured task.
+        checkpoint: `--ckpt_path`.
+        random_too: Whether an untrained network may be run.
+
+    Raises:
+        UsageError: Says what to give.
+    """
+    if checkpoint in CHECKPOINT_WORDS and subcommand != "fit":
+        raise UsageError(
+            f"--ckpt_path {checkpoint}: {subcommand} is a run of its own and has no checkpoints yet. Give the file: "
+            f"--ckpt_path RUN_FOLDER/checkpoints/last.ckpt (fit prints it)."
+        )
+    if checkpoint and checkpoint not in CHECKPOINT_WORDS:
+        check_checkpoint(Path(checkpoint), task)
+    if subcommand == "fit" or checkpoint or random_too:
+        return
+    module, _, name = task.rpartition(".")
+    if getattr(import_module(module), name).needs_weights:
+        raise UsageError(
+            f"{subcommand} needs trained weights: give --ckpt_path RUN_FOLDER/checkpoints/last.ckpt, or "
+            f"--allow_random_weights to run the untrained network all the same."
+        )
 
 
 def check_checkpoint(path: Path, task: str = "", option: str = "--ckpt_path") -> None:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -32,12 +31,12 @@ from commands.agreement import (
     watch_what_is_logged,
 )
 from commands.arguments import CONFIGS, CommandLine
-from commands.checkpoints import check_checkpoint
+from commands.checkpoints import CHECKPOINT_WORDS, check_weights
 from commands.cluster import without_own_requeue
 from commands.detector_classes import refuse_unknown_classes
 from commands.errors import UsageError
 from commands.loggers import build_loggers, logging_callbacks
-from commands.option_checks import plain_run_name, refuse_nulls, refuse_numbers
+from commands.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
 from commands.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
 from commands.predictions import held_output, say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
@@ -47,9 +46,6 @@ from commands.training_options import refuse_options
 from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
 from lightning_modules.base import FusionTask
-
-_WORDS: Final = ("best", "last", "hpc")
-"""What Lightning takes for `--ckpt_path` instead of a file: checkpoints of the run itself."""
 
 DEFAULTS = CONFIGS / "default.yaml"
 """Read before every configuration."""
@@ -136,7 +132,7 @@ class SuiteCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuses what cannot work before anything is built, and chooses the run folder."""
-        self._refuse_linked_arguments()
+        refuse_linked_options(self.line.arguments)
         refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
         if self._option("convention"):
             self.config[self.subcommand].evaluator.convention = self._option("convention")
@@ -147,7 +143,8 @@ class SuiteCLI(LightningCLI):
         if self.subcommand == "fit":
             checkpoint = checkpoint_to_resume(self.run_folder, self._option("ckpt_path"))
             self.config[self.subcommand].ckpt_path = checkpoint
-        self._refuse_missing_weights()
+        task, random_too = str(self._get(self.config, "model")["class_path"]), self._option("allow_random_weights")
+        check_weights(str(self.subcommand), task, self._option("ckpt_path"), random_too)
 
     def instantiate_classes(self) -> None:
         """Builds task, data and trainer; a constructor that refuses its values is a user's mistake.
@@ -256,38 +253,9 @@ class SuiteCLI(LightningCLI):
         model, data = (str(self._get(self.config, key)["class_path"]).rpartition(".")[2] for key in ("model", "data"))
         return f"{model.removesuffix('Task').lower()}-{data.removesuffix('DataModule').lower()}"
 
-    def _refuse_linked_arguments(self) -> None:
-        for argument in self.line.arguments:
-            for name in ("loading", "transforms"):
-                if argument.startswith(f"--data.init_args.{name}"):
-                    raise UsageError(
-                        f"{argument}: set it as --{name}... (it is given beside the dataset, not inside it)."
-                    )
-            if argument.startswith("--model.init_args.classes"):
-                raise UsageError(f"{argument}: the classes are those of the data, or of the checkpoint; leave it out.")
-
-    def _refuse_missing_weights(self) -> None:
-        checkpoint = self._option("ckpt_path")
-        if checkpoint in _WORDS and self.subcommand != "fit":
-            raise UsageError(
-                f"--ckpt_path {checkpoint}: {self.subcommand} is a run of its own and has no checkpoints yet. Give the "
-                f"file: --ckpt_path RUN_FOLDER/checkpoints/last.ckpt (fit prints it)."
-            )
-        if checkpoint and checkpoint not in _WORDS:
-            check_checkpoint(Path(checkpoint), str(self._get(self.config, "model")["class_path"]))
-        if self.subcommand == "fit" or checkpoint or self._option("allow_random_weights"):
-            return
-        module, _, name = str(self._get(self.config, "model")["class_path"]).rpartition(".")
-        if not getattr(import_module(module), name).needs_weights:
-            return
-        raise UsageError(
-            f"{self.subcommand} needs trained weights: give --ckpt_path RUN_FOLDER/checkpoints/last.ckpt, or "
-            f"--allow_random_weights to run the untrained network all the same."
-        )
-
     def _class_names(self, data: FusionDataModule) -> list[str]:
         checkpoint = self._option("ckpt_path")
-        known = checkpoint and checkpoint not in _WORDS
+        known = checkpoint and checkpoint not in CHECKPOINT_WORDS
         names = class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
         if not names:
             refuse_unknown_classes(data, self._get(self.config, "model").as_dict())

@@ -1,6 +1,6 @@
 """Values that the parser takes and that would fail, or do something else, much later."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import PurePath
@@ -31,6 +31,20 @@ def refuse_numbers(config: Mapping[str, Any]) -> None:
         value = config.get(option)
         if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
             raise UsageError(f"--{option} is {value}; it must be at least {least}.")
+
+
+def refuse_linked_options(arguments: Sequence[str]) -> None:
+    """Refuses options that others fill in.
+
+    Raises:
+        UsageError: Names the option, and what to give instead.
+    """
+    for argument in arguments:
+        for name in ("loading", "transforms"):
+            if argument.startswith(f"--data.init_args.{name}"):
+                raise UsageError(f"{argument}: set it as --{name}... (it is given beside the dataset, not inside it).")
+        if argument.startswith("--model.init_args.classes"):
+            raise UsageError(f"{argument}: the classes are those of the data, or of the checkpoint; leave it out.")
 
 
 def refuse_nulls(config: Namespace, kinds: Mapping[str, type[Any]]) -> None:

@@ -61,7 +61,9 @@ def test_a_stop_between_any_two_batches_changes_nothing(
     assert differences(whole, tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["value_function", "detection", "text_to_pixels", "promptfusion"])
+@pytest.mark.parametrize(
+    "kind", ["value_function", "detection", "promptfusion", pytest.param("text_to_pixels", marks=pytest.mark.slow)]
+)
 def test_every_task_resumes_exactly(kind: str, wholes: dict[str, Path], tmp_path: Path) -> None:
     whole = _whole(wholes, kind)
     with pytest.raises(RunStoppedError):

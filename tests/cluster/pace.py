@@ -29,3 +29,19 @@ class RankWeights(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes this process's weights."""
         torch.save(pl_module.state_dict(), Path(trainer.default_root_dir) / f"rank{trainer.global_rank}.pt")
+
+
+class LingeringFirst(Callback):
+    """Keeps the first process busy after an error or a stop, as loggers that upload do.
+
+    Args:
+        seconds: For how long.
+    """
+
+    def __init__(self, seconds: float = 8.0) -> None:
+        self.seconds = seconds
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Waits."""
+        if trainer.is_global_zero:
+            time.sleep(self.seconds)

@@ -22,5 +22,5 @@ def refuse_not_finite(outputs: StepOutput, batch: Batch) -> None:
     if named := [name for name, is_broken in zip(names, broken, strict=True) if is_broken]:
         raise NotFinitePictureError(
             f"The fused picture of {', '.join(named)} holds NaN or infinity: the weights have grown beyond what "
-            f"the precision can hold. Take an earlier checkpoint, or --trainer.precision 32-true."
+            f"the precision can hold. Take an earlier checkpoint, or a higher --trainer.precision."
         )

@@ -110,8 +110,13 @@ def picture_path(folder: Path, dataset: str, name: str, several: bool) -> Path:
     return (folder / dataset if several else folder) / f"{name}.png"
 
 
-def check_record(folder: Path, made_by: dict[str, str]) -> None:
+def check_record(folder: Path, made_by: dict[str, str], claims: bool = True) -> None:
     """Claims an output folder for one set of weights, or refuses it when other weights filled it.
+
+    Args:
+        folder: The folder.
+        made_by: What decides the pictures.
+        claims: Whether to write the record, where there is none.
 
     Raises:
         FileExistsError: If the record there names other weights or options.
@@ -129,9 +134,9 @@ def check_record(folder: Path, made_by: dict[str, str]) -> None:
                 f"'{folder}' holds pictures made otherwise ({differing}). Choose another --output_dir, or remove the "
                 f"folder."
             )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(record, (json.dumps(made_by, indent=2) + "\n").encode())  # other processes of the run may be reading it
+    elif claims:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(record, (json.dumps(made_by, indent=2) + "\n").encode())  # other processes may be reading it
 
 
 def _record(path: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from callbacks.checkpoint_io import CheckpointWriteError
+from callbacks.finite_pictures import NotFinitePictureError
 from callbacks.loop_state import begin_epoch_anew, between_batches, counted_steps, no_batch_begun, settle
 from callbacks.stop_requests import RunStoppedError, StopRequests
 
@@ -137,10 +138,13 @@ class RunCheckpoint(ModelCheckpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Saves what was reached when a batch could not be loaded, or a validation failed: no weight is in between.
 
+        Weights that fuse to NaN are not saved: the last checkpoint is the one to go back to.
         What fails between the two (a logger, say) has left rows that no checkpoint could tell from finished ones.
         """
-        stopped = isinstance(exception, RunStoppedError | CheckpointWriteError) or not isinstance(exception, Exception)
-        if stopped or self._is_idle(trainer) or trainer.world_size > 1 or not trainer.global_step:
+        reported = isinstance(exception, RunStoppedError | CheckpointWriteError | NotFinitePictureError)
+        if reported or not isinstance(exception, Exception) or self._is_idle(trainer):
+            return
+        if trainer.world_size > 1 or not trainer.global_step:
             return  # the other processes may be anywhere, and saving would wait for them
         if not between_batches(trainer):
             return

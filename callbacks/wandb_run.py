@@ -34,7 +34,8 @@ _QUERY: Final = ("/graphql", b'{"query": "{ viewer { id } }"}')
 """What W&B's own client asks first; without a key it is answered that there is no viewer."""
 
 START_SECONDS: Final = 5.0
-"""How long it may take to open the run, once it is there; a start waits less than 10 seconds for W&B in all."""
+"""How long it may take to open the run, once the server is there, unless `WANDB_INIT_TIMEOUT` says otherwise; a start
+waits less than 10 seconds for W&B in all."""
 
 FINISH_SECONDS: Final = 120.0
 """How long the end of a run may wait for uploads; the rest is kept on disk, for `wandb sync`."""
@@ -129,7 +130,8 @@ class WandbRun(WandbLogger, Dashboard):
         import wandb
 
         options = {name: value for name, value in self._wandb_init.items() if name not in ("anonymous", "resume")}
-        settings = wandb.Settings(init_timeout=START_SECONDS, finish_timeout=FINISH_SECONDS)
+        seconds = float(os.environ.get("WANDB_INIT_TIMEOUT", START_SECONDS))
+        settings = wandb.Settings(init_timeout=seconds, finish_timeout=FINISH_SECONDS)
         return wandb.init(**options, mode=mode, resume=resume, settings=settings)  # type: ignore[arg-type]
 
     def show_picture(

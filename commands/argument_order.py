@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from commands.config_files import is_file
 from commands.errors import UsageError
 
 PARTS: Final = ("--model", "--data", "--trainer.logger")
@@ -78,7 +79,7 @@ def _named_first(configs: Sequence[str], parts: Sequence[list[str]]) -> list[str
 
 def _section(config: str, section: str) -> Any:
     """A section of a configuration file, which has been found to be a mapping; None where it has none."""
-    return _load(config).get(section) if Path(config).is_file() else None
+    return _load(config).get(section) if is_file(config) else None
 
 
 def _names_class(section: Any) -> bool:
@@ -86,7 +87,7 @@ def _names_class(section: Any) -> bool:
 
 
 def _item_names_class(item: Sequence[str]) -> bool:
-    return _names_class(_load(item[-1])) if Path(item[-1]).is_file() else True
+    return _names_class(_load(item[-1])) if is_file(item[-1]) else True
 
 
 def _load(path: str) -> Any:
@@ -101,7 +102,7 @@ def _refusal(config: str, section: str, later: str | None) -> UsageError:
     remedy = f": --config {_shown(later)} --config {_shown(config)}" if later else f", or --{section} CLASS"
     return UsageError(
         f"--config {_shown(config)}: it changes options of the {section}, but no file before it says which {section} "
-        f"that is. Give the file that does before it{remedy}."
+        f"that is. Put the method's file first{remedy}."
     )
 
 

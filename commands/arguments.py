@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from commands.argument_order import in_order
-from commands.config_files import check_config_file
+from commands.config_files import check_config_file, is_file
 from commands.errors import UsageError
 
 CONFIGS: Final = Path(__file__).resolve().parent.parent / "configs"
@@ -54,7 +54,7 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
         value = split[index + 1] if index + 1 < len(split) else None
         if option in _FILE_OPTIONS and value is not None:
             found = find_config(option, value)
-            if Path(found).is_file() and option != "--trainer.logger":  # of loggers a file may hold a list
+            if is_file(found) and option != "--trainer.logger":  # of loggers a file may hold a list
                 check_config_file(option, Path(found))
             rewritten += [option, found]
             index += 2
@@ -96,7 +96,7 @@ def find_config(option: str, value: str) -> str:
     Raises:
         UsageError: If it looks like a file and is not there.
     """
-    if Path(value).is_file() or (option != "--config" and not value.endswith((".yaml", ".yml"))):
+    if is_file(value) or (option != "--config" and not value.endswith((".yaml", ".yml"))):
         return value
     for folder in _FILE_OPTIONS[option]:
         if (folder / value).is_file():

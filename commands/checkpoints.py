@@ -113,7 +113,7 @@ def _read(path: Path, option: str) -> Any:
         if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in text or "Unsupported" in text):
             raise UsageError(
                 f"{option} {path}: the file holds code ({_named_code(text)}), which is never run. Take a checkpoint "
-                f"that this suite wrote; of others, take the weights alone."
+                f"that this suite wrote."
             ) from error
         size = path.stat().st_size
         if size and not _begins_as_torch_writes(path):

@@ -123,6 +123,9 @@ def run_lightning(arguments: Sequence[str]) -> int:
         cli.run()
     except RunStoppedError as stopped:
         return report_stop(stopped, cli.run_folder, cli.trainer)
+    except KeyboardInterrupt:
+        cli.tidy_failed_start()
+        raise
     except Exception as error:
         cli.tidy_failed_start()
         size = cli.datamodule.training_size() if arguments[0] == "fit" else None

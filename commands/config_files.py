@@ -8,6 +8,15 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from commands.errors import UsageError
 
+
+def is_file(text: str) -> bool:
+    """Whether a value of an option is the path of a file; a long text, such as YAML, is none."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 LARGEST_FILE: Final = 1_000_000
 """Bytes; the longest of ours have 2,000."""
 

@@ -32,17 +32,19 @@ def explain(error: BaseException, size: tuple[int, int, int] | None, run_folder:
         run_folder: The run's folder.
     """
     text = str(error)
-    resume = RESUME.replace("RUN_FOLDER", str(run_folder))
+    saved = (run_folder / "checkpoints" / "last.ckpt").is_file()
+    resume = RESUME.replace("RUN_FOLDER", str(run_folder)) if saved else ""
     if _is_out_of_memory(error):
-        return FailedRunError(f"{_out_of_memory(text, size)} {resume}")
+        return FailedRunError(f"{_out_of_memory(text, size)} {resume}".strip())
     if isinstance(error, OSError) and error.errno in _DISK:
         named = f" '{error.filename}'" if error.filename else f" in '{run_folder}'"
-        return FailedRunError(f"Cannot write{named}: {_DISK[error.errno]}. Make room, or choose --runs_dir. {resume}")
+        reason = _DISK[error.errno]
+        return FailedRunError(f"Cannot write{named}: {reason}. Make room, or choose --runs_dir. {resume}".strip())
     if found := _WORKER.search(text):
         return FailedRunError(
             f"A loader process ({found['pid'].strip()}) died: {found['how'].rstrip('.')}. Mostly it had no memory "
             f"left: lower --loading.num_workers (0 loads in the training process), or --loading.batch_size; a bus "
-            f"error says that /dev/shm is too small. {resume}"
+            f"error says that /dev/shm is too small. {resume}".strip()
         )
     return None
 

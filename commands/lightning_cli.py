@@ -55,10 +55,16 @@ class SaveRunConfig(SaveConfigCallback):
     """Saves the complete configuration as `RUN_FOLDER/config.yaml`, whatever the logger."""
 
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002 - Lightning's hook
-        """Writes it, over an older one of the same run, which is there until the new one is complete."""
+        """Writes it, over an older one of the same run, which is there until the new one is complete.
+
+        Without the checkpoint that training began from: another run with these settings begins anew.
+        """
+        config = self.config.clone()
+        if stage == "fit" and "ckpt_path" in config:
+            config.ckpt_path = None
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / self.config_filename, self.parser.dump(self.config, skip_unset=False).encode())
+        write_whole(folder / self.config_filename, self.parser.dump(config, skip_unset=False).encode())
 
 
 class SuiteCLI(LightningCLI):
@@ -210,7 +216,8 @@ class SuiteCLI(LightningCLI):
             configs = {key: self._get(self.config, key).as_dict() for key in ("model", "data")}
             weights = Path(checkpoint) if checkpoint else None
             seed = self._option("seed_everything")
-            skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed)
+            claims = self.trainer.is_global_zero
+            skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed, claims)
         if self.subcommand in ("validate", "test"):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))

@@ -11,14 +11,30 @@ from callbacks.detection_files import PARTS_OF_PICTURES
 from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
 from commands.agreement import task_classes
 from commands.checkpoints import fingerprint
+from commands.config_files import is_file
 from commands.run_folder import lock_run_folder, unlock_folder
 from datamodules.base import FusionDataModule
 from lightning_modules.base import FusionTask
 
 _OF_TRAINING: Final = frozenset(
-    {"bilevel", "crops", "feature_cache", "loss", "lower", "optimizer", "phases", "schedule", "training", "upper"}
+    [
+        "bilevel",
+        "crops",
+        "feature_cache",
+        "loss",
+        "lower",
+        "optimizer",
+        "phases",
+        "prompts",
+        "schedule",
+        "training",
+        "upper",
+    ]
 )
 """Sections of a task's options that change how it is trained, and nothing of what trained weights predict."""
+
+_REPLACED_BY_WEIGHTS: Final = frozenset(("detector.weights", "network.checkpoint_blocks"))
+"""Options inside other sections that say nothing once there is a checkpoint."""
 
 
 @contextmanager
@@ -53,6 +69,7 @@ def skip_finished(
     configs: Mapping[str, Mapping[str, Any]],
     checkpoint: Path | None,
     seed: int | None = None,
+    claims: bool = True,
 ) -> None:
     """Refuses an output folder that other weights, options or data filled; skips the pairs whose files are there.
 
@@ -65,6 +82,7 @@ def skip_finished(
         configs: `class_path` and `init_args` of `model` and `data`, complete.
         checkpoint: The weights, or `None` for an untrained or weightless task.
         seed: What an untrained network was drawn from.
+        claims: Whether this process, of several, notes in the folder what fills it.
 
     Raises:
         FileExistsError: If the folder was filled otherwise; says what differs.
@@ -77,11 +95,11 @@ def skip_finished(
         "weights": _weights(task, checkpoint, seed),
         "colour": "grey" if writer.grey else "rgb",
         "data": _data_settings(data, configs["data"]),
-        **model_settings(configs["model"]),
+        **model_settings(configs["model"], checkpoint is not None),
     }
     if detects:
         made_by["boxes"] = writer.boxes.record()
-    check_record(folder, made_by)
+    check_record(folder, made_by, claims)
     skipped = data.skip_predictions(
         lambda dataset, name, several: writer.is_finished(picture_path(folder, dataset, name, several), detects)
     )
@@ -102,17 +120,23 @@ def _weights(task: FusionTask, checkpoint: Path | None, seed: int | None) -> str
     return f"untrained, seed {seed}" if task.needs_weights else "none"
 
 
-def model_settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """The options of a task that change what it predicts, each by its name on the command line."""
+def model_settings(config: Mapping[str, Any], trained: bool) -> dict[str, str]:
+    """The options of a task that change what it predicts, each by its name on the command line.
+
+    Args:
+        config: `class_path` and `init_args`.
+        trained: Whether there is a checkpoint, which replaces the weights that options name.
+    """
+    silent = _REPLACED_BY_WEIGHTS if trained else frozenset()
     settings = {key: value for key, value in (config.get("init_args") or {}).items() if key not in _OF_TRAINING}
-    return {f"model.init_args.{key}": value for key, value in _flat(settings)}
+    return {f"model.init_args.{key}": value for key, value in _flat(settings) if key not in silent}
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from ((f"{key}.{inner}", text) for inner, text in _flat(value))
-        elif isinstance(value, str | Path) and Path(value).is_file():
+        elif isinstance(value, str | Path) and is_file(str(value)):
             yield key, fingerprint(Path(value))  # `latest/checkpoints/last.ckpt` may be another file by now
         else:
             yield key, json.dumps(value, default=str)
@@ -121,5 +145,5 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _data_settings(data: FusionDataModule, config: Mapping[str, Any]) -> str:
     """What decides which pairs are read and how, in one line."""
     settings = {key: value for key, value in config["init_args"].items() if key not in ("loading", "transforms")}
-    settings |= {"resize": data.transforms.resize, "clip_size": data.transforms.clip_size}
+    settings["clip_size"] = data.transforms.clip_size
     return f"{config['class_path']} {json.dumps(settings, default=str, sort_keys=True)}"

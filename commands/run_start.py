@@ -3,9 +3,9 @@
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 
 from commands.run_folder import mark_latest
 
@@ -14,12 +14,16 @@ _WRITTEN_AT_START: Final = {"config.yaml", "environment.json", "splits", ".lock"
 
 
 class MarkLatest(Callback):
-    """Points `runs/<name>/latest` at the run when its training begins: data, weights and first validation are fine."""
+    """Points `runs/<name>/latest` at the run when its first batch is done: from then on it can be resumed."""
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's hook
+    def __init__(self) -> None:
+        self._marked = False
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Moves the link, in the first process."""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not self._marked:
             mark_latest(Path(trainer.default_root_dir))
+            self._marked = True
 
 
 def remove_failed_start(folder: Path) -> None:

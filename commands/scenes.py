@@ -38,7 +38,7 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
     scenes = SyntheticDataset(count, size, seed)
     others = {path.stem for path in Path(out).glob("ir/*")} - set(scenes.names)
     if others:
-        raise UsageError(f"'{Path(out) / 'ir'}' holds {len(others)} other pictures. Choose an empty --out.")
+        raise UsageError(f"'{Path(out) / 'ir'}' holds other pictures ({len(others)}). Choose an empty --out.")
     root = write_scenes(scenes, Path(out))
     print(
         f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"

@@ -13,6 +13,7 @@ from image_ops.color import luma
 from lightning_modules.bilevel import BilevelConfig, Progress
 from lightning_modules.configuration import config_from
 from lightning_modules.detector_part import DetectorTrainingConfig
+from lightning_modules.finite import SKIPPED
 from lightning_modules.fusion_detection import FusionDetectionTask, without_weights
 from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.optimization import LevelConfig
@@ -185,11 +186,12 @@ class PromptFusionTask(FusionDetectionTask):
         rank_zero_info(f"Phase {phase.number} of {phase.count}: {phase.name} ({steps}).")
 
     def _forget_other_phases(self, progress: Progress) -> None:
-        """Clears what the phase before has measured, which is no measurement of this one, but for learning rates."""
+        """Clears what the phase before has measured; what is of this step, or counts over the run, stays."""
         before = self.run_fraction(max(0, progress.iteration - 1))
         if self.phases.at(before).name == self._phase.name:
             return
-        for name in [name for name in self.diagnostics if not name.endswith("/learning_rate")]:
+        stays = {SKIPPED, *(name for name in self.diagnostics if name.endswith("/learning_rate"))}
+        for name in self.diagnostics.keys() - stays:
             del self.diagnostics[name]
         if self.learner is not None:
             self.learner.diagnostics.clear()

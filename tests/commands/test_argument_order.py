@@ -60,6 +60,13 @@ def test_order_within_a_kind_stays() -> None:
     assert in_order(given.split()) == ordered.split()
 
 
+def test_a_long_text_is_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ", ".join(f"class{number}" for number in range(60))
+    data = f"{{class_path: datamodules.folder.FolderDataModule, init_args: {{root: data, classes: [{names}]}}}}"
+    shown = _shown(["--data", data, "--config", "mgfusion.yaml"], capsys)
+    assert shown["data"]["init_args"]["classes"][-1] == "class59"
+
+
 def test_a_preset_takes_its_method_from_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
     preset = str(CONFIGS / "mgfusion_cpu.yaml")
     given = [f"--model={METHOD}", f"--config={preset}", "--data=tno.yaml"]
@@ -72,7 +79,9 @@ def test_a_preset_takes_its_method_from_an_option_too(capsys: pytest.CaptureFixt
 
 def test_a_preset_before_its_method_says_the_order() -> None:
     preset, method = str(CONFIGS / "mgfusion_cpu.yaml"), str(CONFIGS / "mgfusion.yaml")
-    message = r"mgfusion_cpu\.yaml: .*Give .* before it: --config \S*mgfusion\.yaml --config \S*mgfusion_cpu\.yaml"
+    message = (
+        r"mgfusion_cpu\.yaml: .*Put the method's file first: --config \S*mgfusion\.yaml --config \S*mgfusion_cpu\.yaml"
+    )
     with pytest.raises(UsageError, match=message):
         in_order(["fit", "--config", preset, "--config", method])
     with pytest.raises(UsageError, match=message):

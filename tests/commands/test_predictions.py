@@ -157,6 +157,6 @@ def test_a_file_that_was_replaced_counts_as_another(tmp_path: Path) -> None:
     found = []
     for content in (b"one", b"two"):
         (tmp_path / "last.ckpt").write_bytes(content)
-        found.append(model_settings(settings))
+        found.append(model_settings(settings, trained=True))
     assert found[0].keys() == found[1].keys() == {"model.init_args.source.checkpoint"}
     assert found[0] != found[1]

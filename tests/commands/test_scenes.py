@@ -39,7 +39,7 @@ def test_a_folder_with_other_pictures_is_refused(tmp_path: Path, capsys: pytest.
     assert main([*line, "--count=3"]) == 0
     assert main([*line, "--count=3", "--seed=1"]) == 0
     assert main([*line, "--count=2"]) == 1
-    assert "holds 1 other pictures" in capsys.readouterr().err
+    assert "holds other pictures (1)" in capsys.readouterr().err
 
 
 def test_too_small_scenes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import yaml
 from lightning import Trainer
 
 from callbacks.run_log import RunLog
@@ -60,6 +61,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert _steps(run) == 4
     log = pd.read_csv(run / "metrics.csv")
     assert log.dropna(subset="train/loss")["step"].tolist() == [0, 1, 2, 3]
+    assert yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["ckpt_path"] is None  # settings only
 
 
 def _job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

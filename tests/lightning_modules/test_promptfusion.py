@@ -14,6 +14,7 @@ from datamodules.datasets.batch import Batch
 from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.bilevel import BilevelConfig
 from lightning_modules.detector_part import DetectorTrainingConfig
+from lightning_modules.finite import SKIPPED
 from lightning_modules.level_batch import CropConfig
 from lightning_modules.optimization import AdamConfig, LevelConfig
 from lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
@@ -360,6 +361,20 @@ class _Diagnostics(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, PromptFusionTask)
         self.names.append(set(pl_module.diagnostics))
+
+
+def test_batches_left_out_are_counted_over_all_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    level_loss = PromptFusionTask.level_loss
+
+    def poisoned(self: PromptFusionTask, level: str, batch: Any) -> Tensor:
+        loss = level_loss(self, level, batch)
+        return self.weighted(level, {"bad": loss * torch.inf}, {}) if self.global_step in (1, 4) else loss
+
+    monkeypatch.setattr(PromptFusionTask, "level_loss", poisoned)
+    task = _task()
+    task.on_non_finite = "skip"
+    _fit(tmp_path, task)
+    assert float(task.diagnostics[SKIPPED]) == 2  # the second one is the first batch of a phase
 
 
 def test_a_run_without_an_end_is_refused(tmp_path: Path) -> None:

@@ -5,14 +5,27 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, LightningModule, Trainer
 
+from callbacks.finite_pictures import NotFinitePictureError
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_log import RunLog
 from tests.processes import run_script
 from tests.resuming import SimulatedError, differences, last, train
 
 TIME_LIMIT = Path(__file__).parents[1] / "ddp_time_limit.py"
+
+
+class _Diverge(Callback):
+    """Weights beyond the range at the end of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            for own in pl_module.parameters():
+                own.data.fill_(torch.nan)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +72,16 @@ def test_a_dashboard_that_fails_loses_only_what_came_after_the_last_checkpoint(
     assert torch.load(last(tmp_path), weights_only=True)["global_step"] == 4
     train(tmp_path, "mgfusion", resume=last(tmp_path))
     assert differences(whole, tmp_path) == []
+
+
+def test_weights_that_fuse_to_nan_replace_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(NotFinitePictureError):
+        train(tmp_path, "mgfusion", [_Diverge(8)])
+    (kept,) = [path for path in last(tmp_path).parent.iterdir() if path.name != "last.ckpt"]
+    for path in (kept, last(tmp_path)):
+        stored = torch.load(path, weights_only=True)
+        assert stored["global_step"] == 4
+        assert all(torch.isfinite(value).all() for value in stored["state_dict"].values())
 
 
 @pytest.mark.slow

@@ -214,7 +214,8 @@ def test_another_process_has_the_same_random_encoder_and_fails_fast_offline(tmp_
         "timm/vit_base_patch32_clip_224.openai",
         str(tmp_path / "weights"),
         "--model.init_args.clip.weights FILE",
-        "--model.init_args.clip random-tiny",
+        "--model.init_args.clip compact",
+        "random-tiny",
         "IVIF_DOWNLOAD=1",
     ):
         assert needed in text

@@ -7,6 +7,8 @@ from typing import Final
 
 import torch
 
+from commands.config_files import is_file
+
 RESUME: Final = "The last checkpoint is untouched: go on with fit --resume RUN_FOLDER."
 
 _DISK: Final = {
@@ -32,7 +34,7 @@ def explain(error: BaseException, size: tuple[int, int, int] | None, run_folder:
         run_folder: The run's folder.
     """
     text = str(error)
-    saved = (run_folder / "checkpoints" / "last.ckpt").is_file()
+    saved = is_file(str(run_folder / "checkpoints" / "last.ckpt"))
     resume = RESUME.replace("RUN_FOLDER", str(run_folder)) if saved else ""
     if _is_out_of_memory(error):
         return FailedRunError(f"{_out_of_memory(text, size)} {resume}".strip())

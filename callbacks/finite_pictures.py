@@ -1,6 +1,6 @@
 """No picture of NaN or infinity is scored or saved."""
 
-from datamodules.datasets.batch import Batch, StepOutput
+from datamodules.datasets.batch import Batch, StepOutput, pair_names
 
 
 class NotFinitePictureError(ValueError):
@@ -18,8 +18,7 @@ def refuse_not_finite(outputs: StepOutput, batch: Batch) -> None:
         NotFinitePictureError: If a fused picture holds NaN or infinity; names its pair.
     """
     broken = (~outputs["fused"].isfinite()).flatten(1).any(dim=1).tolist()
-    names = [f"{dataset}/{name}" for dataset, name in zip(batch["dataset"], batch["name"], strict=True)]
-    if named := [name for name, is_broken in zip(names, broken, strict=True) if is_broken]:
+    if named := [name for name, is_broken in zip(pair_names(batch), broken, strict=True) if is_broken]:
         raise NotFinitePictureError(
             f"The fused picture of {', '.join(named)} holds NaN or infinity: the weights have grown beyond what "
             f"the precision can hold. Take an earlier checkpoint, or a higher --trainer.precision."

@@ -63,8 +63,9 @@ def _part(item: Sequence[str]) -> str:
 def _named_first(configs: Sequence[str], parts: Sequence[list[str]]) -> list[str]:
     """What must come even before the files: the model or data that they change, where only an option names it."""
     first: list[str] = []
+    contents = [_load(config) if is_file(config) else {} for config in configs]
     for section in _SECTIONS:
-        given = [_section(config, section) for config in configs]
+        given = [content.get(section) for content in contents]
         names = [_names_class(own) for own in given]
         early = next((i for i, own in enumerate(given) if own is not None and not any(names[: i + 1])), None)
         if early is None:
@@ -75,11 +76,6 @@ def _named_first(configs: Sequence[str], parts: Sequence[list[str]]) -> list[str
             raise _refusal(configs[early], section, later)
         first += naming
     return first
-
-
-def _section(config: str, section: str) -> Any:
-    """A section of a configuration file, which has been found to be a mapping; None where it has none."""
-    return _load(config).get(section) if is_file(config) else None
 
 
 def _names_class(section: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 from commands.argument_order import in_order
 from commands.config_files import check_config_file, is_file
 from commands.errors import UsageError
+from commands.run_files import LAST
 
 CONFIGS: Final = Path(__file__).resolve().parent.parent / "configs"
 """The committed configurations."""
@@ -121,7 +122,7 @@ def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:
         return arguments
     if not arguments or arguments[0] != "fit":
         raise UsageError("--resume continues training: use it with fit. Other commands take --ckpt_path.")
-    config, checkpoint = resume / "config.yaml", resume / "checkpoints" / "last.ckpt"
+    config, checkpoint = resume / "config.yaml", resume / LAST
     for path in (config, checkpoint):
         if not path.is_file():
             raise UsageError(

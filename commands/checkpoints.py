@@ -4,19 +4,17 @@ import hashlib
 import pickle
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from commands.class_paths import class_of
 from commands.errors import UsageError
+from commands.run_files import LAST
 from lightning_modules.base import TASK_KEY
 from models.layers.frozen import FROZEN_PARTS_KEY
-
-LAST: Final = Path("checkpoints") / "last.ckpt"
-"""The newest checkpoint of a run, in its folder."""
 
 _MAGIC: Final = (b"PK", b"\x80")
 """How files of torch begin: an archive, or, of old releases, a pickle."""
@@ -56,8 +54,7 @@ def check_weights(subcommand: str, task: str, checkpoint: str | None, random_too
         check_checkpoint(Path(checkpoint), task)
     if subcommand == "fit" or checkpoint or random_too:
         return
-    module, _, name = task.rpartition(".")
-    if getattr(import_module(module), name).needs_weights:
+    if class_of(task).needs_weights:
         raise UsageError(
             f"{subcommand} needs trained weights: give --ckpt_path RUN_FOLDER/checkpoints/last.ckpt, or "
             f"--allow_random_weights to run the untrained network all the same."

@@ -8,15 +8,6 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from commands.errors import UsageError
 
-
-def is_file(text: str) -> bool:
-    """Whether a value of an option is the path of a file; a long text, such as YAML, is none."""
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):
-        return False
-
-
 LARGEST_FILE: Final = 1_000_000
 """Bytes; the longest of ours have 2,000."""
 
@@ -25,6 +16,14 @@ MOST_VALUES: Final = 100_000
 
 _GROUPS: Final = ("trainer", "checkpoint", "evaluator", "images", "memory_guard", "gradient_norms")
 """Sections of which the parser assumes that they are mappings."""
+
+
+def is_file(text: str) -> bool:
+    """Whether a value of an option is the path of a file; a long text, such as YAML, is none."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def check_config_file(option: str, path: Path) -> None:

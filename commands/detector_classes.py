@@ -1,9 +1,9 @@
 """What to do where a detector is asked for, and the data name no classes."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
+from commands.class_paths import class_of
 from commands.errors import UsageError
 from datamodules.base import FusionDataModule
 from datamodules.folder import FolderDataModule
@@ -24,11 +24,10 @@ def refuse_unknown_classes(data: FusionDataModule, model: Mapping[str, Any]) -> 
     """
     if (model.get("init_args") or {}).get("detector") is None:
         return
-    module, _, name = str(model["class_path"]).rpartition(".")
-    remedy = _remedy(data)
-    if type(None) in get_args(get_type_hints(getattr(import_module(module), name).__init__).get("detector")):
+    task, remedy = class_of(str(model["class_path"])), _remedy(data)
+    if type(None) in get_args(get_type_hints(task.__init__).get("detector")):
         remedy += ", or train fusion alone with --model.init_args.detector null"
-    raise UsageError(f"{name} has a detector, and {_reason(data)}. {remedy}.")
+    raise UsageError(f"{task.__name__} has a detector, and {_reason(data)}. {remedy}.")
 
 
 def _reading_off(data: FusionDataModule) -> bool:

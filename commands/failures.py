@@ -8,6 +8,7 @@ from typing import Final
 import torch
 
 from commands.config_files import is_file
+from commands.run_files import LAST
 
 RESUME: Final = "The last checkpoint is untouched: go on with fit --resume RUN_FOLDER."
 
@@ -34,7 +35,7 @@ def explain(error: BaseException, size: tuple[int, int, int] | None, run_folder:
         run_folder: The run's folder.
     """
     text = str(error)
-    saved = is_file(str(run_folder / "checkpoints" / "last.ckpt"))
+    saved = is_file(str(run_folder / LAST))
     resume = RESUME.replace("RUN_FOLDER", str(run_folder)) if saved else ""
     if _is_out_of_memory(error):
         return FailedRunError(f"{_out_of_memory(text, size)} {resume}".strip())

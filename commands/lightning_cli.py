@@ -40,6 +40,7 @@ from commands.option_checks import plain_run_name, refuse_linked_options, refuse
 from commands.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
 from commands.predictions import held_output, say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
+from commands.run_files import LAST
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
 from commands.run_start import MarkLatest, remove_failed_start
 from commands.training_options import refuse_options
@@ -279,7 +280,7 @@ class SuiteCLI(LightningCLI):
             return
         print(f"Run folder: {self.run_folder}")
         if self.subcommand == "fit":
-            print(f"Checkpoint: {self.run_folder / 'checkpoints' / 'last.ckpt'}")
+            print(f"Checkpoint: {self.run_folder / LAST}")
 
 
 __all__ = ["DEFAULTS", "RUN_FOLDER_VARIABLE", "SaveRunConfig", "SuiteCLI"]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from importlib import import_module
 from pathlib import PurePath
 from typing import Any, Final, get_args, get_type_hints
 
 from jsonargparse import Namespace
 
+from commands.class_paths import class_of
 from commands.errors import UsageError
 
 _LEAST: Final = {
@@ -61,7 +61,7 @@ def refuse_nulls(config: Namespace, kinds: Mapping[str, type[Any]]) -> None:
     for section in ("model", "data"):
         built = config.get(section)
         if isinstance(built, Namespace):
-            found += _nulls(_class_of(built.class_path), built.get("init_args"), f"{section}.init_args")
+            found += _nulls(class_of(built.class_path), built.get("init_args"), f"{section}.init_args")
     if found:
         raise UsageError(
             f"{', '.join(found)}: null, or nothing, where a value is needed. Give it one, or leave the line out to "
@@ -104,9 +104,3 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
         if parent.__module__ != "builtins" and "__init__" in vars(parent):
             hints |= get_type_hints(vars(parent)["__init__"])
     return hints
-
-
-def _class_of(path: str) -> type[Any]:
-    module, _, name = path.rpartition(".")
-    found: type[Any] = getattr(import_module(module), name)
-    return found

@@ -8,6 +8,8 @@ from typing import Final
 
 import pandas as pd
 
+from commands.run_files import LAST
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 LATEST: Final = Path("runs/quickstart/latest")
 
@@ -15,7 +17,7 @@ LATEST: Final = Path("runs/quickstart/latest")
 def main() -> int:
     """Trains, tests and predicts; says what came out and what to do next. Returns the exit code."""
     started = time.monotonic()
-    checkpoint = str(LATEST / "checkpoints" / "last.ckpt")
+    checkpoint = str(LATEST / LAST)
     fused = str(LATEST / "fused")
     for arguments in (
         ["fit", "--config", "configs/quickstart.yaml"],

@@ -1,15 +1,13 @@
 """`main.py report workspace`: a W&B workspace and a report for runs of this suite, as code."""
 
 import json
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from commands.errors import UsageError
 from commands.report_sections import DETECTION, GROUPS, LEVELS
 from metrics.registry import METRICS
-
-if TYPE_CHECKING:
-    import wandb_workspaces.workspaces as workspaces
 
 STEP: Final = "trainer/global_step"
 WATCHED: Final = ("Qabf", "VIF", "SSIM", "EN", "SD", "SF", "AG")
@@ -60,10 +58,7 @@ def build_workspace(project: str, entity: str) -> Any:
     Raises:
         UsageError: If `wandb-workspaces` is not installed.
     """
-    try:
-        import wandb_workspaces.workspaces as workspaces
-    except ImportError as error:
-        raise UsageError(MISSING) from error
+    workspaces = _library("workspaces")
     columns = [f"summary:val/{name}" for name in (*WATCHED[:3], "mAP50_95")]
     return workspaces.Workspace(
         entity=entity,
@@ -82,10 +77,7 @@ def build_report(project: str, entity: str) -> Any:
     Raises:
         UsageError: If `wandb-workspaces` is not installed.
     """
-    try:
-        import wandb_workspaces.reports.v2 as reports
-    except ImportError as error:
-        raise UsageError(MISSING) from error
+    reports = _library("reports.v2")
 
     def grid(*panels: Any) -> Any:
         # Without a project of its own a set of runs is that of the report; with one it would be asked for online.
@@ -112,10 +104,18 @@ def build_report(project: str, entity: str) -> Any:
     )
 
 
-def _sections() -> "list[workspaces.Section]":
-    import wandb_workspaces.workspaces as workspaces
+def _library(name: str) -> Any:
+    """A module of `wandb-workspaces`, which is imported for this command alone."""
+    try:
+        return import_module(f"wandb_workspaces.{name}")
+    except ImportError as error:
+        raise UsageError(MISSING) from error
 
-    def section(name: str, panels: list[Any], is_open: bool = False) -> workspaces.Section:
+
+def _sections() -> list[Any]:
+    workspaces = _library("workspaces")
+
+    def section(name: str, panels: list[Any], is_open: bool = False) -> Any:
         layout = workspaces.SectionLayoutSettings(columns=3, rows=2)
         return workspaces.Section(name=name, panels=panels, is_open=is_open, layout_settings=layout)
 
@@ -146,14 +146,12 @@ def _sections() -> "list[workspaces.Section]":
 
 
 def _plot(title: str, name: str) -> Any:
-    import wandb_workspaces.reports.v2 as reports
-
+    reports = _library("reports.v2")
     return reports.LinePlot(title=title, x=STEP, y=[name], title_x="step")
 
 
 def _family(title: str, pattern: str) -> Any:
-    import wandb_workspaces.reports.v2 as reports
-
+    reports = _library("reports.v2")
     return reports.LinePlot(title=title, x=STEP, metric_regex=f"^{pattern}$", title_x="step")
 
 

@@ -16,6 +16,7 @@ from callbacks.run_log import cut_log
 from callbacks.stop_requests import RunStoppedError
 from commands.cluster import launched_job
 from commands.errors import UsageError
+from commands.run_files import LAST
 
 EXIT_STOPPED: Final = 75
 """Exit code of a run that was asked to stop, has saved, and can go on (EX_TEMPFAIL of sysexits.h: try again)."""
@@ -31,7 +32,7 @@ def checkpoint_to_resume(folder: Path, given: str | None) -> str | None:
         folder: The run folder, new or that of an earlier start of the same job.
         given: `--ckpt_path`.
     """
-    last = folder / "checkpoints" / "last.ckpt"
+    last = folder / LAST
     if last.is_file() and (given == "last" or launched_job() is not None):
         return str(last)
     return None if given == "last" else given

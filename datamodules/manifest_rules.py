@@ -123,17 +123,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def refuse_circles(path: Path) -> None:
+def refuse_circles(path: Path, content: Mapping[str, Any]) -> None:
     """Refuses manifests that follow each other: a name's stage could then never be told.
+
+    Args:
+        path: A manifest.
+        content: What `read_yaml` gave.
 
     Raises:
         SplitError: If following leads back to a manifest; names both.
     """
-    waiting, seen = [path], set()
+    waiting, seen = [(path, content)], {path.resolve()}
     while waiting:
-        current = waiting.pop()
-        seen.add(current.resolve())
-        for entry in read_yaml(current)["datasets"].values():
+        current, read = waiting.pop()
+        for entry in read["datasets"].values():
             if "follow" not in entry:
                 continue
             followed = find_manifest(entry["follow"]["manifest"])
@@ -142,7 +145,8 @@ def refuse_circles(path: Path) -> None:
                     f"The manifest '{path}' is followed by '{current}', which it follows. Remove one `follow`."
                 )
             if followed.resolve() not in seen:
-                waiting.append(followed)
+                seen.add(followed.resolve())
+                waiting.append((followed, read_yaml(followed)))
 
 
 def parse_rules(path: Path, content: Mapping[str, Any], lists: Mapping[str, Sequence[str]]) -> dict[str, DatasetRule]:

@@ -95,7 +95,7 @@ class Manifest:
         path = find_manifest(name_or_path)
         content = read_yaml(path)
         rules = parse_rules(path, content, read_lists(path, content))
-        refuse_circles(path)
+        refuse_circles(path, content)
         return cls(path.stem, int(content.get("seed", 0)), rules)
 
     @property

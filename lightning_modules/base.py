@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from datamodules.datasets.batch import Batch, StepOutput
+from datamodules.datasets.batch import Batch, StepOutput, pair_names
 from datamodules.seeds import run_seed
 from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.configuration import plain_dict
@@ -184,8 +184,3 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         if (self.global_step + 1) % self._log_interval() == 0:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
-
-
-def pair_names(batch: Batch) -> list[str]:
-    """`dataset/name` of each pair, for messages."""
-    return [f"{dataset}/{name}" for dataset, name in zip(batch["dataset"], batch["name"], strict=True)]

@@ -10,8 +10,8 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from datamodules.datasets.batch import Batch
-from lightning_modules.base import FusionTask, pair_names
+from datamodules.datasets.batch import Batch, pair_names
+from lightning_modules.base import FusionTask
 from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, Solver, build_solver
 from lightning_modules.bilevel.level import copy_values, drop_gradients, training_only
 from lightning_modules.optimization import LevelConfig

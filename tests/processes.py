@@ -1,9 +1,11 @@
-"""Scripts of tests in processes of their own, which end with their children."""
+"""Scripts of tests in processes of their own, which end with their children, and processes that hold a folder."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -27,3 +29,18 @@ def run_script(script: Path, *arguments: object, timeout: float = 240) -> str:
         raise
     assert process.returncode == 0, output
     return output
+
+
+@contextmanager
+def holder_of(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds a folder (`commands.run_folder`) until it is killed, at the end at the latest."""
+    hold = f"import pathlib, commands.run_folder as own; own.lock_run_folder(pathlib.Path('{folder}'))"
+    wait = "print('held', flush=True); import time; time.sleep(60)"
+    root = Path(__file__).resolve().parents[1]
+    with subprocess.Popen([sys.executable, "-c", f"{hold}; {wait}"], cwd=root, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            yield holder
+        finally:
+            holder.kill()

@@ -159,3 +159,8 @@ def batch_to_float(batch: Batch) -> Batch:
         if key in converted:
             converted[key] = plane_to_float(converted[key])
     return cast("Batch", converted)
+
+
+def pair_names(batch: Batch) -> list[str]:
+    """`dataset/name` of each pair, for messages."""
+    return [f"{dataset}/{name}" for dataset, name in zip(batch["dataset"], batch["name"], strict=True)]

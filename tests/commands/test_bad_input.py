@@ -9,6 +9,7 @@ import torch
 from commands.cli import main
 from tests.commands.runs import tiny_run
 from tests.fakes import Faults, write_folder, write_msrs, write_tno
+from tests.refusals import refused
 
 
 def _folder(root: Path) -> tuple[str, ...]:
@@ -17,14 +18,6 @@ def _folder(root: Path) -> tuple[str, ...]:
 
 def _msrs(root: Path) -> tuple[str, ...]:
     return ("--data=msrs.yaml", f"--data.init_args.root={root}")
-
-
-def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main(arguments) == 1
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    return message[message.index("error:") :]
 
 
 @pytest.mark.parametrize(
@@ -48,14 +41,14 @@ def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_wrong_settings_are_named(option: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = _refused(tiny_run("fit", tmp_path, option), capsys)
+    message = refused(tiny_run("fit", tmp_path, option), capsys)
     assert named in message
     assert len(message.splitlines()) < 5 or "clip" in option
     assert not any(noise in message for noise in ("Union", "NoneType", "Namespace"))
 
 
 def test_a_missing_root_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = _refused(tiny_run("fit", tmp_path, data=_msrs(tmp_path / "nowhere")), capsys)
+    message = refused(tiny_run("fit", tmp_path, data=_msrs(tmp_path / "nowhere")), capsys)
     assert "nowhere" in message
     assert "Download" in message
 
@@ -63,15 +56,15 @@ def test_a_missing_root_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_missing_folder_of_ones_own_is_not_to_be_downloaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = _refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "nowhere")), capsys)
+    message = refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "nowhere")), capsys)
     assert f"'{tmp_path / 'nowhere'}', which does not exist" in message
     assert "Download" not in message
     (tmp_path / "there").mkdir()
-    message = _refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "there")), capsys)
+    message = refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "there")), capsys)
     assert "does not exist" not in message
     assert "layout.infrared" in message
     (tmp_path / "file").touch()
-    assert "is no folder" in _refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "file")), capsys)
+    assert "is no folder" in refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "file")), capsys)
 
 
 def test_without_any_of_several_datasets_each_is_named_with_its_link(
@@ -79,7 +72,7 @@ def test_without_any_of_several_datasets_each_is_named_with_its_link(
 ) -> None:
     elsewhere = ("--data.init_args.roots={tno: " + str(tmp_path / "own") + "}",)
     data = ("--data=unified.yaml", f"--data.init_args.root={tmp_path}", *elsewhere)
-    message = _refused(tiny_run("fit", tmp_path, data=data), capsys)
+    message = refused(tiny_run("fit", tmp_path, data=data), capsys)
     links = ("RoadScene", "LLVIP", "MSRS", "TarDAL", "TNO_Image_Fusion_Dataset")
     assert all(f"/{link}" in message for link in links)
     assert f"{tmp_path / 'own'}: https" in message
@@ -88,7 +81,7 @@ def test_without_any_of_several_datasets_each_is_named_with_its_link(
 def test_an_empty_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("ir", "vi"):
         (tmp_path / "data" / name).mkdir(parents=True)
-    assert str(tmp_path / "data") in _refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "data")), capsys)
+    assert str(tmp_path / "data") in refused(tiny_run("fit", tmp_path, data=_folder(tmp_path / "data")), capsys)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -97,7 +90,7 @@ def test_a_truncated_picture_is_named_even_from_a_worker(
 ) -> None:
     root = write_folder(tmp_path / "data", count=4, size=(48, 56), faults=Faults(truncated=True))
     data = (*_folder(root), "--data.init_args.train_fraction=1.0")
-    message = _refused(tiny_run("fit", tmp_path, f"--loading.num_workers={workers}", data=data), capsys)
+    message = refused(tiny_run("fit", tmp_path, f"--loading.num_workers={workers}", data=data), capsys)
     assert ".png" in message
     assert "Cannot read" in message
     assert len(message.splitlines()) < 6
@@ -109,13 +102,13 @@ def test_a_missing_partner_warns_or_with_strict_stops(
     root = write_folder(tmp_path / "data", count=5, size=(48, 56), faults=Faults(missing_infrared=True))
     assert main(tiny_run("fit", tmp_path, data=_folder(root))) == 0
     assert any("004" in record.getMessage() for record in caplog.records)
-    message = _refused(tiny_run("fit", tmp_path, "--data.init_args.reading.strict=true", data=_folder(root)), capsys)
+    message = refused(tiny_run("fit", tmp_path, "--data.init_args.reading.strict=true", data=_folder(root)), capsys)
     assert "004" in message
 
 
 def test_an_unknown_class_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_msrs(tmp_path / "data", count=6, size=(48, 56), faults=Faults(unknown_class=True))
-    message = _refused(tiny_run("fit", tmp_path, "--data.init_args.manifest=default", data=_msrs(root)), capsys)
+    message = refused(tiny_run("fit", tmp_path, "--data.init_args.manifest=default", data=_msrs(root)), capsys)
     assert ".txt" in message
     assert "person" in message
 
@@ -154,7 +147,7 @@ def test_tno_is_not_trained_on_by_the_papers_protocol(tmp_path: Path, capsys: py
         f"--data.init_args.root={write_tno(tmp_path / 'data')}",
         "--data.init_args.manifest=mgfusion",
     )
-    assert "gives no 'train' pairs for tno" in _refused(tiny_run("fit", tmp_path, data=data), capsys)
+    assert "gives no 'train' pairs for tno" in refused(tiny_run("fit", tmp_path, data=data), capsys)
 
 
 def test_unreachable_clip_weights_say_what_to_do_at_once(
@@ -162,7 +155,7 @@ def test_unreachable_clip_weights_say_what_to_do_at_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     started = time.monotonic()
-    message = _refused(tiny_run("fit", tmp_path, "--model.init_args.clip=openai/ViT-B-32"), capsys)
+    message = refused(tiny_run("fit", tmp_path, "--model.init_args.clip=openai/ViT-B-32"), capsys)
     assert time.monotonic() - started < 30
     assert "ViT-B-32" in message
     assert 0 < message.index("clip compact") < message.index("random-tiny")
@@ -171,7 +164,7 @@ def test_unreachable_clip_weights_say_what_to_do_at_once(
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(b"not a checkpoint")
-    assert "damaged.ckpt" in _refused(tiny_run("test", tmp_path, f"--ckpt_path={damaged}"), capsys)
+    assert "damaged.ckpt" in refused(tiny_run("test", tmp_path, f"--ckpt_path={damaged}"), capsys)
 
 
 def test_a_checkpoint_that_lost_weights_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,10 +174,10 @@ def test_a_checkpoint_that_lost_weights_names_them(tmp_path: Path, capsys: pytes
     lost = next(iter(stored["state_dict"]))
     del stored["state_dict"][lost]
     torch.save(stored, tmp_path / "lost.ckpt")
-    assert lost in _refused(tiny_run("test", tmp_path, f"--ckpt_path={tmp_path / 'lost.ckpt'}"), capsys)
+    assert lost in refused(tiny_run("test", tmp_path, f"--ckpt_path={tmp_path / 'lost.ckpt'}"), capsys)
 
 
 def test_a_loss_that_explodes_names_the_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = _refused(tiny_run("fit", tmp_path, "--model.init_args.loss.gradient=.inf"), capsys)
+    message = refused(tiny_run("fit", tmp_path, "--model.init_args.loss.gradient=.inf"), capsys)
     assert "not finite" in message
     assert "synthetic/" in message

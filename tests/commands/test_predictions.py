@@ -1,8 +1,6 @@
 """`predict` of a task that detects, through `main.py`: its files, resuming, and what a folder refuses."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from PIL import Image
 from commands.cli import main
 from commands.predictions import model_settings
 from models.detection.base import DetectorConfig
+from tests.processes import holder_of
 
 LINE = (
     "predict",
@@ -89,17 +88,9 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
 
 def test_a_folder_that_another_process_writes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    hold = f"import pathlib, commands.run_folder as own; own.lock_run_folder(pathlib.Path('{out}'))"
-    wait = "print('held', flush=True); import time; time.sleep(60)"
-    root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen([sys.executable, "-c", f"{hold}; {wait}"], cwd=root, stdout=subprocess.PIPE) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"held\n"
-            (out / ".unfinished.partial").touch()
-            assert _predict(tmp_path) == 1
-        finally:
-            holder.kill()
+    with holder_of(out) as holder:
+        (out / ".unfinished.partial").touch()
+        assert _predict(tmp_path) == 1
     assert f"'{out}' is in use by process {holder.pid}" in capsys.readouterr().err
     assert sorted(path.name for path in out.iterdir()) == [".lock", ".unfinished.partial"]
 

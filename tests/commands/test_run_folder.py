@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from commands.run_folder import (
     release_run_folder,
 )
 from tests.commands.runs import tiny_run
+from tests.processes import holder_of
 
 
 def test_every_run_gets_a_folder_that_its_processes_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,17 +51,11 @@ def test_what_is_typed_on_a_node_is_a_run_of_its_own(tmp_path: Path, monkeypatch
 
 
 def test_of_two_processes_one_gets_the_folder_until_it_is_gone(tmp_path: Path) -> None:
-    hold = f"import pathlib, commands.run_folder as own; own.lock_run_folder(pathlib.Path('{tmp_path}'))"
-    wait = "print('held', flush=True); import time; time.sleep(60)"
-    root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen([sys.executable, "-c", f"{hold}; {wait}"], cwd=root, stdout=subprocess.PIPE) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"held\n"
-            with pytest.raises(UsageError, match=f"in use by process {holder.pid} on {socket.gethostname()}"):
-                lock_run_folder(tmp_path)
-        finally:
-            holder.kill()
+    with (
+        holder_of(tmp_path) as holder,
+        pytest.raises(UsageError, match=f"in use by process {holder.pid} on {socket.gethostname()}"),
+    ):
+        lock_run_folder(tmp_path)
     assert (tmp_path / ".lock").exists()  # nobody was left to remove it
     lock_run_folder(tmp_path)
     claim = json.loads((tmp_path / ".lock").read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from datamodules.datasets.errors import UnreadableFileError
 from datamodules.sampling import TrainingView
 from lightning_modules.mgfusion import MGFusionTask
 from tests.commands.runs import newest_run, tiny_run
+from tests.refusals import refused
 
 
 def _fit(runs: Path, *options: str) -> list[str]:
@@ -104,14 +105,6 @@ def test_a_signalled_job_is_queued_again_and_goes_on_by_itself(
     assert pd.read_csv(run / "metrics.csv").dropna(subset="train/loss")["step"].tolist() == [0, 1, 2, 3]
 
 
-def _ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main(arguments) == 1
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    return message[message.index("error:") :]
-
-
 @pytest.mark.parametrize(
     ("error", "named"),
     [
@@ -131,7 +124,7 @@ def test_without_memory_the_message_names_batch_and_crop(
         raise error
 
     monkeypatch.setattr(MGFusionTask, "losses", losses)
-    message = _ended(_fit(tmp_path), capsys)
+    message = refused(_fit(tmp_path), capsys)
     assert named in message
     assert "--loading.batch_size" in message
 
@@ -149,7 +142,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(
 
     with monkeypatch.context() as patch:
         _at_step(patch, 3, lambda: patch.setattr(os, "fsync", full))
-        message = _ended(_fit(tmp_path, "--checkpoint.every_n_train_steps=1"), capsys)
+        message = refused(_fit(tmp_path, "--checkpoint.every_n_train_steps=1"), capsys)
     assert "No space left on device" in message
     run = newest_run(tmp_path)
     assert _steps(run) == 2
@@ -165,7 +158,7 @@ def test_a_log_that_cannot_be_written_is_named(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "metrics.csv")
 
     monkeypatch.setattr(RunLog, "log_metrics", read_only)
-    assert "'metrics.csv': the filesystem is read-only" in _ended(_fit(tmp_path), capsys)
+    assert "'metrics.csv': the filesystem is read-only" in refused(_fit(tmp_path), capsys)
 
 
 def _in_the_second_epoch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
@@ -187,7 +180,7 @@ def test_a_file_that_becomes_unreadable_loses_nothing(
 
     with monkeypatch.context() as patch:
         _in_the_second_epoch(patch, unreadable)
-        message = _ended(_fit(tmp_path, "--checkpoint.every_n_train_steps=100", "--loading.num_workers=1"), capsys)
+        message = refused(_fit(tmp_path, "--checkpoint.every_n_train_steps=100", "--loading.num_workers=1"), capsys)
     assert "Cannot read 'broken.png'" in message
     run = newest_run(tmp_path)
     assert _steps(run) == 2
@@ -205,7 +198,7 @@ def test_a_loader_process_that_dies_is_said(
             os.kill(os.getpid(), signal.SIGKILL)
 
     _in_the_second_epoch(monkeypatch, die)
-    message = _ended(_fit(tmp_path, "--loading.num_workers=1"), capsys)
+    message = refused(_fit(tmp_path, "--loading.num_workers=1"), capsys)
     assert "A loader process" in message
     assert "--loading.num_workers" in message
     assert _steps(newest_run(tmp_path)) == 2

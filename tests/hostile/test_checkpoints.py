@@ -13,7 +13,7 @@ import torch
 
 from commands.cli import main
 from tests.commands.runs import newest_run, tiny_run
-from tests.hostile.refusals import refused
+from tests.refusals import refused
 
 State = dict[str, Any]
 

@@ -7,7 +7,7 @@ import pytest
 
 from commands.parser_messages import explain
 from tests.commands.runs import SCENES, TINY
-from tests.hostile.refusals import refused
+from tests.refusals import refused
 
 METHODS: Final = {
     "mgfusion": (*TINY, *SCENES),

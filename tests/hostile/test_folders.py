@@ -16,7 +16,7 @@ from tests.commands.runs import tiny_run
 from tests.fakes import write_folder
 from tests.hostile.damaged_images import REFUSED
 from tests.hostile.images import COLOR, DEEP, GREY, encode
-from tests.hostile.refusals import accepted, refusal, refused
+from tests.refusals import accepted, refusal, refused
 
 REMEDY = "remove its pair from the dataset"
 

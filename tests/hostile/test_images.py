@@ -23,7 +23,7 @@ from datamodules.datasets.io import (
 from datamodules.datasets.thermal import Pixels
 from tests.hostile.damaged_images import REFUSED
 from tests.hostile.images import CLOSE, COLOR, EXACT, GREY, encode
-from tests.hostile.refusals import refusal
+from tests.refusals import refusal
 
 REMEDY = "remove its pair from the dataset"
 

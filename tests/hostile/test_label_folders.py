@@ -13,7 +13,7 @@ from datamodules.datasets.llvip import LLVIP
 from datamodules.datasets.m3fd import M3FD
 from datamodules.datasets.msrs import MSRS
 from tests.fakes import Faults, write_folder, write_llvip, write_m3fd, write_msrs
-from tests.hostile.refusals import accepted, refusal, refused
+from tests.refusals import accepted, refusal, refused
 
 Open = Callable[[Path, Faults, ReadingConfig], PairedDataset]
 

@@ -12,7 +12,7 @@ import pytest
 from datamodules.datasets.batch import Targets
 from datamodules.datasets.errors import LabelError
 from datamodules.datasets.labels import LabelReader
-from tests.hostile.refusals import refusal
+from tests.refusals import refusal
 
 CLASSES: Final = ("person", "bicycle", "car")
 SIZE: Final = (100, 200)

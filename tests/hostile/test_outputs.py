@@ -15,7 +15,7 @@ from datamodules.datasets.msrs import MSRS
 from datamodules.datasets.stored import StoredPlaneError, StoredPlanes
 from tests.commands.runs import tiny_run
 from tests.fakes import write_folder, write_msrs
-from tests.hostile.refusals import accepted, refusal, refused
+from tests.refusals import accepted, refusal, refused
 
 NAMES: Final = ["../escape", "..", ".", "", " ", "/tmp/escape", "a/b", "a\\b", "a\0b", "a\nb", ".hidden", "\x1b[2J"]
 

@@ -20,7 +20,7 @@ from models.clip_state import load_weights as load_clip_weights
 from models.clip_state import read_state_dict
 from models.learned_prompts import LearnedPrompts, PromptFileError
 from tests.fakes import write_folder
-from tests.hostile.refusals import refusal
+from tests.refusals import refusal
 
 MANIFESTS: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
     "nothing": ("", ("no manifest", "datasets")),

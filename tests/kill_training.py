@@ -1,6 +1,7 @@
 """Trains in child processes that are killed at seeded moments, and goes on; run by tests of resuming.
 
-Half of the moments are times since training began, half are steps inside the writing of a file.
+Half of the moments are times since training began, half are steps inside the writing of a file; both within what the
+run still has to do.
 """
 
 import os
@@ -78,9 +79,14 @@ def train_in_child(folder: Path, kind: str, saved: Path, writing: int | None) ->
     os._exit(0)
 
 
+def saved_steps(saved: Path) -> list[int]:
+    """The steps of every save that was finished."""
+    return [int(line) for line in saved.read_text().split()] if saved.is_file() else []
+
+
 def check(folder: Path, saved: Path) -> None:
     """Every checkpoint loads, and none that was finished is lost."""
-    steps = [int(line) for line in saved.read_text().split()] if saved.is_file() else []
+    steps = saved_steps(saved)
     for path in folder.glob("checkpoints/*.ckpt"):
         torch.load(path, weights_only=True)
     if steps:
@@ -93,13 +99,15 @@ def main(base: Path, kind: str, seeds: list[int]) -> None:
     begun = time.monotonic()
     assert os.waitpid(train_in_child(base / "whole", kind, base / "whole.txt", None), 0)[1] == 0
     duration = time.monotonic() - begun
+    total = max(saved_steps(base / "whole.txt"))
     for seed in seeds:
         draw, folder, saved = random.Random(seed), base / f"killed{seed}", base / f"{seed}.txt"
         for _ in range(2):
-            writing = draw.randrange(1, 70) if seed % 2 else None
+            left = 1 - max(saved_steps(saved), default=0) / total  # what a run that goes on still has to do
+            writing = draw.randrange(1, 2 + int(68 * left)) if seed % 2 else None
             child = train_in_child(folder, kind, saved, writing)
             if writing is None:
-                time.sleep(draw.uniform(0.1, 0.9) * duration)
+                time.sleep(draw.uniform(0.1, 0.9) * duration * left)
                 os.kill(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
             assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, folder

@@ -35,8 +35,7 @@ class DiagnosticsLogger(Callback):
             ValueError: If an entry is no scalar.
         """
         diagnostics: Mapping[str, Any] = getattr(pl_module, "diagnostics", {})
-        # Lightning's own callbacks ask this way; a step's number would miss steps of tasks with several optimisers.
-        if not diagnostics or not (trainer._logger_connector.should_update_logs or trainer.fast_dev_run):  # type: ignore[attr-defined]
+        if not diagnostics or not pl_module.logs_this_step():  # type: ignore[operator]
             return
         pl_module.log_dict({f"train/{name}": _scalar(name, value) for name, value in diagnostics.items()})
 

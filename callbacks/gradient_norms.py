@@ -29,8 +29,7 @@ class GradientNorms(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Decides whether this step is logged: that is, whether it will be the n-th since the last."""
-        interval = int(getattr(trainer, "log_every_n_steps", 0)) or 1
-        self._wanted = self.enabled and (trainer.global_step + 1) % interval == 0
+        self._wanted = self.enabled and pl_module.logs_this_step()  # type: ignore[operator]
         self._found = {}
 
     def on_before_optimizer_step(

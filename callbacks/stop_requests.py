@@ -75,9 +75,11 @@ class StopRequests:
 
         The first process's clock decides, as it does for the Timer: others began a little later, and stop with it.
         """
+        if not trainer.should_stop:
+            return
         timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
         left = [remaining for timer in timers if (remaining := timer.time_remaining()) is not None]
-        if trainer.should_stop and left and trainer.strategy.broadcast(min(left) <= 0):
+        if bool(left) and trainer.strategy.broadcast(min(left) <= 0):
             trainer.should_stop = False
             self.ask("the time limit trainer.max_time")
 

@@ -106,6 +106,7 @@ def run_lightning(arguments: Sequence[str]) -> int:
     """
     from callbacks.stop_requests import RunStoppedError
     from commands.arguments import rewrite
+    from commands.devices import settle_missing_gpu
     from commands.failures import explain
     from commands.lightning_cli import SuiteCLI
     from commands.processes import leave_process_group_at_exit
@@ -114,6 +115,7 @@ def run_lightning(arguments: Sequence[str]) -> int:
 
     _quiet_lightning()
     leave_process_group_at_exit()
+    settle_missing_gpu()
     try:
         cli = SuiteCLI.from_arguments(rewrite(arguments))
     except BaseException:  # a --help too: its folder may have been chosen by then

@@ -198,7 +198,9 @@ class SuiteCLI(LightningCLI):
             boxes = self._get(self.config_init, "boxes")
             extra.append(PredictionWriter(Path(output) if output else None, self._option("grey"), boxes))
         config["profiler"] = config.get("profiler") or Unprofiled()
-        return super()._instantiate_trainer(config, [*callbacks, *extra])
+        # Lightning calls each callback at eight places of a step, whether it does anything there or not.
+        wanted = [callback for callback in callbacks if getattr(callback, "enabled", True)]
+        return super()._instantiate_trainer(config, [*wanted, *extra])
 
     def run(self) -> None:
         """Carries out the subcommand in its locked folder, and says where the results are."""

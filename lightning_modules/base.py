@@ -13,6 +13,7 @@ from datamodules.seeds import run_seed
 from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.configuration import plain_dict
 from lightning_modules.finite import FiniteStepsMixin
+from lightning_modules.logged_steps import logs_this_step
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from models.layers.frozen import FrozenPartsMixin
 
@@ -174,13 +175,11 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         own = self.optimizer_config.gradient_clip
         self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
 
-    def _log_interval(self) -> int:
-        return (
-            int(getattr(self.trainer, "log_every_n_steps", 0)) or 1
-        )  # absent from Trainer's type, and 0 under fast_dev_run
+    def logs_this_step(self) -> bool:
+        """Whether the values of the step under way are logged: at the trainer's interval, where anything reads them."""
+        return logs_this_step(self.trainer)
 
     def _log_terms(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        # Every self.log costs about 0.3 ms: only at the steps that the trainer passes on to its loggers.
-        if (self.global_step + 1) % self._log_interval() == 0:
+        if self.logs_this_step():
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})

@@ -256,7 +256,6 @@ class BilevelTask(FusionTask):
             rate = self.level_configs[name].schedule.learning_rate(self.level_fraction(name, fraction))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            self.diagnostics[f"{name}/learning_rate"] = torch.tensor(rate)
 
     def _count_iteration(self) -> None:
         # Semi-internal name: lightning is pinned below 2.7, and tests/lightning_modules/test_bilevel_task.py covers it.
@@ -265,7 +264,11 @@ class BilevelTask(FusionTask):
         progress.increment_completed()
 
     def _log_levels(self) -> None:
-        if self.global_step % self._log_interval() == 0 and self._terms:
+        if not self.logs_this_step():
+            return
+        for name, optimizer in self._optimizers.items():
+            self.diagnostics[f"{name}/learning_rate"] = torch.tensor(optimizer.param_groups[0]["lr"])
+        if self._terms:
             total = torch.stack([value for name, value in self._terms.items() if name.endswith("/loss")]).sum()
             self.log("train/loss", total, prog_bar=True)
             self.log_dict(self._terms)

@@ -1,6 +1,7 @@
 """What a task does about losses and gradients that are no numbers: stop, or leave the batch out and count it."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -71,7 +72,7 @@ class FiniteStepsMixin(LightningModule):
             NonFiniteLossError: If the loss is NaN or infinite.
             SkippedBatchError: If it is, here or on another process, and such batches are left out.
         """
-        finite = bool(torch.isfinite(loss.detach()))
+        finite = math.isfinite(loss.item())
         if not self._anywhere(finite):
             return
         values = ", ".join(f"{name}={term.item():g}" for name, term in terms.items())
@@ -99,7 +100,8 @@ class FiniteStepsMixin(LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if not gradients or (scaler is not None and scaler.get_scale() >= 1):
             return True
-        if torch.isfinite(nn.utils.get_total_norm(gradients)):
+        # What torch's own clipping calls; the public function around it takes 0.05 ms more, here at every step.
+        if math.isfinite(torch.stack(torch._foreach_norm(gradients)).sum().item()):
             return True
         stepped = {id(gradient) for gradient in gradients}
         broken = [

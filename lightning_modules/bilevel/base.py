@@ -111,10 +111,10 @@ class Solver(ABC):
 
     def descend_own(self, level: Level, batch: Any, backward: Backward, steps: int = 1) -> Tensor:
         """Steps of one level on its own loss, every other level fixed; the loss before the last step."""
-        value = torch.zeros(())
+        value = None
         for _ in range(steps):
             value = self.descend((level,), level.loss, batch, backward)
-        return value
+        return torch.zeros(()) if value is None else value
 
     def gradients(self, term: Term, batch: Any, backward: Backward, *levels: Level) -> list[Tensor]:
         """The gradient of a term to each of the levels, as vectors; nothing is stepped."""

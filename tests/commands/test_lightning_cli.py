@@ -6,8 +6,16 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from commands.lightning_cli import SaveRunConfig
+from callbacks.compilation import Compilation
+from callbacks.evaluator import Evaluator
+from callbacks.gradient_norms import GradientNorms
+from callbacks.image_logger import ImageLogger
+from callbacks.memory_guard import MemoryGuard
+from callbacks.run_checkpoint import RunCheckpoint
+from commands.arguments import rewrite
+from commands.lightning_cli import SaveRunConfig, SuiteCLI
 from commands.parser import SuiteParser
+from tests.commands.runs import tiny_run
 from tests.disks import full_disk
 
 
@@ -28,3 +36,13 @@ def test_the_saved_configuration_is_whole_or_the_former_one(tmp_path: Path, monk
     with pytest.raises(OSError, match="No space"):
         save("--crop=128")
     assert yaml.safe_load(config.read_text(encoding="utf-8")) == {"crop": 64}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_callback_that_is_switched_off_is_not_called(asked: bool, tmp_path: Path) -> None:
+    switches = [f"--{name}.enabled={str(asked).lower()}" for name in ("gradient_norms", "compilation", "memory_guard")]
+    trainer = SuiteCLI.from_arguments(rewrite(tiny_run("fit", tmp_path, *switches))).trainer
+    found = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
+    switched = {GradientNorms, Compilation, MemoryGuard}
+    assert found & switched == (switched if asked else set())
+    assert {Evaluator, ImageLogger, RunCheckpoint} <= found

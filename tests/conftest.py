@@ -14,10 +14,9 @@ import lightning.pytorch  # noqa: F401 - here, so that its log handler does not 
 import pytest
 import torch
 
+from tests.real_data import REAL_DATA
+
 torch.set_num_threads(1)
-
-REAL_DATA = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
-
 
 CLEAN = dict(os.environ)
 """The environment that every test begins with."""

@@ -23,8 +23,8 @@ from datamodules.msrs import MSRSDataModule
 from datamodules.synthetic import SyntheticDataModule
 from datamodules.tno import TNODataModule
 from datamodules.unified import UnifiedDataModule
-from tests.conftest import REAL_DATA
 from tests.fakes import write_msrs, write_tno
+from tests.real_data import REAL_DATA
 
 NOWHERE = Path("nowhere")
 STREET: dict[str, Any] = {"crop": None, "flip": "horizontal", "rotate90": False}

@@ -1,8 +1,6 @@
 """Manifests on the real pairs."""
 
 import itertools
-import os
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +12,8 @@ from datamodules.datasets.roadscene import RoadScene
 from datamodules.datasets.tno import TNO
 from datamodules.manifest_expansion import known_names, read_scenes
 from datamodules.manifests import Manifest
+from tests.real_data import REAL_DATA
 
-REAL_DATA = Path(os.environ.get("IVIF_REAL_DATA", "../shared/data"))
 READERS: dict[str, type[PairedDataset]] = {
     "RoadScene": RoadScene,
     "MSRS": MSRS,

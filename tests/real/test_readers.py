@@ -1,9 +1,7 @@
 """Every pair of the real data is read; its counts are those of the copy's own description."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,24 +12,23 @@ from datamodules.datasets.m3fd import M3FD
 from datamodules.datasets.msrs import MSRS
 from datamodules.datasets.roadscene import RoadScene
 from datamodules.datasets.tno import TNO
-
-ROOT = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).resolve().parents[2] / ".." / "shared" / "data"))
+from tests.real_data import REAL_DATA
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(not ROOT.is_dir(), reason=f"no real data in '{ROOT}' (set IVIF_REAL_DATA)"),
+    pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no real data in '{REAL_DATA}' (set IVIF_REAL_DATA)"),
 ]
 
 
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: M3FD(ROOT),
-        lambda: TNO(ROOT),
-        lambda: RoadScene(ROOT),
-        lambda: RoadScene(ROOT, aligned=False),
-        lambda: MSRS(ROOT, "all"),
-        lambda: LLVIP(ROOT, "all"),
+        lambda: M3FD(REAL_DATA),
+        lambda: TNO(REAL_DATA),
+        lambda: RoadScene(REAL_DATA),
+        lambda: RoadScene(REAL_DATA, aligned=False),
+        lambda: MSRS(REAL_DATA, "all"),
+        lambda: LLVIP(REAL_DATA, "all"),
     ],
     ids=["m3fd", "tno", "roadscene", "roadscene-raw", "msrs", "llvip"],
 )
@@ -55,7 +52,7 @@ def test_every_pair_is_read(build: Callable[[], PairedDataset]) -> None:
 
 
 def test_voc_and_yolo_of_m3fd_agree() -> None:
-    dataset = M3FD(ROOT)
+    dataset = M3FD(REAL_DATA)
     counts: Counter[str] = Counter()
     for index, record in enumerate(dataset.records):
         size = dataset.image_size(index)
@@ -70,7 +67,7 @@ def test_voc_and_yolo_of_m3fd_agree() -> None:
 
 def test_msrs_boxes_are_those_of_the_files() -> None:
     for split in ("train", "test"):
-        dataset = MSRS(ROOT, split)
+        dataset = MSRS(REAL_DATA, split)
         folder = dataset.records[0].visible.parents[2] / "detection_labels" / "fusion" / split
         lines = sum(1 for file in folder.glob("*.txt") for line in file.read_text().splitlines() if line.strip())
         assert sum(len(dataset.load_targets(index)["labels"]) for index in range(len(dataset))) == lines > 0

@@ -5,11 +5,9 @@ The values come from the field's own code: CDDFuse's Evaluator in float64, IVIF_
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from metrics import functional as F
 from metrics.functional import Triplet
+from tests.real_data import GOLDEN_TRIPLETS
 
 NAN = float("nan")
 ORDER = ("average", "maximum", "visible", "constant")
@@ -154,21 +153,15 @@ GOLDEN = (
 )
 
 
-def golden_folder() -> Path:
-    """The folder of real golden triplets, beside the real data."""
-    data = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
-    return data.parent / "golden"
-
-
 def real_items() -> dict[str, dict[str, dict[str, float | None]]]:
     """All items of the golden file; empty where it is missing."""
-    path = golden_folder() / "golden_metrics.json"
+    path = GOLDEN_TRIPLETS / "golden_metrics.json"
     return json.loads(path.read_text())["items"] if path.is_file() else {}
 
 
 def real_triplet(item: str) -> tuple[Tensor, Tensor, Tensor]:
     """Fused, infrared and visible of one golden item, (1, 1, H, W) 0..255."""
-    images = [np.array(Image.open(golden_folder() / f"{item}_{kind}.png")) for kind in ("fused", "ir", "vis")]
+    images = [np.array(Image.open(GOLDEN_TRIPLETS / f"{item}_{kind}.png")) for kind in ("fused", "ir", "vis")]
     fused, infrared, visible = (torch.from_numpy(image).float()[None, None] for image in images)
     return fused, infrared, visible
 

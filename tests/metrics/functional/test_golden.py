@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from metrics.functional import Triplet, formula_triplet
-from tests.metrics.functional.golden import GOLDEN, ORDER, Golden, golden_folder, real_items, real_triplet
+from tests.metrics.functional.golden import GOLDEN, ORDER, Golden, real_items, real_triplet
+from tests.real_data import GOLDEN_TRIPLETS
 
 IDS = [golden.key for golden in GOLDEN]
 REAL_ITEMS = [item for item in real_items() if not item.startswith("synth")]
@@ -36,7 +37,7 @@ def test_a_batch_gives_the_values_of_its_images(golden: Golden) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not REAL_ITEMS, reason=f"no golden triplets in {golden_folder()}")
+@pytest.mark.skipif(not REAL_ITEMS, reason=f"no golden triplets in {GOLDEN_TRIPLETS}")
 @pytest.mark.parametrize("item", REAL_ITEMS)
 def test_real_images_give_the_reference_values(item: str) -> None:
     sections = real_items()[item]

@@ -1,24 +1,20 @@
 """What the original YOLOv5n of COCO is worth as a start on real frames: its backbone and neck, not its head."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from torchvision.ops import box_iou
 
 from datamodules.datasets.msrs import MSRS
 from models.detection import Detector, DetectorConfig, Objects, build_detector
+from tests.real_data import COCO_WEIGHTS, REAL_DATA
 
-ROOT = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
-COCO = ROOT.parent / "weights" / "yolov5n_coco.safetensors"
 FRAMES = ("00081D", "00191D")
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.real,
-    pytest.mark.skipif(not (ROOT / "MSRS").is_dir(), reason=f"no MSRS in '{ROOT}' (set IVIF_REAL_DATA)"),
-    pytest.mark.skipif(not COCO.is_file(), reason=f"no {COCO}"),
+    pytest.mark.skipif(not (REAL_DATA / "MSRS").is_dir(), reason=f"no MSRS in '{REAL_DATA}' (set IVIF_REAL_DATA)"),
+    pytest.mark.skipif(not COCO_WEIGHTS.is_file(), reason=f"no {COCO_WEIGHTS}"),
 ]
 
 
@@ -34,13 +30,13 @@ def _found(detector: Detector, images: torch.Tensor, targets: list[Objects]) -> 
 
 def test_thirty_steps_from_coco_find_persons_and_cars() -> None:
     """The head is anew: nothing is found before, and from an untrained backbone nothing after as many steps."""
-    dataset = MSRS(ROOT, "all")
+    dataset = MSRS(REAL_DATA, "all")
     samples = [sample for sample in (dataset[index] for index in range(len(dataset))) if sample["name"] in FRAMES]
     images = torch.stack([sample["visible"].float() / 255 for sample in samples])
     targets: list[Objects] = [{**sample["targets"]} for sample in samples]
     assert sum(len(entry["labels"]) for entry in targets) == 12
     counts = []
-    for weights in (COCO, None):
+    for weights in (COCO_WEIGHTS, None):
         torch.manual_seed(0)
         detector = build_detector(DetectorConfig("yolov5n", weights=weights, image_size=320), dataset.classes)
         assert _found(detector, images, targets) == 0

@@ -20,9 +20,7 @@ from models.detection import Detector, DetectorConfig, DetectorWeightsError, bui
 from models.detection.weights import load_weights
 from models.detection.yolov5 import YOLOv5Detector
 from tests.models.detection.scenes import NAMES
-
-SHARED = Path(os.environ.get("IVIF_REAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data")).parent
-COCO = SHARED / "weights" / "yolov5n_coco.safetensors"
+from tests.real_data import COCO_WEIGHTS
 
 
 def _detector(names: tuple[str, ...] = NAMES, seed: int = 0) -> Detector:
@@ -348,15 +346,15 @@ def test_a_state_of_torchvision_comes_back_but_for_its_classes(tmp_path: Path) -
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not COCO.is_file(), reason=f"no {COCO}")
+@pytest.mark.skipif(not COCO_WEIGHTS.is_file(), reason=f"no {COCO_WEIGHTS}")
 def test_the_original_yolov5_gives_all_but_its_head() -> None:
     detector = _detector()
-    report = load_weights(detector, COCO)
+    report = load_weights(detector, COCO_WEIGHTS)
     head = {name for name in detector.state_dict() if name.startswith("model.model.24.")}
     assert set(report.started_anew) == head
     assert report.matched == len(detector.state_dict()) - len(head)
     assert report.reused_classes == ()
-    read = load_file(COCO)
+    read = load_file(COCO_WEIGHTS)
     taken = detector.state_dict()
     names = [name for name in taken if name not in head and name.removeprefix("model.") in read]
     assert len(names) == report.matched

@@ -18,17 +18,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from commands.allocator import tune_malloc  # noqa: E402
 from datamodules.datasets.batch import batch_to_float, collate  # noqa: E402
 from datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
@@ -183,12 +181,9 @@ def main() -> None:
     machine = describe_machine(options.threads)
     rows = table_rows(measure(options.preset, options.threads, options.repeats))
     show(f"One iteration, preset {options.preset}", rows)
-    options.output.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(options.output / "bilevel_step.csv", index=False)
-    command = " ".join(["python", "benchmarks/bilevel_step.py", *sys.argv[1:]])
-    text = f"# One iteration of each bilevel scheme\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine}.\n\n"
+    text = heading("bilevel_step", "One iteration of each bilevel scheme", machine)
     about = f"From Text to Pixels, preset `{options.preset}`, YOLOv5n, 256x256, batch 2, float32.\n\n"
-    (options.output / "bilevel_step.md").write_text(text + about + markdown(rows))
+    write(options.output, "bilevel_step", text + about + markdown(rows), {"bilevel_step": rows})
 
 
 if __name__ == "__main__":

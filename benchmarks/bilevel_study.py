@@ -17,7 +17,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 import pandas as pd  # noqa: E402
 
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 
 SINGLE: Final = ("infrared", "visible", "average")
 SCHEMES: Final = ("separate", "joint", "alternate", "value_function")
@@ -251,21 +250,18 @@ def main() -> None:
     rows = table_rows(runs)
     show("YOLOv5n on MSRS's pairs with boxes", rows)
     options.output.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(options.output / "bilevel_study.csv", index=False)
     found = [{"detector sees": run.row, "seed": run.seed, **(run.record() or {})} for run in runs]
-    pd.DataFrame(found).to_csv(options.output / "bilevel_study_per_run.csv", index=False)
     command = (
         f"python benchmarks/bilevel_study.py --root MSRS --weights yolov5n_coco.safetensors --steps {options.steps}"
     )
-    text = (
-        f"# Bilevel schemes on MSRS\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine}.\n\n"
+    text = heading("bilevel_study", "Bilevel schemes on MSRS", machine, command) + (
         f"{options.steps} detector steps, batch 4, frames of 320x256, light fusion network, {options.jobs} run(s) at a "
         f"time; From Text to Pixels with an untrained text tower (`random-tiny`), PromptFusion with prompts learnt on "
         f"the compact CLIP; 98 training, 14 validation, 40 test pairs. In brackets: largest minus smallest over the "
         f"seeds. [Every run](bilevel_study_per_run.csv).\n\n"
         f"{markdown(rows)}"
     )
-    (options.output / "bilevel_study.md").write_text(text)
+    write(options.output, "bilevel_study", text, {"bilevel_study": rows, "bilevel_study_per_run": found})
 
 
 if __name__ == "__main__":

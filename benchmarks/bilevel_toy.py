@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,13 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import matplotlib  # noqa: E402
-import pandas as pd  # noqa: E402
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import torch  # noqa: E402
 
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from lightning_modules.bilevel import SOLVERS  # noqa: E402
 from lightning_modules.bilevel.toy import (  # noqa: E402
     ToyResult,
@@ -104,14 +102,14 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     arguments = parser.parse_args()
+    machine = describe_machine(1)
     results = run(arguments.iterations)
     rows = table_rows(results, arguments.iterations)
     show("Bilevel schemes on toy problems", rows)
     draw(results, arguments.output / "bilevel_toy.png")
-    pd.DataFrame(rows).to_csv(arguments.output / "bilevel_toy.csv", index=False)
-    command = " ".join(["python", "benchmarks/bilevel_toy.py", *sys.argv[1:]])
-    head = f"# Bilevel schemes on toy problems\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {describe_machine(1)}.\n\n"
-    (arguments.output / "bilevel_toy.md").write_text(head + markdown(rows) + "\n![paths](bilevel_toy.png)\n")
+    head = heading("bilevel_toy", "Bilevel schemes on toy problems", machine)
+    text = head + markdown(rows) + "\n![paths](bilevel_toy.png)\n"
+    write(arguments.output, "bilevel_toy", text, {"bilevel_toy": rows})
 
 
 if __name__ == "__main__":

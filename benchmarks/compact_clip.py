@@ -27,7 +27,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from benchmarks.compact_clip_scenes import OBJECT_GROUPS, Batches, Scenes, draw_scenes, object_groups  # noqa: E402
-from benchmarks.mgfusion import Row, describe_machine, show  # noqa: E402
+from benchmarks.tables import Row, describe_machine, show  # noqa: E402
 from models.clip import ImageTextEncoder, build_image_text_encoder, instantiate  # noqa: E402
 from models.clip_encoder import OPENAI_MEAN, OPENAI_STD  # noqa: E402
 from models.compact_clip import (  # noqa: E402

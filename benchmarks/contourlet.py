@@ -7,7 +7,6 @@ float32. (pycontourlet could not be installed.) Prints a table and writes it as 
 """
 
 import argparse
-import csv
 import resource
 import statistics
 import sys
@@ -15,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
@@ -28,7 +26,7 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from benchmarks.contourlet_anchor import plain_contourlet, plain_wedges  # noqa: E402
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from commands.allocator import tune_malloc  # noqa: E402
 from image_ops.contourlet import ContourletBands, contourlet, inverse_contourlet  # noqa: E402
 from models.classic import contourlet_fusion  # noqa: E402
@@ -199,23 +197,16 @@ def _target(case: Case, name: str, result: Measurement) -> float:
     return TARGETS.get((case.batch, case.height), 0.0) if name == "forward" else 0.0
 
 
-def write(folder: Path, machine: str, rows: list[Row]) -> None:
+def write_rows(folder: Path, machine: str, rows: list[Row]) -> None:
     """Writes the table as Markdown and CSV."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["python", "benchmarks/contourlet.py", *sys.argv[1:]])
-    day = f"{datetime.now(UTC):%Y-%m-%d}"
-    text = (
-        f"# Contourlet transform, levels 0, 3, 3, 3, float32\n\n`{command}`, {day}. {machine}.\n\n"
+    about = (
         "Milliseconds per image, median and minimum over the repetitions. `memory` is the peak of all tasks of a case "
         "beyond the process before them, filters and bands included; the first call makes the filters. The anchor, "
         "`plain`, is the definition in plain PyTorch: a convolved pyramid, and every subband at full size before it is "
         "sampled. (pycontourlet could not be installed.)\n\n"
     )
-    (folder / "contourlet.md").write_text(text + markdown(rows), encoding="utf-8")
-    with (folder / "contourlet.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = heading("contourlet", "Contourlet transform, levels 0, 3, 3, 3, float32", machine) + about + markdown(rows)
+    write(folder, "contourlet", text, {"contourlet": rows})
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -248,7 +239,7 @@ def main() -> None:
                 results[case].times.update(pool.submit(measure_fusion, case).result().times)
     rows = table_rows(results)
     show(f"Contourlet transform ({machine})", rows)
-    write(options.output, machine, rows)
+    write_rows(options.output, machine, rows)
     print(f"Written to {options.output}")
 
 

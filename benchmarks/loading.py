@@ -2,14 +2,13 @@
 
     python benchmarks/loading.py [--root MSRS_FOLDER] [--pairs 192] [--repeats 7] [--output benchmarks/results]
 
-Reads MSRS where it is there (`../shared/data/MSRS` by default), else writes generated pairs of that size. Every case
+Reads MSRS where it is there (`--root`), else writes generated pairs of that size. Every case
 runs once in each repetition, so that other work on the machine disturbs all of them alike; a share is the median of
 the ratios within a repetition. Files are hashed once a process (3 % of the first epoch), which is not counted. Prints
 a table and writes it as loading.md and loading.csv.
 """
 
 import argparse
-import csv
 import os
 import statistics
 import sys
@@ -19,7 +18,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +32,7 @@ from rich.console import Console  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from commands.allocator import tune_malloc  # noqa: E402
 from datamodules.base import FusionDataModule, Source  # noqa: E402
 from datamodules.configuration import LoadingConfig  # noqa: E402
@@ -191,28 +189,21 @@ def table_rows(cases: Sequence[Case]) -> list[Row]:
     return rows
 
 
-def write(folder: Path, about: str, rows: list[Row]) -> None:
+def write_rows(folder: Path, about: str, rows: list[Row]) -> None:
     """Writes the table as Markdown and CSV."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["python", "benchmarks/loading.py", *sys.argv[1:]])
-    text = f"# Loading, 640x480 PNG pairs\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {about}.\n\n{markdown(rows)}"
+    text = heading("loading", "Loading, 640x480 PNG pairs", about) + markdown(rows)
     text += (
         "\nLoaders give batches of 16 crops of 256x256, flipped and rotated. A share is the median over repetitions of "
         "the ratio to bare PIL decoding in the same repetition: by one process without workers, by two with two. "
         "Caches serve boxes, too, where there are any.\n"
     )
-    (folder / "loading.md").write_text(text, encoding="utf-8")
-    with (folder / "loading.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write(folder, "loading", text, {"loading": rows})
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    data = Path(os.environ.get("IVIF_REAL_DATA", ROOT.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, default=data / "MSRS", help="MSRS folder; generated pairs if missing")
+    parser.add_argument("--root", type=Path, default=Path("data/MSRS"), help="MSRS folder; generated pairs if missing")
     parser.add_argument("--pairs", type=int, default=192, help="pairs per repetition (default: 192)")
     parser.add_argument("--repeats", type=int, default=7, help="repetitions (default: 7)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the table")
@@ -241,7 +232,7 @@ def main() -> None:
     about = f"{kind}, {options.pairs} draws a repetition, {options.repeats} repetitions. {machine}"
     rows = table_rows(cases)
     show(about, rows)
-    write(options.output, about, rows)
+    write_rows(options.output, about, rows)
     print(f"Written to {options.output}")
 
 

@@ -7,26 +7,22 @@ them: machines and their load differ, ratios to the anchor much less. Prints tab
 """
 
 import argparse
-import csv
 import dataclasses
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.mgfusion_case import Case, Measurement
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,8 +33,6 @@ TARGETS = {
     ("train", 256, "bf16"): "0.65 s",
 }
 """Seconds on two CPU threads; memory beyond the process before the network."""
-
-Row = dict[str, str]
 
 
 def network_cases(device: str, options: argparse.Namespace) -> list[Case]:
@@ -137,53 +131,16 @@ def share_rows(results: dict[Case, Measurement]) -> list[Row]:
     return rows
 
 
-def describe_machine(threads: int) -> str:
-    """One line on what ran where."""
-    cpu = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        names = [line.split(":")[1].strip() for line in information.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
-    load = (
-        f", load average {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores at the start" if os.name == "posix" else ""
-    )
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpu}, {threads} threads{gpu}; torch {torch.__version__}, Python {platform.python_version()}{load}"
-
-
-def markdown(rows: list[Row]) -> str:
-    """Rows as a Markdown table."""
-    header = list(rows[0])
-    lines = [header, ["---"] * len(header), *([row[name] for name in header] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def show(title: str, rows: list[Row]) -> None:
-    """Prints rows as a table."""
-    table = Table(title=title)
-    for name in rows[0]:
-        table.add_column(name, justify="right" if name not in ("device", "task", "variant", "encoder") else "left")
-    for row in rows:
-        table.add_row(*row.values())
-    Console(width=max(Console().width, 130)).print(table)
-
-
-def write(folder: Path, machine: str, tables: dict[str, list[Row]]) -> None:
+def write_tables(folder: Path, machine: str, tables: dict[str, list[Row]]) -> None:
     """Writes the tables as one Markdown file and one CSV file each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["python", "benchmarks/mgfusion.py", *sys.argv[1:]])
-    text = f"# MGFusion base, batch 1\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine}.\n\n"
+    text = heading("mgfusion", "MGFusion base, batch 1", machine)
     text += (
         "`memory` is the peak beyond the process before the network existed (`process`: in all; on a GPU, what tensors "
         "held). Times include neither data nor CLIP, whose share is the second table. The anchor is `published`.\n"
     )
     for name, rows in tables.items():
         text += f"\n## {name.capitalize()}\n\n{markdown(rows)}"
-        with (folder / f"mgfusion_{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    (folder / "mgfusion.md").write_text(text, encoding="utf-8")
+    write(folder, "mgfusion", text, {f"mgfusion_{name}": rows for name, rows in tables.items()})
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -218,7 +175,7 @@ def main() -> None:
     tables = {name: rows for name, rows in tables.items() if rows}
     for name, rows in tables.items():
         show(f"{name} ({machine})", rows)
-    write(options.output, machine, tables)
+    write_tables(options.output, machine, tables)
     print(f"Written to {options.output}")
 
 

@@ -20,8 +20,8 @@ import pstats
 import statistics
 import sys
 import tempfile
+import unittest.mock
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -29,14 +29,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from lightning import LightningModule, Trainer  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
 from benchmarks.overhead_parts import Clock, Pair, PlainAlternate, PlainFusion, loader  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from commands.cli import main as command_line  # noqa: E402
 
 STRETCH: Final = 20
@@ -105,7 +104,11 @@ def fit_plain(case: str, steps: int) -> list[Pair]:
         max_epochs=1,
         callbacks=[Clock(loop, STRETCH)],
     )
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        unittest.mock.patch.dict(os.environ, PYTORCH_NVML_BASED_CUDA_CHECK="1"),  # as Lightning's import leaves it
+    ):
         trainer.fit(module(), loader(steps))
     return list(Clock.pairs)
 
@@ -164,17 +167,14 @@ def main() -> None:
         found[case] += (fit if case in CASES else fit_plain)(case, options.steps)
     rows = table_rows(found)
     show("What fit adds to a training step", rows)
-    options.output.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(options.output / "overhead.csv", index=False)
-    command = " ".join(["python", "benchmarks/overhead.py", *sys.argv[1:]])
-    text = f"# What fit adds to a training step\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine}.\n\n"
+    text = heading("overhead", "What fit adds to a training step", machine)
     about = (
         "\nTwo convolutions on 16x16 pixels; the bilevel task takes a step of each level. A case has "
         f"{len(found[turns[0]])} stretches of {STRETCH} steps, each followed by as many of the bare loop. Milliseconds "
         "of processor time per step, medians over the quarter of the stretches in which the bare loop ran fastest; `of "
         "all stretches` is the overhead without that choice.\n"
     )
-    (options.output / "overhead.md").write_text(text + markdown(rows) + about, encoding="utf-8")
+    write(options.output, "overhead", text + markdown(rows) + about, {"overhead": rows})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ never seen. Equal prompts rank nothing (0 %); chance is 50 %. Writes prompt_lear
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from datamodules.configuration import LoadingConfig, TransformConfig  # noqa: E402
 from datamodules.datasets.batch import Batch, batch_to_float, collate  # noqa: E402
 from datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
@@ -117,17 +116,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="where the table goes")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    machine = describe_machine(1)
     table = rows(options.clip, options.steps, options.root)
     command = f"python benchmarks/prompt_learning.py --clip {options.clip} --steps {options.steps}"
     command += " --root FOLDER" if options.root else ""
-    text = (
-        f"# Learnt prompts after P0\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {describe_machine(1)}\n\nShare of "
-        f"unseen pairs on which p_pos(contourlet fusion) > p_pos(worse picture), by kind of the worse one. Chance is "
-        f"50 %; equal prompts\n(`X ... X` before P0) rank nothing.\nLearnt on {TRAINING_PAIRS} generated pairs, "
-        f"seed 0; in brackets the number of pairs asked.\n\n{markdown(table)}\n"
+    head = heading("prompt_learning", "Learnt prompts after P0", machine, command)
+    about = (
+        "Share of unseen pairs on which p_pos(contourlet fusion) > p_pos(worse picture), by kind of the worse one. "
+        "Chance is 50 %; equal prompts\n(`X ... X` before P0) rank nothing.\n"
+        f"Learnt on {TRAINING_PAIRS} generated pairs, seed 0; in brackets the number of pairs asked.\n\n"
     )
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "prompt_learning.md").write_text(text, encoding="utf-8")
+    write(options.out, "prompt_learning", head + about + markdown(table), {})
     show("Learnt prompts after P0", table)
 
 

@@ -19,19 +19,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from benchmarks.mgfusion import Row, describe_machine, markdown, show  # noqa: E402
 from benchmarks.mgfusion_case import MIB, resident_peak  # noqa: E402
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from commands.allocator import tune_malloc  # noqa: E402
 from losses.gradient import gradient_max_loss  # noqa: E402
 from losses.intensity import intensity_max_loss  # noqa: E402
@@ -237,15 +235,12 @@ def main() -> None:
         for row in table_rows(method, device, measure(method, device, arguments))
     ]
     show("One training step under each option", rows)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(arguments.output / "training_options.csv", index=False)
-    command = " ".join(["python", "benchmarks/training_options.py", *sys.argv[1:]])
-    text = f"# One training step under each option\n\n`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine}.\n\n"
+    text = heading("training_options", "One training step under each option", machine)
     about = (
         f"\nPreset `{arguments.preset}`, batch {arguments.batch} of {arguments.side}x{arguments.side}. Compiling "
         "(before the steps that are timed) takes no part in the times; its memory is in the peak.\n"
     )
-    (arguments.output / "training_options.md").write_text(text + markdown(rows) + about, encoding="utf-8")
+    write(arguments.output, "training_options", text + markdown(rows) + about, {"training_options": rows})
 
 
 if __name__ == "__main__":

@@ -117,8 +117,9 @@ def unlock_folder(folder: Path) -> None:
 def mark_latest(folder: Path) -> None:
     """Points `runs/<name>/latest` at the folder of the newest training run; filesystems without links go without."""
     link = folder.parent / "latest"
-    temporary = folder.parent / f".latest-{os.getpid()}"
+    temporary = folder.parent / f".latest-{folder.name}"
     try:
+        temporary.unlink(missing_ok=True)  # left by a kill between the next two lines; the folder is this process's own
         temporary.symlink_to(folder.name, target_is_directory=True)
         temporary.replace(link)
     except OSError:

@@ -93,3 +93,20 @@ def test_latest_points_at_the_newest(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         mark_latest(tmp_path / name)
     assert (tmp_path / "latest").resolve() == tmp_path / "two"
+
+
+def test_a_run_that_was_killed_while_it_marked_itself_does_so_again(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            mark_latest(killed)
+    assert not (tmp_path / "latest").exists()
+    mark_latest(killed)
+    assert (tmp_path / "latest").resolve() == killed
+    assert {path.name for path in tmp_path.iterdir()} == {"killed", "latest"}
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -95,7 +95,7 @@ def open_pairs(root: Path, count: int, folder: Path) -> tuple[PairedDataset, str
     """MSRS pairs, repeated if there are few, or generated ones written to `folder`; and which of the two."""
     if (root / "test").is_dir():
         reader: PairedDataset = MSRS(root, "test")
-        kind = f"{min(count, len(reader))} MSRS pairs"
+        kind = f"{min(count, len(reader))} pairs of {root}"
     else:
         write_pairs(folder, min(count, 48))
         reader = FolderDataset(folder)

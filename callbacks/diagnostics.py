@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from lightning_modules.logged_steps import logs_this_step
+
 
 class DiagnosticsLogger(Callback):
     """Logs each entry of `task.diagnostics` as `train/<name>`, at the steps that reach the trainer's loggers.
@@ -35,7 +37,7 @@ class DiagnosticsLogger(Callback):
             ValueError: If an entry is no scalar.
         """
         diagnostics: Mapping[str, Any] = getattr(pl_module, "diagnostics", {})
-        if not diagnostics or not pl_module.logs_this_step():  # type: ignore[operator]
+        if not diagnostics or not logs_this_step(trainer):
             return
         pl_module.log_dict({f"train/{name}": _scalar(name, value) for name, value in diagnostics.items()})
 

@@ -6,6 +6,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_modules.logged_steps import logs_this_step
+
 
 class GradientNorms(Callback):
     """Logs `train/gradient_norm`, in tasks with levels `train/<level>/gradient_norm`, before any clipping.
@@ -29,7 +31,7 @@ class GradientNorms(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Decides whether this step is logged: that is, whether it will be the n-th since the last."""
-        self._wanted = self.enabled and pl_module.logs_this_step()  # type: ignore[operator]
+        self._wanted = self.enabled and logs_this_step(trainer)
         self._found = {}
 
     def on_before_optimizer_step(

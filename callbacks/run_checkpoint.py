@@ -1,7 +1,6 @@
 """Where and when checkpoints are written: into the run's own folder, always between two batches."""
 
 import time
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._step_before = 0
         self._counted_before = 0
 
-    @cached_property  # Lightning asks at every hook
+    @property
     def state_key(self) -> str:
         """Independent of how often is saved, which a resumed run may change."""
         return self._generate_state_key(monitor=self.monitor, mode=self.mode)

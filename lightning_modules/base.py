@@ -175,11 +175,7 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         own = self.optimizer_config.gradient_clip
         self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
 
-    def logs_this_step(self) -> bool:
-        """Whether the values of the step under way are logged: at the trainer's interval, where anything reads them."""
-        return logs_this_step(self.trainer)
-
     def _log_terms(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        if self.logs_this_step():
+        if logs_this_step(self.trainer):
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})

@@ -14,6 +14,7 @@ from datamodules.datasets.batch import Batch, pair_names
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, Solver, build_solver
 from lightning_modules.bilevel.level import copy_values, drop_gradients, training_only
+from lightning_modules.logged_steps import logs_this_step
 from lightning_modules.optimization import LevelConfig
 
 SOLVER_KEY = "bilevel_solver"
@@ -264,7 +265,7 @@ class BilevelTask(FusionTask):
         progress.increment_completed()
 
     def _log_levels(self) -> None:
-        if not self.logs_this_step():
+        if not logs_this_step(self.trainer):
             return
         for name, optimizer in self._optimizers.items():
             self.diagnostics[f"{name}/learning_rate"] = torch.tensor(optimizer.param_groups[0]["lr"])

@@ -12,6 +12,7 @@ PACKAGES = ("callbacks", "commands", "datamodules", "image_ops", "lightning_modu
 BATCH = "datamodules.datasets.batch"
 SEEDS = "datamodules.seeds"
 FREE_MEMORY = "datamodules.free_memory"
+LOGGED_STEPS = "lightning_modules.logged_steps"
 ALLOWED = {
     "image_ops": (),
     "models": ("image_ops",),
@@ -19,7 +20,7 @@ ALLOWED = {
     "metrics": ("image_ops",),
     "datamodules": ("image_ops",),
     "lightning_modules": ("image_ops", "models", "losses", BATCH, SEEDS),
-    "callbacks": ("image_ops", "metrics", "models.classic", BATCH, FREE_MEMORY),
+    "callbacks": ("image_ops", "metrics", "models.classic", BATCH, FREE_MEMORY, LOGGED_STEPS),
     "commands": PACKAGES,
 }
 

@@ -84,6 +84,7 @@ def test_map_is_watched_only_where_something_is_detected(tmp_path: Path) -> None
         watch_what_is_logged(task, trainer)
         assert trainer.checkpoint_callback is not None
         assert trainer.checkpoint_callback.monitor == expected  # type: ignore[attr-defined]
+        assert f"'monitor': {expected!r}" in trainer.checkpoint_callback.state_key
 
 
 def test_classes_are_not_set_by_hand(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -55,12 +55,13 @@ def _levels() -> Any:
     [
         ({"max_epochs": 2}, [5, 10]),
         ({"max_steps": 7}, [5, 7]),
-        ({"max_epochs": 2, "callbacks": [_Watcher()]}, [3, 6, 9]),
-        ({"max_epochs": 2, "enable_progress_bar": True}, [3, 6, 9]),
-        ({"max_epochs": 2, "logger": True}, [3, 6, 9]),
-        ({"fast_dev_run": 2}, [2]),
+        ({"max_epochs": 2, "callbacks": [_Watcher()]}, [3, 5, 6, 9, 10]),
+        ({"max_epochs": 2, "enable_progress_bar": True}, [3, 5, 6, 9, 10]),
+        ({"max_epochs": 2, "logger": True}, [3, 5, 6, 9, 10]),
+        ({"max_epochs": 2, "logger": True, "log_every_n_steps": 0}, [5, 10]),
+        ({"fast_dev_run": 3, "enable_progress_bar": True}, [1, 2, 3]),
     ],
-    ids=["unread", "unread, cut short", "watched", "bar", "logger", "trial"],
+    ids=["unread", "unread, cut short", "watched", "bar", "logger", "logger without steps", "trial"],
 )
 def test_values_are_logged_where_they_are_read(
     make: Any, options: dict[str, Any], logged: list[int], tmp_path: Path
@@ -68,7 +69,7 @@ def test_values_are_logged_where_they_are_read(
     if options.get("logger"):
         options = options | {"logger": CSVLogger(tmp_path, "", "")}
     task = make()
-    trainer = quiet_trainer(tmp_path, log_every_n_steps=3, limit_val_batches=0, **options)
+    trainer = quiet_trainer(tmp_path, **{"log_every_n_steps": 3, "limit_val_batches": 0} | options)
     trainer.fit(task, MadeData(train=10))
     assert sorted(set(task.logged)) == logged
     assert float(trainer.callback_metrics["train/loss"]) > 0

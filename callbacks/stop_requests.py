@@ -6,6 +6,7 @@ import threading
 from types import FrameType
 from typing import Any, Final, Self
 
+import torch.distributed
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 
@@ -84,10 +85,18 @@ class StopRequests:
             self.ask("the time limit trainer.max_time")
 
     def agreed(self, trainer: Trainer) -> bool:
-        """Whether any process was asked to stop; every process must call it at the same place."""
+        """Whether any process was asked to stop; every process must call it at the same place.
+
+        All then have the reason of the first one that was asked: a signal may reach some of them a batch later.
+        """
         if trainer.world_size == 1:
             return self.reason is not None
-        return bool(trainer.strategy.reduce_boolean_decision(self.reason is not None, all=False))
+        if not trainer.strategy.reduce_boolean_decision(self.reason is not None, all=False):
+            return False
+        reasons: list[str | None] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(reasons, self.reason)
+        self.reason = next(reason for reason in reasons if reason is not None)
+        return True
 
     def _note(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name

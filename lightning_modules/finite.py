@@ -69,15 +69,17 @@ class FiniteStepsMixin(LightningModule):
             level: Which level of a bilevel scheme, where there is one.
 
         Raises:
-            NonFiniteLossError: If the loss is NaN or infinite.
-            SkippedBatchError: If it is, here or on another process, and such batches are left out.
+            NonFiniteLossError: If the loss is NaN or infinite, here or on another process: one that went on alone would
+                wait for the others' gradients.
+            SkippedBatchError: If it is, and such batches are left out.
         """
         finite = math.isfinite(loss.item())
         if not self._anywhere(finite):
             return
         values = ", ".join(f"{name}={term.item():g}" for name, term in terms.items())
+        where = "on another process" if finite else f"({values}) for the pairs {', '.join(pairs)}"
         what = f"The {f'{level} level' if level else 'training'} loss is not finite"
-        self._report(f"{what} at step {self.global_step} ({values}) for the pairs {', '.join(pairs)}.", level, finite)
+        self._report(f"{what} at step {self.global_step} {where}.", level, finite)
         raise SkippedBatchError
 
     def refuse_non_finite_gradients(
@@ -146,8 +148,8 @@ class FiniteStepsMixin(LightningModule):
         return kept > 0 and self.refuse_non_finite_gradients(parameters, pairs)
 
     def _anywhere(self, finite: bool) -> bool:
-        """Whether the batch must be refused; with `stop` each process looks at its own loss alone."""
-        if self.on_non_finite == "stop" or self.trainer.world_size == 1:
+        """Whether the batch must be refused, by this process or another."""
+        if self.trainer.world_size == 1:
             return not finite
         return bool(self.trainer.strategy.reduce_boolean_decision(not finite, all=False))
 

@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.stop_requests import RunStoppedError
+from lightning_modules.finite import NonFiniteLossError, OnNonFinite
 from lightning_modules.mgfusion import MGFusionTask
 from tests import resuming
 from tests.resuming import AskToStop, last, train
@@ -36,34 +37,34 @@ class SaveRank(Callback):
         )
 
 
-def poison(monkey: type[MGFusionTask]) -> None:
-    """The second process's loss is infinite at its second step."""
+def poison(monkey: type[MGFusionTask], rank: int, on_non_finite: OnNonFinite) -> None:
+    """A process's loss is infinite at its second step."""
     losses = monkey.losses
 
     def poisoned(self: MGFusionTask, fused: Tensor, batch: Any) -> dict[str, Tensor]:
         terms = losses(self, fused, batch)
-        if self.global_rank == 1 and self.global_step == 1:
+        if self.global_rank == rank and self.global_step == 1:
             terms["gradient"] = terms["gradient"] * torch.inf
         return terms
 
     monkey.losses = poisoned  # type: ignore[method-assign]
-    monkey.on_non_finite = "skip"
+    monkey.on_non_finite = on_non_finite
 
 
 def main(what: str, folder: Path, kind: str, step: int, workers: int) -> None:
-    """`whole` trains through; `stop` ends early; `resume` goes on; `skip` leaves a batch out."""
+    """`whole` trains through; `stop` ends early; `resume` goes on; `skip` leaves a batch out; `break` ends at it."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     callbacks: list[Callback] = [SaveRank()]
-    if what == "skip":
-        poison(MGFusionTask)
-    if what != "stop":
+    if what in ("skip", "break"):
+        poison(MGFusionTask, rank=step, on_non_finite="skip" if what == "skip" else "stop")
+    if what not in ("stop", "break"):
         train(folder, kind, callbacks, resume=last(folder) if what == "resume" else None, workers=workers, **TWO)
         return
     try:
-        train(folder, kind, [*callbacks, OneRank(step)], workers=workers, **TWO)
-    except RunStoppedError:
-        (folder / f"stopped{resuming.rank()}").touch()
+        train(folder, kind, [*callbacks, *([OneRank(step)] if what == "stop" else [])], workers=workers, **TWO)
+    except (RunStoppedError, NonFiniteLossError) as ended:
+        (folder / f"ended{resuming.rank()}").write_text(str(ended), encoding="utf-8")
 
 
 if __name__ == "__main__":

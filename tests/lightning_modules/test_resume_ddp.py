@@ -30,7 +30,8 @@ def test_one_asked_process_stops_both_and_both_go_on_exactly(
 ) -> None:
     run_script(SCRIPT, "whole", tmp_path / "whole", kind, 0, 0)
     run_script(SCRIPT, "stop", tmp_path / "resumed", kind, step, workers)
-    assert {path.name for path in (tmp_path / "resumed").glob("stopped*")} == {"stopped0", "stopped1"}
+    messages = [(tmp_path / "resumed" / f"ended{number}").read_text(encoding="utf-8") for number in range(2)]
+    assert messages == ["Training was stopped by a test."] * 2  # the first, which nobody asked, knows why
     run_script(SCRIPT, "resume", tmp_path / "resumed", kind, 0, workers)
     assert differences(tmp_path / "whole", tmp_path / "resumed") == []
     for number in range(2):
@@ -40,9 +41,17 @@ def test_one_asked_process_stops_both_and_both_go_on_exactly(
 
 @pytest.mark.slow
 def test_both_processes_leave_out_what_one_cannot_use(tmp_path: Path) -> None:
-    run_script(SCRIPT, "skip", tmp_path, "mgfusion", 0, 0)
+    run_script(SCRIPT, "skip", tmp_path, "mgfusion", 1, 0)
     (first, noted), (second, also) = (
         torch.load(tmp_path / f"rank{number}.pt", weights_only=True) for number in range(2)
     )
     assert float(noted[SKIPPED]) == float(also[SKIPPED]) == 1
     assert all(torch.allclose(value, second[name], atol=1e-6) for name, value in first.items())
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_loss_that_is_no_number_ends_both_processes_at_once(broken: int, tmp_path: Path) -> None:
+    run_script(SCRIPT, "break", tmp_path, "mgfusion", broken, 0, timeout=120)
+    own, other = ((tmp_path / f"ended{rank}").read_text(encoding="utf-8") for rank in (broken, 1 - broken))
+    assert own.startswith("The training loss is not finite at step 1 (gradient=inf, ")
+    assert other.startswith("The training loss is not finite at step 1 on another process. Lower schedule.peak")

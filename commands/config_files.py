@@ -14,7 +14,18 @@ LARGEST_FILE: Final = 1_000_000
 MOST_VALUES: Final = 100_000
 """Values after aliases are written out: ten lines of YAML can stand for billions."""
 
-_GROUPS: Final = ("trainer", "checkpoint", "evaluator", "images", "memory_guard", "gradient_norms")
+GROUPS: Final = (
+    "trainer",
+    "loading",
+    "transforms",
+    "checkpoint",
+    "evaluator",
+    "images",
+    "memory_guard",
+    "gradient_norms",
+    "compilation",
+    "boxes",
+)
 """Sections of which the parser assumes that they are mappings."""
 
 
@@ -54,7 +65,7 @@ def check_config_file(option: str, path: Path) -> None:
         raise _refusal(option, path, "holds no mapping of options, but a list or a single value")
     _check(root, option, path)
     for key, value in root.value:
-        if isinstance(value, SequenceNode) or (key.value in _GROUPS and not isinstance(value, MappingNode)):
+        if isinstance(value, SequenceNode) or (key.value in GROUPS and not isinstance(value, MappingNode)):
             raise _refusal(option, path, f"needs a mapping of options for '{key.value}'", value)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from commands.config_files import GROUPS
 from commands.parser_messages import explain
 from tests.commands.runs import SCENES, TINY
 from tests.refusals import refused
@@ -147,7 +148,14 @@ FILES: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
     "a thousand levels": (nested(1000), ("levels",)),
     "two megabytes": (f"x: {'a' * 2_000_000}\n", ("bytes", "too many")),
     "a section that is a list": ("trainer: [1]\n", ("line 1", "mapping of options for 'trainer'")),
-    "a section that is a number": ("trainer: 5\n", ("line 1", "mapping of options for 'trainer'")),
+    **{
+        f"{group} that is {value or 'left out'}": (
+            f"{group}: {value}\n",
+            ("line 1", f"mapping of options for '{group}'"),
+        )
+        for group in GROUPS
+        for value in ("5", "true", "")
+    },
     "a model that is a number": ("model: 7\n", ("model", "7")),
     "an unknown section": ("modle: {class_path: x}\n", ("modle", "no such option")),
     "an unknown key": ("trainer: {max_epoch: 3}\n", ("trainer.max_epoch", "no such option")),

@@ -128,6 +128,11 @@ def run_lightning(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         cli.tidy_failed_start()
         raise
+    except SystemExit as ended:  # which Lightning makes of an interrupt
+        if not isinstance(ended.__context__, KeyboardInterrupt):
+            raise
+        cli.tidy_failed_start()
+        raise ended.__context__ from None
     except Exception as error:
         cli.tidy_failed_start()
         size = cli.datamodule.training_size() if arguments[0] == "fit" else None

@@ -1,6 +1,7 @@
 """How fast a run is and what it holds: pairs per second, the share of time spent waiting for data, peak memory."""
 
 import resource
+import sys
 import time
 from typing import Any
 
@@ -11,7 +12,8 @@ from lightning import Callback, LightningModule, Trainer
 class Throughput(Callback):
     """Logs `perf/pairs_per_second`, `perf/data_share` and `perf/peak_memory_gb` once per training epoch or test.
 
-    Time between the end of one step and the start of the next counts as waiting for data. Memory is the device's peak
+    Pairs are those of all processes, counted by the first. Time between the end of one step and the start of the next
+    counts as waiting for data. Memory is the device's peak
     on CUDA, and the process's peak resident size elsewhere.
     """
 
@@ -35,12 +37,12 @@ class Throughput(Callback):
         self._mark = now
         self._pairs += len(batch["name"])
 
-    def _report(self, device: torch.device) -> dict[str, float]:
+    def _report(self, device: torch.device, processes: int) -> dict[str, float]:
         total = self._working + self._waiting
         if total <= 0 or not self._pairs:
             return {}
         return {
-            "perf/pairs_per_second": self._pairs / total,
+            "perf/pairs_per_second": processes * self._pairs / total,
             "perf/data_share": self._waiting / total,
             "perf/peak_memory_gb": peak_memory(device) / 2**30,
         }
@@ -70,7 +72,7 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch's figures."""
-        pl_module.log_dict(self._report(trainer.strategy.root_device), rank_zero_only=True)
+        pl_module.log_dict(self._report(trainer.strategy.root_device, trainer.world_size), rank_zero_only=True)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -101,11 +103,12 @@ class Throughput(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the test's figures."""
-        pl_module.log_dict(self._report(trainer.strategy.root_device), rank_zero_only=True)
+        pl_module.log_dict(self._report(trainer.strategy.root_device, trainer.world_size), rank_zero_only=True)
 
 
 def peak_memory(device: torch.device) -> float:
     """Peak memory of this process in bytes: what it took of a CUDA device, on any other device its resident size."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    unit = 1 if sys.platform == "darwin" else 1024  # what the kernel counts in
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

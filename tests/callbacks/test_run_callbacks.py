@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -78,6 +80,22 @@ def test_throughput_counts_pairs_and_waiting(tmp_path: Path) -> None:
     assert seen.values["perf/pairs_per_second"] > 0
     assert 0 <= seen.values["perf/data_share"] < 1
     assert 0.05 < seen.values["perf/peak_memory_gb"] < 100
+
+
+def test_throughput_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 0.0, 1.0, 4.0, 5.0, 8.0])  # built, begun; then twice: 1 s of waiting, 3 s of work
+    monkeypatch.setattr("callbacks.throughput.time", SimpleNamespace(perf_counter=lambda: next(times)))
+    logged: dict[str, float] = {}
+    trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+    task = SimpleNamespace(log_dict=lambda values, **_: logged.update(values))
+    hooks: Any = Throughput()
+    hooks.on_train_epoch_start(trainer, task)
+    for number in range(2):
+        hooks.on_train_batch_start(trainer, task, {"name": ["a", "b"]}, number)
+        hooks.on_train_batch_end(trainer, task, None, {"name": ["a", "b"]}, number)
+    hooks.on_train_epoch_end(trainer, task)
+    assert logged["perf/pairs_per_second"] == 2 * 4 / 8.0
+    assert logged["perf/data_share"] == 2 / 8.0
 
 
 def test_memory_is_that_of_the_device_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor]]] = {
     "mgfusion": (lambda: MGFusionNetwork(MGFusionConfig(8, 1, 2), 8), _mgfusion),
     "text_to_pixels": (_small_text_to_pixels, _text_to_pixels),
     "promptfusion": (
-        lambda: PromptFusionNetwork(PromptFusionConfig(8, 0, 2, detail_channels=(8, 8, 8, 8))),
+        lambda: PromptFusionNetwork(PromptFusionConfig(8, 1, 2, detail_channels=(8, 8, 8, 8))),
         _promptfusion,
     ),
 }

@@ -1,10 +1,12 @@
 """Trainer options that a task does differently are refused with what does it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands.cli import main
+from lightning_modules.mgfusion import MGFusionTask
 from tests.commands.runs import tiny_run
 from tests.configs.test_configs import COMMON, TEXT_TO_PIXELS
 
@@ -39,10 +41,19 @@ def test_float16_on_a_cpu_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "bf16-mixed" in capsys.readouterr().err
 
 
-def test_a_task_of_one_optimiser_accumulates_and_clips_by_lightning(tmp_path: Path) -> None:
+def test_a_task_of_one_optimiser_accumulates_and_clips_by_lightning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def clip(self: MGFusionTask, _: Any, value: float | None, algorithm: str | None) -> None:
+        seen.append((value, algorithm, self.global_step, self.trainer.precision))
+
+    monkeypatch.setattr(MGFusionTask, "clip_gradients", clip)
     options = (
         "--trainer.accumulate_grad_batches=2",
         "--trainer.gradient_clip_val=0.5",
         "--trainer.precision=bf16-mixed",
     )
     assert main(tiny_run("fit", tmp_path, *options, "--trainer.limit_val_batches=0")) == 0
+    assert seen == [(0.5, None, 0, "bf16-mixed")]  # one step of two batches

@@ -13,8 +13,8 @@ STEP: Final = "trainer/global_step"
 WATCHED: Final = ("Qabf", "VIF", "SSIM", "EN", "SD", "SF", "AG")
 """Metrics of fusion that training runs watch, see configs/default.yaml."""
 
-TERMS: Final = ("gradient", "intensity", "box", "class", "dfl")
-"""Terms of the tasks with one level, listed because W&B's patterns cannot say `all but`."""
+TERMS: Final = ("gradient", "intensity", "box", "class", "dfl", "classification", "bbox_regression", "bbox_ctrness")
+"""Terms of the tasks with one level, torchvision's included; W&B's patterns cannot say `all but`."""
 
 NAME: Final = "Infrared-visible fusion"
 MISSING: Final = "W&B's workspaces are not installed: pip install -e '.[dashboards]'."
@@ -129,6 +129,7 @@ def _sections() -> list[Any]:
                 _family("Terms, before weighting ↓", f"train/({'|'.join(TERMS)})"),
                 _family("Learning rates", "train/(.+/)?learning_rate.*"),
                 _family("Gradient norms, before clipping", "train/(.+/)?gradient_norm"),
+                _family("Phase, batches left out", "train/(phase|skipped_batches)"),
             ],
             is_open=True,
         ),

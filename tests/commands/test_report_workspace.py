@@ -5,14 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from commands.cli import main as command_line
 from commands.errors import UsageError
 from commands.report import main
+from tests.configs.test_configs import COMMON, SMALL, clip_flags
 
+SSDLITE = ("--model.init_args.detector.architecture=ssdlite320", "--trainer.max_steps=2")
 LOGGED = (
     "train/loss",
     "train/gradient",
+    "train/bbox_ctrness",
     "train/learning_rate",
     "train/gradient_norm",
     "train/lower/loss",
@@ -61,6 +66,35 @@ def test_the_workspace_shows_what_runs_log(written: dict[str, Any]) -> None:
     assert [name for name in LOGGED if not any(_shows(panel, name) for panel in panels)] == []
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("mgfusion", ()), ("detection", ()), ("detection", SSDLITE), ("text_to_pixels", ()), ("promptfusion", ())],
+    ids=["mgfusion", "detection", "ssdlite", "text_to_pixels", "promptfusion"],
+)
+def test_every_value_of_training_has_a_panel(
+    method: str, options: tuple[str, ...], written: dict[str, Any], tmp_path: Path
+) -> None:
+    run = [
+        f"--config={method}.yaml",
+        *COMMON,
+        *SMALL[method],
+        *clip_flags(method),
+        "--trainer.fast_dev_run=false",
+        "--trainer.max_steps=8",
+        "--trainer.limit_val_batches=1",
+        "--trainer.log_every_n_steps=1",
+        "--trainer.num_sanity_val_steps=0",
+        "--on_non_finite=skip",
+        *options,
+    ]
+    assert command_line(["fit", *run, f"--runs_dir={tmp_path}"]) == 0
+    (log,) = tmp_path.rglob("metrics.csv")
+    names = [name for name in pd.read_csv(log).columns if name.startswith(("train/", "perf/"))]
+    panels = [panel for section in _panels(written["workspace"]).values() for panel in section]
+    assert len(names) > 5
+    assert [name for name in names if not any(_shows(panel, name) for panel in panels)] == []
+
+
 def test_sections_follow_the_levels(written: dict[str, Any]) -> None:
     sections = _panels(written["workspace"])
     shown = {title: [name for name in LOGGED if any(_shows(p, name) for p in own)] for title, own in sections.items()}
@@ -68,7 +102,7 @@ def test_sections_follow_the_levels(written: dict[str, Any]) -> None:
     assert shown["Bilevel scheme"] == ["train/bilevel/penalty_weight"]
     assert shown["Validation per dataset"] == ["val/made/Qabf"]
     (terms,) = [panel for panel in sections["Training"] if panel["chartTitle"].startswith("Terms")]
-    assert [name for name in LOGGED if _shows(terms, name)] == ["train/gradient"]
+    assert [name for name in LOGGED if _shows(terms, name)] == ["train/gradient", "train/bbox_ctrness"]
     titles = [panel["chartTitle"] for panel in sections["Validation"]]
     assert {"Qabf ↑", "mAP50_95 ↑"} <= set(titles)
 

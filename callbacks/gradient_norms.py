@@ -19,7 +19,7 @@ class GradientNorms(Callback):
         enabled: Whether to measure at all.
     """
 
-    def __init__(self, enabled: bool = False) -> None:
+    def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
         self._found: dict[str, Tensor] = {}
         self._wanted = False

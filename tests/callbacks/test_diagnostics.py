@@ -97,7 +97,7 @@ def _norms(tmp_path: Path, task: Any, **options: Any) -> dict[str, list[float]]:
     trainer = quiet_trainer(
         tmp_path,
         logger=CSVLogger(tmp_path, "", ""),
-        callbacks=[GradientNorms(enabled=True)],
+        callbacks=[GradientNorms()],
         log_every_n_steps=2,
         max_epochs=1,
         limit_val_batches=0,
@@ -134,8 +134,8 @@ def test_each_level_has_its_gradient_norm(tmp_path: Path) -> None:
     assert min(found["train/lower/gradient_norm"]) > 1e-5
 
 
-def test_gradient_norms_are_not_measured_unasked(tmp_path: Path) -> None:
+def test_gradient_norms_that_are_switched_off_are_not_measured(tmp_path: Path) -> None:
     task = _Task(network=NETWORK)
-    trainer = quiet_trainer(tmp_path, callbacks=[GradientNorms()], max_epochs=1, limit_val_batches=0)
+    trainer = quiet_trainer(tmp_path, callbacks=[GradientNorms(enabled=False)], max_epochs=1, limit_val_batches=0)
     trainer.fit(task, MadeData())
     assert "train/gradient_norm" not in trainer.logged_metrics

@@ -24,7 +24,7 @@ Values = dict[tuple[str, int], float]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch that was resumed for another, with both dashboards."""
     runs = tmp_path_factory.mktemp("runs")
-    options = ("--trainer.logger=both.yaml", "--wandb_project=tests", "--gradient_norms.enabled=true")
+    options = ("--trainer.logger=both.yaml", "--wandb_project=tests")
     assert main(tiny_run("fit", runs, *options)) == 0
     assert main(["fit", f"--resume={newest_run(runs)}", "--trainer.max_epochs=2"]) == 0
     return newest_run(runs)

@@ -1,11 +1,11 @@
-"""Pairs per second of the loaders beside bare PIL decoding of the same 640x480 PNG pairs, in one run.
+"""Pairs per second of the loaders beside bare PIL decoding of the same PNG pairs (640x480, 1280x1024), in one run.
 
     python benchmarks/loading.py [--root MSRS_FOLDER] [--pairs 192] [--repeats 7] [--output benchmarks/results]
 
-Reads MSRS where it is there (`--root`), else writes generated pairs of that size. Every case
-runs once in each repetition, so that other work on the machine disturbs all of them alike; a share is the median of
-the ratios within a repetition. Files are hashed once a process (3 % of the first epoch), which is not counted. Prints
-a table and writes it as loading.md and loading.csv.
+Reads MSRS where it is there (`--root`), else writes generated pairs of that size. Every case runs once in each
+repetition, so that other work on the machine disturbs all of them alike; a share is the median of the ratios within a
+repetition. Files are hashed and labels parsed once a process, which is not counted. Prints a table and writes it as
+loading.md and loading.csv.
 """
 
 import argparse
@@ -44,6 +44,7 @@ from datamodules.datasets.msrs import MSRS  # noqa: E402
 from datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
 
 SIZE = (480, 640)
+LARGE = (1024, 1280)
 BATCH = 16
 CACHED_PASSES = 4
 """A cached epoch is short: several make one measurement."""
@@ -97,16 +98,23 @@ def open_pairs(root: Path, count: int, folder: Path) -> tuple[PairedDataset, str
         reader: PairedDataset = MSRS(root, "test")
         kind = f"{min(count, len(reader))} pairs of {root}"
     else:
-        write_pairs(folder, min(count, 48))
+        write_pairs(folder, min(count, 48), SIZE)
         reader = FolderDataset(folder)
         kind = f"{len(reader)} generated pairs (no MSRS under '{root}')"
     names = reader.names
     return reader.select((names * (count // len(names) + 1))[:count]), kind
 
 
-def write_pairs(folder: Path, count: int) -> None:
+def open_large_pairs(count: int, folder: Path) -> PairedDataset:
+    """Generated pairs of LLVIP's size: what a crop leaves of them must not be paid for."""
+    write_pairs(folder, min(count, 24), LARGE)
+    reader = FolderDataset(folder)
+    return reader.select((reader.names * (count // len(reader.names) + 1))[:count])
+
+
+def write_pairs(folder: Path, count: int, size: tuple[int, int]) -> None:
     """Generated scenes with sensor noise as PNG: without noise they would compress, and decode, too well."""
-    scenes = SyntheticDataset(count, SIZE)
+    scenes = SyntheticDataset(count, size)
     for kind in ("ir", "vi"):
         (folder / kind).mkdir(parents=True)
     for index in range(count):
@@ -136,15 +144,21 @@ def drain(loader: DataLoader[Batch], passes: int = 1) -> int:
     return sum(len(batch["name"]) for _ in range(passes) for batch in loader)
 
 
-def make_cases(reader: PairedDataset, folder: Path, stack: ExitStack) -> list[Case]:
+def files_of(reader: PairedDataset) -> list[Path]:
+    """Both images of every pair."""
+    return [path for record in reader.records for path in (record.infrared, record.visible)]
+
+
+def make_cases(reader: PairedDataset, large: PairedDataset, folder: Path, stack: ExitStack) -> list[Case]:
     """All cases, limits first. Readers and caches are warm when their worker processes are forked."""
-    files = [path for record in reader.records for path in (record.infrared, record.visible)]
+    files = files_of(reader)
     processes = stack.enter_context(ProcessPoolExecutor(2))
     threads = stack.enter_context(ThreadPoolExecutor(2))
     cases = [
         Case("bare decode", "0", partial(decode, files)),
         Case("bare decode, 2 threads", "2", partial(decode_in_parallel, threads, files), "bare decode"),
         Case("bare decode, 2 processes", "2", partial(decode_in_parallel, processes, files), "bare decode"),
+        Case("bare decode, large", "0", partial(decode, files_of(large))),
     ]
     caches = {mode: CachedDataset(reader, mode, folder) for mode in ("ram", "disk")}
     for index in range(len(reader)):
@@ -157,11 +171,13 @@ def make_cases(reader: PairedDataset, folder: Path, stack: ExitStack) -> list[Ca
         cases.append(Case("loader", str(workers), partial(drain, loader), limit, share))
         if reader.has_labels:
             loader = BenchmarkData(reader, workers).train_dataloader()
-            cases.append(Case("loader, with boxes", str(workers), partial(drain, loader), limit))
+            cases.append(Case("loader, with boxes", str(workers), partial(drain, loader), limit, share))
         for mode, cache in caches.items():
             loader = BenchmarkData(cache, workers).train_dataloader()
             run = partial(drain, loader, CACHED_PASSES)
             cases.append(Case(f"loader, cache: {mode}", str(workers), run, limit, 0 if workers else 3000))
+    loader = BenchmarkData(large, 0).train_dataloader()
+    cases.append(Case("loader, large", "0", partial(drain, loader), "bare decode, large", 0.95))
     return cases
 
 
@@ -195,7 +211,8 @@ def write_rows(folder: Path, about: str, rows: list[Row]) -> None:
     text += (
         "\nLoaders give batches of 16 crops of 256x256, flipped and rotated. A share is the median over repetitions of "
         "the ratio to bare PIL decoding in the same repetition: by one process without workers, by two with two. "
-        "Caches serve boxes, too, where there are any.\n"
+        "Caches serve boxes, too, where there are any. `large` are generated pairs of 1280x1024, cropped to the same "
+        "size. Files are hashed once a process (3 % of the first epoch) and labels parsed once, which is not counted.\n"
     )
     write(folder, "loading", text, {"loading": rows})
 
@@ -219,7 +236,8 @@ def main() -> None:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         reader, kind = open_pairs(options.root, options.pairs, scratch / "pairs")
-        cases = make_cases(reader, scratch / "cache", stack)
+        large = open_large_pairs(options.pairs // 4, scratch / "large")
+        cases = make_cases(reader, large, scratch / "cache", stack)
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
         task = progress.add_task("warming up", total=len(cases) * (options.repeats + 1))
         for repeat in range(options.repeats + 1):

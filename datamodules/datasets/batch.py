@@ -4,7 +4,7 @@ Images are RGB order, channels first. A *sample* may hold 8-bit planes (`uint8`,
 pass a quarter of the bytes; a *batch*, as a task sees it, is always float32 in [0, 1]: `batch_to_float` converts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, cast
 
@@ -112,6 +112,21 @@ def empty_targets() -> Targets:
     return {"boxes": torch.zeros((0, 4), dtype=torch.float32), "labels": torch.zeros((0,), dtype=torch.int64)}
 
 
+class TargetList(list[Targets]):
+    """A batch's targets, which travel between processes as arrays: a tensor would take a file descriptor of its own."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled, in a loader process; elsewhere it may be on a GPU."""
+        if any(own["boxes"].device.type != "cpu" for own in self):
+            return TargetList, (list(self),)
+        return _targets_of, ([(own["boxes"].numpy(), own["labels"].numpy()) for own in self],)
+
+
+def _targets_of(arrays: Iterable[tuple[Any, Any]]) -> TargetList:
+    tensors = ((torch.from_numpy(boxes), torch.from_numpy(labels)) for boxes, labels in arrays)
+    return TargetList({"boxes": boxes, "labels": labels} for boxes, labels in tensors)
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks the planes and lists everything else.
 
@@ -129,6 +144,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
                 f"dataset of a mixture the same options (labels, prompts, clip_size), or use batch_size 1."
             )
         batch[key] = _stack(samples, key, cast("list[Tensor]", values)) if key in IMAGE_KEYS else values
+    if "targets" in batch:
+        batch["targets"] = TargetList(batch["targets"])
     return cast("Batch", batch)
 
 

@@ -44,7 +44,7 @@ class LabelReader:
     """Reads one pair's boxes from whatever format its label file has.
 
     Boxes are clipped to the image; those whose shorter side is then below `minimum_side` pixels are dropped, counted in
-    `dropped`, and the first of them is named in a warning.
+    `dropped`, and the first of them is named in a warning. A file that has not changed is parsed once per process.
 
     Args:
         classes: The dataset's classes; labels are positions in it.
@@ -69,6 +69,7 @@ class LabelReader:
         self.minimum_side = minimum_side
         self.ignored: Counter[str] = Counter()
         self.dropped = 0
+        self._known: dict[tuple[object, ...], Targets] = {}
 
     def read(self, path: Path, stem: str, size: tuple[int, int]) -> Targets:
         """The objects of one image.
@@ -84,6 +85,17 @@ class LabelReader:
         Raises:
             LabelError: If the file is malformed, or holds an unknown class and `unknown` is `error`.
         """
+        try:
+            status = path.stat()
+        except OSError:  # parsing says what is wrong
+            return self._read(path, stem, size)
+        key = (path, stem, size, status.st_size, status.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = self._read(path, stem, size)
+        known = self._known[key]
+        return {"boxes": known["boxes"].clone(), "labels": known["labels"].clone()}
+
+    def _read(self, path: Path, stem: str, size: tuple[int, int]) -> Targets:
         kept = []
         labels = []
         for entry in self._parse(path, stem, size):

@@ -33,7 +33,7 @@ def make_task(kind: str) -> FusionTask:
     if kind.startswith("text_to_pixels"):
         return make_text_to_pixels(whole=kind == "text_to_pixels")
     if kind.startswith("promptfusion"):
-        return make_promptfusion(whole=kind == "promptfusion")
+        return make_promptfusion(whole=kind == "promptfusion", levels=kind == "promptfusion_levels_without_chance")
     task = TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, synchronise_every=1))  # type: ignore[arg-type]
     task.crops = CropConfig(None)  # random crops are drawn by each process for itself
     return task
@@ -55,14 +55,15 @@ def make_text_to_pixels(whole: bool) -> TextToPixelsTask:
     return task
 
 
-def make_promptfusion(whole: bool) -> PromptFusionTask:
-    """All phases with a refinement at the end, or those in which no process draws anything for itself."""
+def make_promptfusion(whole: bool, levels: bool) -> PromptFusionTask:
+    """All phases with a refinement at the end, or those of fusion or of both levels, in which no process draws."""
     phases = PhaseConfig(1, 1, 1, 1, 1) if whole else PhaseConfig(autoencoder=1, prompts=0, fusion=1, bilevel=0)
+    phases = PhaseConfig(autoencoder=0, prompts=0, fusion=0, detector=1, bilevel=1) if levels else phases
     return PromptFusionTask(
         network=PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4)),
         prompts=PromptsConfig(clip="random-tiny", length=4, refinement=RefinementConfig(int(whole), 0.5)),
         phases=phases,
-        detector=DetectorConfig("yolov5n", image_size=None) if whole else None,
+        detector=DetectorConfig("yolov5n", image_size=None) if whole or levels else None,
         bilevel=BilevelConfig(unit="step"),
         crops=CropConfig(None),
         classes=SyntheticDataModule().classes,

@@ -17,6 +17,7 @@ SCRIPT = Path(__file__).parent / "ddp_training.py"
         "value_function",
         "promptfusion_without_chance",
         pytest.param("text_to_pixels_without_chance", marks=pytest.mark.slow),
+        pytest.param("promptfusion_levels_without_chance", marks=pytest.mark.slow),
         *(pytest.param(scheme, marks=pytest.mark.slow) for scheme in ("separate", "joint", "alternate", "rank1")),
     ],
 )

@@ -126,3 +126,19 @@ def test_wrong_policy_and_format_are_refused(tmp_path: Path) -> None:
         LabelReader(CLASSES, CLASSES).read(tmp_path / "a.csv", "a", SIZE)
     with pytest.raises(LabelError, match=r"gone\.xml"):
         parse_voc(tmp_path / "gone.xml")
+
+
+def test_an_unchanged_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(voc(("car", 1, 1, 9, 9)))
+    reader = LabelReader(CLASSES, CLASSES)
+    first = reader.read(path, "a", SIZE)
+    with monkeypatch.context() as patch:
+        patch.setattr("datamodules.datasets.labels.parse_voc", lambda _: pytest.fail("parsed again"))
+        first["boxes"].zero_()  # the caller's own
+        assert reader.read(path, "a", SIZE)["boxes"].tolist() == [[1, 1, 9, 9]]
+    path.write_text(voc(("car", 1, 1, 9, 9), ("car", 11, 11, 19, 19)))
+    assert len(reader.read(path, "a", SIZE)["labels"]) == 2
+    path.unlink()
+    with pytest.raises(LabelError, match=r"a\.xml"):
+        reader.read(path, "a", SIZE)

@@ -149,7 +149,7 @@ class FiniteStepsMixin(LightningModule):
 
     def _anywhere(self, finite: bool) -> bool:
         """Whether the batch must be refused, by this process or another."""
-        if self.trainer.world_size == 1:
+        if self._trainer is None or self.trainer.world_size == 1:
             return not finite
         return bool(self.trainer.strategy.reduce_boolean_decision(not finite, all=False))
 

@@ -207,7 +207,7 @@ def table_rows(cases: Sequence[Case]) -> list[Row]:
 
 def write_rows(folder: Path, about: str, rows: list[Row]) -> None:
     """Writes the table as Markdown and CSV."""
-    text = heading("loading", "Loading, 640x480 PNG pairs", about) + markdown(rows)
+    text = heading("loading", "Loading of PNG pairs", about) + markdown(rows)
     text += (
         "\nLoaders give batches of 16 crops of 256x256, flipped and rotated. A share is the median over repetitions of "
         "the ratio to bare PIL decoding in the same repetition: by one process without workers, by two with two. "
@@ -236,7 +236,7 @@ def main() -> None:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         reader, kind = open_pairs(options.root, options.pairs, scratch / "pairs")
-        large = open_large_pairs(options.pairs // 4, scratch / "large")
+        large = open_large_pairs(max(1, options.pairs // 4), scratch / "large")
         cases = make_cases(reader, large, scratch / "cache", stack)
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
         task = progress.add_task("warming up", total=len(cases) * (options.repeats + 1))

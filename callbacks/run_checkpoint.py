@@ -183,7 +183,7 @@ class RunCheckpoint(ModelCheckpoint):
     def _stop(self, trainer: Trainer) -> None:
         if trainer.global_step or self._due:
             self._save(trainer)
-        raise RunStoppedError(str(self.stops.reason), self.last_model_path or None)
+        raise RunStoppedError(str(self.stops.agreed_reason), self.last_model_path or None)
 
     def _candidates(self, trainer: Trainer) -> dict[str, Tensor]:
         """Logged values, with the number of the epoch that was trained last."""

@@ -38,6 +38,9 @@ class StopRequests:
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        """What asked this process, if anything."""
+        self.agreed_reason: str | None = None
+        """What asked the first of the processes that were asked, once all have agreed to stop."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -87,15 +90,16 @@ class StopRequests:
     def agreed(self, trainer: Trainer) -> bool:
         """Whether any process was asked to stop; every process must call it at the same place.
 
-        All then have the reason of the first one that was asked: a signal may reach some of them a batch later.
+        All then have the same `agreed_reason`: a signal may reach some of them a batch later.
         """
         if trainer.world_size == 1:
+            self.agreed_reason = self.reason
             return self.reason is not None
         if not trainer.strategy.reduce_boolean_decision(self.reason is not None, all=False):
             return False
         reasons: list[str | None] = [None] * trainer.world_size
         torch.distributed.all_gather_object(reasons, self.reason)
-        self.reason = next(reason for reason in reasons if reason is not None)
+        self.agreed_reason = next(reason for reason in reasons if reason is not None)
         return True
 
     def _note(self, number: int, _: FrameType | None) -> None:

@@ -13,8 +13,7 @@ class Throughput(Callback):
     """Logs `perf/pairs_per_second`, `perf/data_share` and `perf/peak_memory_gb` once per training epoch or test.
 
     Pairs are those of all processes, counted by the first. Time between the end of one step and the start of the next
-    counts as waiting for data. Memory is the device's peak
-    on CUDA, and the process's peak resident size elsewhere.
+    counts as waiting for data. Memory is the device's peak on CUDA, and the process's peak resident size elsewhere.
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ GROUPS: Final = (
     "compilation",
     "boxes",
 )
-"""Sections of which the parser assumes that they are mappings."""
+"""Sections of which the parser assumes that they are mappings, or files that hold one."""
 
 
 def is_file(text: str) -> bool:
@@ -65,7 +65,9 @@ def check_config_file(option: str, path: Path) -> None:
         raise _refusal(option, path, "holds no mapping of options, but a list or a single value")
     _check(root, option, path)
     for key, value in root.value:
-        if isinstance(value, SequenceNode) or (key.value in GROUPS and not isinstance(value, MappingNode)):
+        named = isinstance(value, ScalarNode) and value.value.endswith((".yaml", ".yml"))
+        whole = isinstance(value, MappingNode) or named
+        if isinstance(value, SequenceNode) or (key.value in GROUPS and not whole):
             raise _refusal(option, path, f"needs a mapping of options for '{key.value}'", value)
 
 

@@ -71,6 +71,10 @@ class LabelReader:
         self.dropped = 0
         self._known: dict[tuple[object, ...], Targets] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """What a loader process that is not forked gets: without the parsed files, each of them a file descriptor."""
+        return {**vars(self), "_known": {}}
+
     def read(self, path: Path, stem: str, size: tuple[int, int]) -> Targets:
         """The objects of one image.
 

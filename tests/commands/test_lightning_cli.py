@@ -38,6 +38,13 @@ def test_the_saved_configuration_is_whole_or_the_former_one(tmp_path: Path, monk
     assert yaml.safe_load(config.read_text(encoding="utf-8")) == {"crop": 64}
 
 
+def test_a_section_may_be_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "cached.yaml").write_text("cache: ram\nseed: 3\n", encoding="utf-8")
+    (tmp_path / "overlay.yaml").write_text(f"loading: {tmp_path / 'cached.yaml'}\n", encoding="utf-8")
+    cli = SuiteCLI.from_arguments(rewrite(tiny_run("fit", tmp_path, f"--config={tmp_path / 'overlay.yaml'}")))
+    assert (cli.datamodule.loading.cache, cli.datamodule.loading.seed) == ("ram", 3)
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_a_callback_that_is_switched_off_is_not_called(asked: bool, tmp_path: Path) -> None:
     switches = [f"--{name}.enabled={str(asked).lower()}" for name in ("gradient_norms", "compilation", "memory_guard")]

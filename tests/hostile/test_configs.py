@@ -156,6 +156,7 @@ FILES: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
         for group in GROUPS
         for value in ("5", "true", "")
     },
+    "a section in a file that is not there": ("loading: nowhere.yaml\n", ("loading", "nowhere.yaml")),
     "a model that is a number": ("model: 7\n", ("model", "7")),
     "an unknown section": ("modle: {class_path: x}\n", ("modle", "no such option")),
     "an unknown key": ("trainer: {max_epoch: 3}\n", ("trainer.max_epoch", "no such option")),

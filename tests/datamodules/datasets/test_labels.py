@@ -1,4 +1,6 @@
 import json
+import pickle
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,18 @@ def test_wrong_policy_and_format_are_refused(tmp_path: Path) -> None:
         LabelReader(CLASSES, CLASSES).read(tmp_path / "a.csv", "a", SIZE)
     with pytest.raises(LabelError, match=r"gone\.xml"):
         parse_voc(tmp_path / "gone.xml")
+
+
+def test_parsed_files_do_not_go_to_processes_that_are_not_forked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.multiprocessing.reductions.reduce_storage", lambda _: pytest.fail("a descriptor"))
+    path = tmp_path / "a.xml"
+    path.write_text(voc(("car", 1, 1, 9, 9)))
+    reader = LabelReader(CLASSES, CLASSES)
+    before = reader.read(path, "a", SIZE)
+    after = pickle.loads(ForkingPickler.dumps(reader)).read(path, "a", SIZE)
+    assert after["boxes"].tolist() == before["boxes"].tolist()
 
 
 def test_an_unchanged_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,10 +125,11 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Stops here too, if asked to: the checkpoint then says that this validation is to be made again."""
-        if self._is_idle(trainer) or not between_batches(trainer) or not self.stops.agreed(trainer):
+        if self._is_idle(trainer) or not between_batches(trainer):
             return
-        self._validating = True
-        self._stop(trainer)
+        if reason := self.stops.agreed(trainer):
+            self._validating = True
+            self._stop(trainer, reason)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The last checkpoint is the end of the run."""
@@ -160,8 +161,8 @@ class RunCheckpoint(ModelCheckpoint):
     def _at_rest(self, trainer: Trainer) -> None:
         if self._is_idle(trainer) or not between_batches(trainer):
             return
-        if self.stops.agreed(trainer):
-            self._stop(trainer)
+        if reason := self.stops.agreed(trainer):
+            self._stop(trainer, reason)
         if self._due:
             self._save(trainer)
 
@@ -180,10 +181,10 @@ class RunCheckpoint(ModelCheckpoint):
         self._save_last_checkpoint(trainer, candidates)
         self._last_time_checked = time.monotonic()
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _stop(self, trainer: Trainer, reason: str) -> None:
         if trainer.global_step or self._due:
             self._save(trainer)
-        raise RunStoppedError(str(self.stops.agreed_reason), self.last_model_path or None)
+        raise RunStoppedError(reason, self.last_model_path or None)
 
     def _candidates(self, trainer: Trainer) -> dict[str, Tensor]:
         """Logged values, with the number of the epoch that was trained last."""

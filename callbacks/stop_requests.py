@@ -39,8 +39,6 @@ class StopRequests:
     def __init__(self) -> None:
         self.reason: str | None = None
         """What asked this process, if anything."""
-        self.agreed_reason: str | None = None
-        """What asked the first of the processes that were asked, once all have agreed to stop."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -87,20 +85,18 @@ class StopRequests:
             trainer.should_stop = False
             self.ask("the time limit trainer.max_time")
 
-    def agreed(self, trainer: Trainer) -> bool:
-        """Whether any process was asked to stop; every process must call it at the same place.
+    def agreed(self, trainer: Trainer) -> str | None:
+        """What asked the first of the processes that were asked to stop; every process must call it at the same place.
 
-        All then have the same `agreed_reason`: a signal may reach some of them a batch later.
+        The same for all: a signal may reach some of them a batch later.
         """
         if trainer.world_size == 1:
-            self.agreed_reason = self.reason
-            return self.reason is not None
+            return self.reason
         if not trainer.strategy.reduce_boolean_decision(self.reason is not None, all=False):
-            return False
+            return None
         reasons: list[str | None] = [None] * trainer.world_size
         torch.distributed.all_gather_object(reasons, self.reason)
-        self.agreed_reason = next(reason for reason in reasons if reason is not None)
-        return True
+        return next(reason for reason in reasons if reason is not None)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name

@@ -12,7 +12,7 @@ from lightning_modules.logged_steps import logs_this_step
 class GradientNorms(Callback):
     """Logs `train/gradient_norm`, in tasks with levels `train/<level>/gradient_norm`, before any clipping.
 
-    Measured only at the steps that reach the trainer's loggers: one norm over each optimiser's gradients there. Where a
+    Measured only at the steps whose values are logged: one norm over each optimiser's gradients there. Where a
     level makes several optimiser steps of one batch, the last counts.
 
     Args:
@@ -30,7 +30,7 @@ class GradientNorms(Callback):
             pl_module.watch_gradients = self._measure_level  # type: ignore[assignment]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Decides whether this step is logged: that is, whether it will be the n-th since the last."""
+        """Decides whether this step is measured."""
         self._wanted = self.enabled and logs_this_step(trainer)
         self._found = {}
 

@@ -36,14 +36,14 @@ class Throughput(Callback):
         self._mark = now
         self._pairs += len(batch["name"])
 
-    def _report(self, device: torch.device, processes: int) -> dict[str, float]:
+    def _report(self, trainer: Trainer) -> dict[str, float]:
         total = self._working + self._waiting
         if total <= 0 or not self._pairs:
             return {}
         return {
-            "perf/pairs_per_second": processes * self._pairs / total,
+            "perf/pairs_per_second": trainer.world_size * self._pairs / total,
             "perf/data_share": self._waiting / total,
-            "perf/peak_memory_gb": peak_memory(device) / 2**30,
+            "perf/peak_memory_gb": peak_memory(trainer.strategy.root_device) / 2**30,
         }
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -71,7 +71,7 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch's figures."""
-        pl_module.log_dict(self._report(trainer.strategy.root_device, trainer.world_size), rank_zero_only=True)
+        pl_module.log_dict(self._report(trainer), rank_zero_only=True)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -102,7 +102,7 @@ class Throughput(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the test's figures."""
-        pl_module.log_dict(self._report(trainer.strategy.root_device, trainer.world_size), rank_zero_only=True)
+        pl_module.log_dict(self._report(trainer), rank_zero_only=True)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -249,7 +249,6 @@ def main() -> None:
         list(pool.map(lambda run: run.execute(options.root.resolve(), options.weights.resolve()), runs))
     rows = table_rows(runs)
     show("YOLOv5n on MSRS's pairs with boxes", rows)
-    options.output.mkdir(parents=True, exist_ok=True)
     found = [{"detector sees": run.row, "seed": run.seed, **(run.record() or {})} for run in runs]
     command = (
         f"python benchmarks/bilevel_study.py --root MSRS --weights yolov5n_coco.safetensors --steps {options.steps}"

@@ -101,14 +101,17 @@ def open_pairs(root: Path, count: int, folder: Path) -> tuple[PairedDataset, str
         write_pairs(folder, min(count, 48), SIZE)
         reader = FolderDataset(folder)
         kind = f"{len(reader)} generated pairs (no MSRS under '{root}')"
-    names = reader.names
-    return reader.select((names * (count // len(names) + 1))[:count]), kind
+    return repeated(reader, count), kind
 
 
 def open_large_pairs(count: int, folder: Path) -> PairedDataset:
     """Generated pairs of LLVIP's size: what a crop leaves of them must not be paid for."""
     write_pairs(folder, min(count, 24), LARGE)
-    reader = FolderDataset(folder)
+    return repeated(FolderDataset(folder), count)
+
+
+def repeated(reader: PairedDataset, count: int) -> PairedDataset:
+    """So many pairs of a reader, which come again if there are fewer."""
     return reader.select((reader.names * (count // len(reader.names) + 1))[:count])
 
 

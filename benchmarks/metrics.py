@@ -6,7 +6,6 @@ them.
 """
 
 import argparse
-import csv
 import os
 import platform
 import resource
@@ -23,6 +22,7 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from scipy import ndimage, signal  # noqa: E402
 
+from benchmarks.tables import write  # noqa: E402
 from metrics import METRICS, FusionMetrics, suite  # noqa: E402
 from metrics.functional import Triplet, formula_triplet, ssim, vif  # noqa: E402
 
@@ -191,8 +191,8 @@ def measure(height: int, width: int, repeats: int) -> Iterable[Row]:
         fresh = lambda entry=entry: entry(Triplet(images.fused, images.infrared, images.visible))  # noqa: E731
         yield timed(f"{name} alone", fresh, 2 if name == "FMI" else repeats)
     if torch.cuda.is_available():
-        on_gpu = FusionMetrics([*suite("cddfuse").names, "Qcv"], "cddfuse").cuda()
-        moved = [x.cuda() for x in sixteen]
+        on_gpu = FusionMetrics([*suite("cddfuse").names, "Qcv"], "cddfuse").to("cuda")
+        moved = [x.to("cuda") for x in sixteen]
         run = lambda: on_gpu.update(moved[0], moved[1], moved[2], sets, names)  # noqa: E731
         yield timed("FusionMetrics on a GPU, 13 values, 16 images, each", run, repeats, images=16)
 
@@ -221,12 +221,7 @@ def main() -> None:
     lines = [f"| {row['what']} | {row['min_ms']} | {row['median_ms']} |" for row in rows]
     table = "\n".join([f"# {title}", "", "| what | minimum | median |", "|---|---|---|", *lines, ""])
     print(table)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "metrics.md").write_text(table, encoding="utf-8")
-    with (options.out / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=["what", "min_ms", "median_ms"])
-        writer.writeheader()
-        writer.writerows(rows)
+    write(options.out, "metrics", table, {"metrics": rows})
 
 
 if __name__ == "__main__":

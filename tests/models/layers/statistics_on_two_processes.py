@@ -16,13 +16,13 @@ from models.text_to_pixels.extractor import MultiLevelExtractor
 def make_network() -> nn.Module:
     """The extractor of From Text to Pixels, with BatchNorm after every convolution."""
     torch.manual_seed(0)
-    return MultiLevelExtractor(4, (1, 2)).cuda()
+    return MultiLevelExtractor(4, (1, 2)).to("cuda")
 
 
 def make_images() -> Tensor:
     """Four images; those of the second process are brighter."""
     images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    return torch.cat([images[:2], 2 * images[2:]]).cuda()
+    return torch.cat([images[:2], 2 * images[2:]]).to("cuda")
 
 
 def train(network: nn.Module, images: Tensor) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from callbacks.image_logger import ImageLogger
 from callbacks.memory_guard import MemoryGuard
 from callbacks.run_checkpoint import RunCheckpoint
 from commands.arguments import rewrite
+from commands.config_files import GROUPS
 from commands.lightning_cli import SaveRunConfig, SuiteCLI
 from commands.parser import SuiteParser
 from tests.commands.runs import tiny_run
@@ -36,6 +37,12 @@ def test_the_saved_configuration_is_whole_or_the_former_one(tmp_path: Path, monk
     with pytest.raises(OSError, match="No space"):
         save("--crop=128")
     assert yaml.safe_load(config.read_text(encoding="utf-8")) == {"crop": 64}
+
+
+def test_every_section_of_a_callback_is_known_to_be_a_mapping(tmp_path: Path) -> None:
+    cli = SuiteCLI.from_arguments(rewrite(tiny_run("fit", tmp_path)))
+    assert set(cli._parser("fit").callback_keys) - set(GROUPS) == set()
+    assert cli._parser("fit").callback_keys
 
 
 def test_a_section_may_be_a_file_of_its_own(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from benchmarks.tables import Row, describe_machine, heading, markdown, show, wr
 from commands.allocator import tune_malloc  # noqa: E402
 from datamodules.datasets.batch import batch_to_float, collate  # noqa: E402
 from datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
-from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, build_solver  # noqa: E402
+from lightning_modules.bilevel import BilevelConfig, Descent, Level, Problem, Progress, build_solver  # noqa: E402
 from lightning_modules.level_batch import CropConfig, LevelBatch  # noqa: E402
 from lightning_modules.text_to_pixels import TextToPixelsTask  # noqa: E402
 from models.detection import DetectorConfig  # noqa: E402
@@ -76,7 +77,8 @@ def make_iteration(task: TextToPixelsTask, config: BilevelConfig | None) -> Call
     if config is None:
         return lambda: _plain(task, optimizers, task.level_batch(batch))
     levels = {name: _level(task, name, optimizer) for name, optimizer in optimizers.items()}
-    problem = Problem(levels["upper"], levels["lower"], levels.get("value"), split=task.split_batch)
+    descent = Descent(list(levels.values()), task.split_batch)
+    problem = Problem(levels["upper"], levels["lower"], levels.get("value"), descent=descent)
     solver, count = build_solver(problem, config), iter(range(10**9))
 
     def once(fraction: float = 0.0) -> None:
@@ -89,8 +91,9 @@ def make_iteration(task: TextToPixelsTask, config: BilevelConfig | None) -> Call
 
 
 def _plain(task: TextToPixelsTask, optimizers: Mapping[str, torch.optim.Optimizer], levels: LevelBatch) -> None:
-    loss = 0.5 * task.level_loss("lower", levels) + 0.5 * task.level_loss("upper", levels)
-    torch.autograd.backward(loss)
+    lower, upper = (task.level_loss(level, levels) for level in ("lower", "upper"))
+    assert upper.count is not None
+    torch.autograd.backward(0.5 * lower.value + 0.5 * upper.value / upper.count.clamp(min=1))
     for name, optimizer in optimizers.items():
         optimizer.step()
         optimizer.zero_grad()
@@ -104,7 +107,13 @@ def _level(task: TextToPixelsTask, name: str, optimizer: torch.optim.Optimizer) 
 
     module = task.level_modules()[name]
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return Level(name, parameters, lambda batch: task.level_loss(name, batch), step, optimizer.zero_grad, module)
+
+    def zero_grad() -> None:
+        optimizer.zero_grad()
+        task.forget(name)
+
+    size = partial(task.level_size, name)
+    return Level(name, parameters, lambda batch: task.level_loss(name, batch), step, zero_grad, module, size)
 
 
 def serve(case: str, preset: str, threads: int) -> None:

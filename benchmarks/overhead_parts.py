@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.base import FusionDataModule, Source
 from datamodules.datasets.batch import Batch, Sample
 from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
 
@@ -143,16 +143,20 @@ class TinyAlternateTask(BilevelTask):
         """The batch."""
         return batch
 
-    def split_batch(self, batch: Batch, parts: int) -> Sequence[Batch]:
+    def split_batch(self, batch: Batch, parts: int) -> Sequence[Batch]:  # noqa: ARG002
         """Never cut."""
-        return [batch] * parts
+        return [batch]
 
-    def level_loss(self, level: str, batch: Batch) -> Tensor:
+    def level_size(self, level: str, batch: Batch) -> int:  # noqa: ARG002
+        """Pairs."""
+        return len(batch["name"])
+
+    def level_loss(self, level: str, batch: Batch) -> LevelLoss:
         """Each level's terms."""
         fused = self.fuse_images(batch)
         if level == "upper":
-            return self.weighted("upper", detection_terms(self.detector(fused)), {})
-        return self.weighted(level, fusion_terms(fused, batch), {})
+            return self.weighted(detection_terms(self.detector(fused)), {})
+        return self.weighted(fusion_terms(fused, batch), {})
 
 
 class PlainFusion(LightningModule):

@@ -129,7 +129,7 @@ def _sections() -> list[Any]:
                 _family("Terms, before weighting ↓", f"train/({'|'.join(TERMS)})"),
                 _family("Learning rates", "train/(.+/)?learning_rate.*"),
                 _family("Gradient norms, before clipping", "train/(.+/)?gradient_norm"),
-                _family("Phase, batches left out", "train/(phase|skipped_batches)"),
+                _family("Phase, batches and steps left out", "train/(phase|skipped_batches|(.*/)?overflowed_steps)"),
             ],
             is_open=True,
         ),

@@ -1,16 +1,18 @@
 """What every fusion task shares: any image size, colour, logging, optimisation, refusals."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch, StepOutput, pair_names
 from datamodules.seeds import run_seed
 from image_ops.color import luma, recolor, split_luma_chroma
+from lightning_modules.accumulation import Window
+from lightning_modules.bilevel.level_loss import LevelLoss, detached, divisor, total_count
 from lightning_modules.configuration import plain_dict
 from lightning_modules.finite import FiniteStepsMixin
 from lightning_modules.logged_steps import logs_this_step
@@ -51,6 +53,8 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         self.schedule_config = schedule
         self.diagnostics: dict[str, Tensor] = {}
         self._names: list[str] = []
+        self._window = Window()
+        self._stepped = False
 
     def store_hyperparameters(self, **values: Any) -> None:
         """Stores constructor arguments as plain values, so that a task built in Python saves a loadable checkpoint."""
@@ -107,23 +111,73 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         loss: Tensor | None = self.unless_skipped(lambda: self._training_loss(batch))
         return self.no_loss() if loss is None else loss
 
-    def _training_loss(self, batch: Batch) -> Tensor:
+    def batch_loss(self, batch: Batch) -> LevelLoss:
+        """The weighted sum of the terms; with a count where numerators of several batches are to be joined."""
         terms = self.losses(self.fuse_images(batch), batch)
         loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
-        self.refuse_non_finite(loss, terms, self._names)
-        self._log_terms(loss, terms)
-        return loss
+        return LevelLoss(loss, terms={name: term.detach() for name, term in terms.items()})
+
+    def _training_loss(self, batch: Batch) -> Tensor:
+        loss = self.batch_loss(batch)
+        total = None if loss.count is None else total_count(loss.count)
+        shown = detached(loss, None if total is None else divisor(total))
+        self.note_loss(shown, self._names)
+        if self.on_non_finite == "skip":
+            self.refuse_non_finite()  # now: of accumulated batches only this one is to be left out
+        self._log_terms(shown)
+        return self._window.loss(loss.value, total, self.trainer.accumulate_grad_batches)
+
+    def on_fit_start(self) -> None:
+        """Has each optimiser tell when it makes a step: float16's scaler leaves some out."""
+        for optimizer in self.trainer.optimizers:
+            optimizer.register_step_post_hook(self._note_step)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """The step of the joined batch, where several are accumulated; then `after_step`, if a step was made.
+
+        Not in `on_train_batch_end`: callbacks have saved their checkpoint by then, and it would lack an average's last
+        update.
+        """
+        if not self.automatic_optimization:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            return
+
+        def closure() -> Any:
+            result = optimizer_closure() if optimizer_closure is not None else None
+            self._window.finish(_parameters(optimizer))
+            return result
+
+        self._stepped = False
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        if self._stepped:
+            self.after_step("")
+        elif any(parameter.grad is not None for parameter in _parameters(optimizer)):
+            self.note_overflow()
+
+    def after_step(self, level: str) -> None:
+        """Called after each step that an optimiser made: codebook statistics, moving averages.
+
+        Args:
+            level: Whose, in a task with levels; else "".
+        """
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Makes no step along a gradient that is no number; a bilevel task looks at its levels itself.
+        """Makes no step along a loss or gradient that is no number; a bilevel task looks at its levels itself.
 
         Raises:
-            NonFiniteLossError: As `refuse_non_finite_gradients`.
+            NonFiniteLossError: As `may_step`.
         """
         if not self.automatic_optimization:
             return
-        parameters = [own for group in optimizer.param_groups for own in group["params"]]
-        if not self.may_step(parameters, self._names):
+        parameters = _parameters(optimizer)
+        kept, allowed = self.kept_any(), self.may_step({"": parameters}, self._names)
+        if not (kept and allowed):
             for parameter in parameters:
                 parameter.grad = None
 
@@ -175,7 +229,14 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         own = self.optimizer_config.gradient_clip
         self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
 
-    def _log_terms(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._stepped = any(parameter.grad is not None for parameter in _parameters(optimizer))
+
+    def _log_terms(self, loss: LevelLoss) -> None:
         if logs_this_step(self.trainer):
-            self.log("train/loss", loss.detach(), prog_bar=True)
-            self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
+            self.log("train/loss", loss.value, prog_bar=True)
+            self.log_dict({f"train/{name}": term for name, term in loss.terms.items()})
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [own for group in optimizer.param_groups for own in group["params"]]

@@ -1,19 +1,23 @@
 """Manual optimisation around a bilevel solver: what every task with two levels shares."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from datamodules.datasets.batch import Batch, pair_names
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, Solver, build_solver
-from lightning_modules.bilevel.level import copy_values, drop_gradients, training_only
+from lightning_modules.bilevel import (
+    BilevelConfig,
+    Problem,
+    Progress,
+    Solver,
+    build_solver,
+)
+from lightning_modules.bilevel.level import copy_values
+from lightning_modules.level_task import LevelTask
 from lightning_modules.logged_steps import logs_this_step
 from lightning_modules.optimization import LevelConfig
 
@@ -21,12 +25,12 @@ SOLVER_KEY = "bilevel_solver"
 """Where a checkpoint keeps the solver's own state."""
 
 
-class BilevelTask(FusionTask):
+class BilevelTask(LevelTask):
     """Fusion (lower level) and detection (upper level) trained by a solver of `lightning_modules.bilevel`.
 
-    A method gives `problem` and reports each level's terms through `weighted`. One batch is one iteration, whatever
-    number of optimiser steps the scheme makes of it, and `trainer.max_steps` counts iterations. Without an upper level
-    (`problem` returns a level, not a problem) the lower one is trained alone.
+    A method gives the levels and their losses (`LevelTask`). One batch is one iteration, whatever number of optimiser
+    steps the scheme makes of it, and `trainer.max_steps` counts iterations. Without an upper level the lower one is
+    trained alone.
 
     Args:
         bilevel: The scheme.
@@ -35,59 +39,13 @@ class BilevelTask(FusionTask):
     """
 
     def __init__(self, bilevel: BilevelConfig, lower: LevelConfig, upper: LevelConfig) -> None:
-        super().__init__(lower.optimizer, lower.schedule)
-        self.automatic_optimization = False
+        super().__init__({"lower": lower, "upper": upper, "value": lower}, bilevel.accumulate)
         self.bilevel_config = bilevel
-        self.level_configs: dict[str, LevelConfig] = {"lower": lower, "upper": upper, "value": lower}
         self._solver: Solver | None = None
         self._solver_state: Mapping[str, Any] | None = None
-        self.levels: dict[str, Level] = {}
-        self._terms: dict[str, Tensor] = {}
-        self.watch_gradients: Callable[[str, torch.optim.Optimizer], None] | None = None
-        """Set by a callback; called with a level and its optimiser before its gradients are clipped."""
 
     training_parts: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that only training needs: copies of the network, a teacher."""
-
-    @abstractmethod
-    def level_modules(self) -> Mapping[str, nn.Module]:
-        """The trained networks by level: `lower`, and where there are such, `upper` and `value` (a copy of lower)."""
-
-    @abstractmethod
-    def level_loss(self, level: str, batch: Any) -> Tensor:
-        """The loss of a level on what `level_batch` gave, or on a part of it."""
-
-    @abstractmethod
-    def level_batch(self, batch: Batch) -> Any:
-        """What the levels' losses take, made once per iteration so that all of them see the same."""
-
-    @abstractmethod
-    def split_batch(self, batch: Any, parts: int) -> Sequence[Any]:
-        """Cuts what `level_batch` gave into parts, for accumulation."""
-
-    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Never asked: each level has its own loss.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("A task with two levels has `level_loss` in place of `losses`.")
-
-    def clipped_parts(self, level: str) -> Sequence[nn.Module]:
-        """The modules of a level whose gradients `optimizer.gradient_clip` bounds, each on its own."""
-        return [self.level_modules()[level]]
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clips a level by its own number; here, because Lightning has just taken float16's scale off its gradients."""
-        level = next(name for name, own in self._optimizers.items() if own.optimizer is optimizer)
-        if self.watch_gradients is not None:
-            self.watch_gradients(level, optimizer)
-        if clip := self.level_configs[level].optimizer.gradient_clip:
-            for part in self.clipped_parts(level):
-                nn.utils.clip_grad_norm_(part.parameters(), clip)
-
-    def after_step(self, level: str) -> None:
-        """Called after each optimiser step of a level: codebook statistics, moving averages."""
 
     @property
     def solver(self) -> Solver:
@@ -100,21 +58,9 @@ class BilevelTask(FusionTask):
             raise RuntimeError("There is no solver: the task has no upper level, or training has not started.")
         return self._solver
 
-    def configure_optimizers(self) -> Any:
-        """One optimiser per level, in the order of `level_configs`."""
-        modules = self.level_modules()
-        self._level_names = [name for name in self.level_configs if name in modules]
-        return [
-            self.level_configs[name].optimizer.build(modules[name].parameters(), self.level_configs[name].schedule.peak)
-            for name in self._level_names
-        ]
-
     def on_fit_start(self) -> None:
-        """Ties the levels to their optimisers."""
-        found = self.optimizers()
-        optimizers = found if isinstance(found, list) else [found]
-        self._optimizers = dict(zip(self._level_names, optimizers, strict=True))
-        self.levels = {name: self._level(name, optimizer) for name, optimizer in self._optimizers.items()}
+        """Ties the levels to their optimisers, and the solver to the levels."""
+        super().on_fit_start()
         if "upper" not in self.levels:
             return
         problem = Problem(
@@ -122,8 +68,7 @@ class BilevelTask(FusionTask):
             self.levels["lower"],
             self.levels.get("value"),
             synchronise=self._synchronise,
-            split=self.split_batch,
-            reduce=lambda value: self.trainer.strategy.reduce(value, reduce_op="mean"),
+            descent=self.descent,
         )
         self._solver = build_solver(problem, self.bilevel_config)
         if self._solver_state is not None:
@@ -161,16 +106,6 @@ class BilevelTask(FusionTask):
         report = self._solver.step(levels, self.manual_backward, progress)
         self.diagnostics |= {f"bilevel/{name}": value for name, value in report.items()}
 
-    def descend_alone(self, level: str, batch: Any) -> None:
-        """One step of one level on its own loss, outside of the scheme; the others stand still."""
-        parts, own = self.split_batch(batch, self.bilevel_config.accumulate), self.levels[level]
-        own.zero_grad()
-        with training_only((own,), self.levels.values()):
-            for part in parts:
-                self.manual_backward(own.loss(part) / len(parts))
-        own.step()
-        own.zero_grad()
-
     def level_fraction(self, level: str, fraction: float) -> float:
         """Share of a level's own part of the run that is finished, which its learning-rate schedule follows."""
         return self._solver.level_fraction(level, fraction) if self._solver else fraction
@@ -179,19 +114,6 @@ class BilevelTask(FusionTask):
         """Share of the run, in [0, 1], that so many iterations are; 0 where the run has no end."""
         total = float(self.trainer.estimated_stepping_batches)
         return min(1.0, iteration / total) if total not in (0.0, float("inf")) else 0.0
-
-    def weighted(self, level: str, terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
-        """Sum of a level's terms, which are logged as `train/<level>/<term>`.
-
-        Raises:
-            NonFiniteLossError: If the sum is not finite; before any gradient of it reaches a weight.
-        """
-        parts = [weights[name] * term if name in weights else term for name, term in terms.items()]
-        loss = torch.stack(parts).sum() if len(parts) > 1 else parts[0]
-        self.refuse_non_finite(loss, terms, self._names, level)
-        self._terms |= {f"train/{level}/{name}": term.detach() for name, term in terms.items()}
-        self._terms[f"train/{level}/loss"] = loss.detach()
-        return loss
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Loads strictly, but for parts that only training needs where nothing is trained.
@@ -228,29 +150,15 @@ class BilevelTask(FusionTask):
         super().on_load_checkpoint(checkpoint)
         self._solver_state = checkpoint.get(SOLVER_KEY)
 
-    def _level(self, name: str, optimizer: LightningOptimizer) -> Level:
-        module = self.level_modules()[name]
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-
-        def step() -> None:
-            if not self.refuse_non_finite_gradients(parameters, self._names, name):
-                return
-            optimizer.step()
-            self.after_step(name)
-
-        return Level(
-            name,
-            parameters,
-            lambda batch: self.level_loss(name, batch),
-            step,
-            partial(drop_gradients, parameters),  # the optimiser's own does as much and takes ten times as long
-            module,
-        )
-
     def _synchronise(self) -> None:
+        """Makes z equal y, and lets Adam begin anew: its moments are of gradients at the z that was.
+
+        y's own would not do either. They are of F + P'(w) f, another function of another scale.
+        """
         modules = self.level_modules()
         copy_values(modules["lower"].parameters(), modules["value"].parameters())
         copy_values(modules["lower"].buffers(), modules["value"].buffers())
+        self._optimizers["value"].optimizer.state.clear()
 
     def _set_learning_rates(self, fraction: float) -> None:
         for name, optimizer in self._optimizers.items():

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch, StepOutput
 from lightning_modules.base import FusionTask
+from lightning_modules.bilevel.level_loss import LevelLoss
 from lightning_modules.configuration import config_from
 from lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
 from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
@@ -82,15 +83,21 @@ class DetectionTask(FusionTask):
         """The picture that the detector sees, (B, 3, H, W) in [0, 1]."""
         return self.source(batch)
 
-    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def batch_loss(self, batch: Batch) -> LevelLoss:
         """The detector's own terms, which hold their gains already.
 
         Raises:
             ValueError: If the batch has no boxes, or labels beyond the classes.
         """
-        terms = self.part.loss(fused, batch)
-        self.loss_weights = dict.fromkeys(terms, 1.0)
-        return terms
+        return self.part.loss(self.fuse_images(batch), batch)
+
+    def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The same terms as quotients.
+
+        Raises:
+            ValueError: As `batch_loss`.
+        """
+        return self.part.terms(fused, batch)
 
     def fuse(self, batch: Batch) -> StepOutput:
         """The picture and what the averaged detector finds in it."""
@@ -98,12 +105,8 @@ class DetectionTask(FusionTask):
         output["detections"] = self.part.detect(output["fused"])
         return output
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """The step, and then the running average.
-
-        Not in `on_train_batch_end`: callbacks have saved their checkpoint by then, and it would lack the last update.
-        """
-        super().optimizer_step(*args, **kwargs)
+    def after_step(self, level: str) -> None:
+        """The running average."""
         self.part.update_average()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from datamodules.datasets.batch import Batch, Detections, Targets
 from lightning_modules.averaging import WeightAverage
+from lightning_modules.bilevel.level_loss import LevelLoss
 from models.detection import Detector, DetectorConfig, build_detector
 
 
@@ -79,8 +80,8 @@ class DetectorPart(nn.Module):
             self.detector.get_submodule(name).eval()
         return self
 
-    def loss(self, images: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The detector's terms on pictures of the batch's scenes; their sum is the loss.
+    def loss(self, images: Tensor, batch: Batch) -> LevelLoss:
+        """The sum of the detector's terms on pictures of the batch's scenes, as a numerator with its count.
 
         Args:
             images: (B, 3, H, W) in [0, 1], RGB, on the pixel grid of the batch's boxes.
@@ -89,6 +90,12 @@ class DetectorPart(nn.Module):
         Raises:
             ValueError: If the batch has no boxes, or labels beyond the class names.
         """
+        found = self.detector.counted_loss(images, self._targets(batch))
+        value = torch.stack(list(found.terms.values())).sum()
+        return LevelLoss(value, found.count, {name: term.detach() for name, term in found.terms.items()})
+
+    def terms(self, images: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The detector's terms by name; their sum is the loss. Takes and refuses what `loss` does."""
         return self.detector.loss(images, self._targets(batch))
 
     @torch.no_grad()

@@ -6,12 +6,11 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import recolor, split_luma_chroma
-from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
 from lightning_modules.level_batch import LevelBatch
@@ -81,7 +80,7 @@ class FusionDetectionTask(BilevelTask):
         """The fused luma (B, 1, H, W) in [0, 1] that a network draws of a batch, with gradient."""
 
     @abstractmethod
-    def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> Tensor:
+    def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> LevelLoss:
         """The loss of the fusion network of a level (`lower` or `value`), through `weighted`."""
 
     def fuse_images(self, batch: Batch) -> Tensor:
@@ -108,7 +107,11 @@ class FusionDetectionTask(BilevelTask):
         """Parts of frames and crops, for accumulation."""
         return batch.split(parts)
 
-    def level_loss(self, level: str, batch: LevelBatch) -> Tensor:
+    def level_size(self, level: str, batch: LevelBatch) -> int:
+        """Frames for the detector, crops for everything else."""
+        return len((batch.frames if level == "upper" else batch.crops)["name"])
+
+    def level_loss(self, level: str, batch: LevelBatch) -> LevelLoss:
         """The fusion loss on the crops (levels lower and value), the detector's on the frames (level upper)."""
         if level == "upper":
             return self._detection_loss(batch.frames)
@@ -133,7 +136,7 @@ class FusionDetectionTask(BilevelTask):
             frames = small_probe(self.device)
             levels = self.level_batch(frames)
             seen = levels.crops["infrared"].shape
-            lower = kept_bytes(lambda: self.level_loss("lower", levels), [self]) / (seen[0] * seen[2] * seen[3])
+            lower = kept_bytes(lambda: self.level_loss("lower", levels).value, [self]) / (seen[0] * seen[2] * seen[3])
             fusion = kept_bytes(lambda: self.fused_luma(self.network, frames), [self]) / probe_pixels()
             detector = self._detector_bytes(height, width)
         self.diagnostics = noted
@@ -152,14 +155,14 @@ class FusionDetectionTask(BilevelTask):
         if part is None:
             return 0
         frame = probe(1, height, width, self.device)
-        return kept_bytes(lambda: torch.stack(list(part.loss(frame["visible"], frame).values())).sum(), [self])
+        return kept_bytes(lambda: part.loss(frame["visible"], frame).value, [self])
 
-    def _detection_loss(self, frames: Batch) -> Tensor:
+    def _detection_loss(self, frames: Batch) -> LevelLoss:
         if self.part is None:
             raise RuntimeError("There is no detector to train.")
         _, chroma = split_luma_chroma(frames["visible"])
         fused = recolor(self.fused_luma(self.network, frames).float(), chroma)
-        return self.weighted("upper", self.part.loss(fused, frames), {})
+        return self.part.loss(fused, frames)
 
 
 def without_weights(detector: DetectorConfig | None) -> DetectorConfig | None:

@@ -143,7 +143,7 @@ class PromptsConfig:
 
 
 class PromptLearner(nn.Module):
-    """Learnt prompts with their three losses; `diagnostics` tells how well they separate.
+    """Learnt prompts with their three losses; `notes` tells how well they separate the images of the last one.
 
     Candidates are lumas of a batch's pairs. In grey, or all in the chroma of the visible image, so that prompts judge
     what fusion can change.
@@ -169,14 +169,19 @@ class PromptLearner(nn.Module):
             self.prompts.import_file(Path(config.file))
         self.register_buffer("gap", torch.zeros(()))
         self.register_buffer("gap_batches", torch.zeros((), dtype=torch.int64))
-        self.diagnostics: dict[str, Tensor] = {}
+        self.notes: dict[str, Tensor] = {}
 
-    def classification_loss(self, crops: Batch) -> Tensor:
-        """P0: cross-entropy on positive and negative examples of the crops (CLIP-LIT, eq. 1); trains the prompts."""
-        positives, negatives = self.examples(crops)
+    def classification_loss(self, crops: Batch, positives: Tensor, negatives: Tensor) -> Tensor:
+        """P0: cross-entropy on positive and negative examples of the crops (CLIP-LIT, eq. 1); trains the prompts.
+
+        Args:
+            crops: The sources.
+            positives: From `examples`, of the same crops.
+            negatives: From there, too.
+        """
         scores = self.prompts.feature_scores(self.features(crops, positives, negatives))
         labels = torch.arange(len(scores), device=scores.device) < len(positives)
-        self._note(scores.detach().softmax(dim=-1)[:, 0].chunk(2))
+        self._note(*scores.detach().softmax(dim=-1)[:, 0].chunk(2))
         return prompt_cross_entropy(scores, labels)
 
     def guidance_loss(self, fused: Tensor, crops: Batch) -> Tensor:
@@ -190,31 +195,34 @@ class PromptLearner(nn.Module):
             texts = self.prompts.text_features()
         features = self.prompts.encoder.encode_image(self._as_shown(fused, crops))
         scores = self.prompts.feature_scores(features, texts)
-        self.diagnostics["prompts/fused"] = scores.detach().softmax(dim=-1)[:, 0].mean()
+        self.notes = {"prompts/fused": scores.detach().softmax(dim=-1)[:, 0].mean()}
         return prompt_loss(scores, self.config.guidance.form, scale=self.prompts.encoder.logit_scale)
 
-    def ranking_loss(self, crops: Batch, results: Sequence[Tensor], late: bool) -> Tensor:
+    def ranking_loss(
+        self, crops: Batch, positives: Tensor, negatives: Tensor, results: Sequence[Tensor], late: bool
+    ) -> Tensor:
         """P2: negative < earlier result < present result < positive, by margins (CLIP-LIT, sec. 3.3).
 
         Args:
             crops: The sources.
+            positives: From `examples`, of the same crops.
+            negatives: From there, too.
             results: Fused lumas (B, 1, H, W) from earlier to present, one or two.
             late: Whether the second margin between neighbours holds.
         """
-        positives, negatives = self.examples(crops)
         features = self.features(crops, negatives, *results, positives)
         chain = self.prompts.feature_scores(features).softmax(dim=-1)[:, 0].chunk(len(results) + 2)
-        self._note((chain[-1].detach(), chain[0].detach()))
-        self.diagnostics["prompts/fused"] = chain[-2].detach().mean()
+        self._note(chain[-1].detach(), chain[0].detach())
+        self.notes["prompts/fused"] = chain[-2].detach().mean()
         refinement = self.config.refinement
         return margin_ranking_loss(chain, refinement.margin_to_negative, refinement.margins_between[int(late)])
 
-    def last_gap(self) -> Tensor:
-        """p_pos of positive examples above that of fused images, in the batch that was ranked last."""
-        return self.diagnostics["prompts/positive"] - self.diagnostics["prompts/fused"]
-
     def note_gap(self, gap: Tensor) -> None:
-        """Takes a batch's gap, averaged over processes, into the moving average that ends a round."""
+        """Takes a batch's gap into the moving average that ends a round.
+
+        Args:
+            gap: p_pos of positive examples above that of fused images, averaged over processes.
+        """
         self.gap_batches += 1
         # Early on the plain mean, so that the first batch has no more weight than the next.
         weight = torch.clamp_min(1.0 / self.gap_batches, 1.0 - _GAP_DECAY)
@@ -255,8 +263,9 @@ class PromptLearner(nn.Module):
             return image
         return recolor(image.float(), split_luma_chroma(crops["visible"])[1])
 
-    def _note(self, positive_and_negative: Sequence[Tensor]) -> None:
-        positive, negative = positive_and_negative
-        self.diagnostics["prompts/positive"] = positive.mean()
-        self.diagnostics["prompts/negative"] = negative.mean()
-        self.diagnostics["prompts/accuracy"] = (positive > negative).float().mean()
+    def _note(self, positive: Tensor, negative: Tensor) -> None:
+        self.notes = {
+            "prompts/positive": positive.mean(),
+            "prompts/negative": negative.mean(),
+            "prompts/accuracy": (positive > negative).float().mean(),
+        }

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch
 from image_ops.color import luma
-from lightning_modules.bilevel import BilevelConfig, Progress
+from lightning_modules.bilevel import BilevelConfig, LevelLoss, Progress
 from lightning_modules.configuration import config_from
 from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.finite import SKIPPED
+from lightning_modules.finite import OVERFLOWED, SKIPPED
 from lightning_modules.fusion_detection import FusionDetectionTask, without_weights
 from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.optimization import LevelConfig
@@ -26,6 +26,7 @@ from losses.gradient import gradient_max_loss
 from losses.intensity import intensity_max_loss
 from losses.reconstruction import reconstruction_terms
 from models.detection import DetectorConfig
+from models.layers.processes import mean_over_processes
 from models.promptfusion import PromptFusionConfig, PromptFusionNetwork, PromptFusionOutput
 
 
@@ -120,17 +121,17 @@ class PromptFusionTask(FusionDetectionTask):
         """Frames for the detector, crops for everything else."""
         return LevelBatch(batch, self.crops.cut(batch, saliency=False))
 
-    def level_loss(self, level: str, batch: LevelBatch) -> Tensor:
+    def level_loss(self, level: str, batch: LevelBatch) -> LevelLoss:
         """The loss of a level in the present phase."""
         if level == "prompts":
             return self._prompt_loss(batch.crops)
         return super().level_loss(level, batch)
 
-    def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> Tensor:
+    def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> LevelLoss:
         """Phase I reconstructs, every other phase fuses."""
         if self._phase.name == "autoencoder":
-            return self._reconstruction_loss(level, cast("PromptFusionNetwork", network), crops)
-        return self._fusion_loss(level, network, crops)
+            return self._reconstruction_loss(cast("PromptFusionNetwork", network), crops)
+        return self._fusion_loss(network, crops)
 
     def on_fit_start(self) -> None:
         """Ties the levels to their optimisers.
@@ -162,8 +163,6 @@ class PromptFusionTask(FusionDetectionTask):
         else:
             self.descend_alone("lower", levels)
         self.diagnostics["phase"] = torch.tensor(float(phase.number))
-        if self.learner is not None:
-            self.diagnostics |= self.learner.diagnostics
 
     def level_fraction(self, level: str, fraction: float) -> float:
         """Share of the phases that train a level; the part of `separate` that trains it counts as its whole phase."""
@@ -190,11 +189,9 @@ class PromptFusionTask(FusionDetectionTask):
         before = self.run_fraction(max(0, progress.iteration - 1))
         if self.phases.at(before).name == self._phase.name:
             return
-        stays = {SKIPPED, *(name for name in self.diagnostics if name.endswith("/learning_rate"))}
+        stays = {name for name in self.diagnostics if name.endswith((SKIPPED, OVERFLOWED, "/learning_rate"))}
         for name in self.diagnostics.keys() - stays:
             del self.diagnostics[name]
-        if self.learner is not None:
-            self.learner.diagnostics.clear()
 
     def _refines(self, phase: Phase) -> bool:
         """Whether the present step is one of P2; begins a new round where the time has come."""
@@ -217,25 +214,31 @@ class PromptFusionTask(FusionDetectionTask):
 
     def _train_prompts(self, levels: LevelBatch, phase: Phase) -> None:
         learner = cast("PromptLearner", self.learner)
-        self.descend_alone("prompts", levels)
+        # Drawn here, so that the batch's parts share what the whole would draw.
+        positives, negatives = learner.examples(levels.crops)
+        crops = cast("Batch", {**levels.crops, "positives": positives, "negatives": negatives})
+        self.descend_alone("prompts", replace(levels, crops=crops))
         if phase.name != "prompts":
-            learner.note_gap(self.trainer.strategy.reduce(learner.last_gap(), reduce_op="mean"))
+            gap = self.diagnostics["prompts/positive"] - self.diagnostics["prompts/fused"]
+            learner.note_gap(mean_over_processes(gap))
 
-    def _prompt_loss(self, crops: Batch) -> Tensor:
+    def _prompt_loss(self, crops: Batch) -> LevelLoss:
         """P0 on examples; P2 on the results of the round's first network and of the present one."""
-        learner = cast("PromptLearner", self.learner)
+        learner, planes = cast("PromptLearner", self.learner), cast("dict[str, Tensor]", crops)
+        examples = planes["positives"], planes["negatives"]
         if self._phase.name == "prompts":
-            return self.weighted("prompts", {"classification": learner.classification_loss(crops)}, {})
+            terms = {"classification": learner.classification_loss(crops, *examples)}
+            return self.weighted(terms, {}, notes=learner.notes)
         with torch.no_grad():
             networks = [cast("Snapshot", self.teacher).network, self.network]
             results = [self.fused_luma(network, crops).float() for network in networks]
-        ranking = learner.ranking_loss(crops, results, late=self._phase.fraction >= 0.5)
-        return self.weighted("prompts", {"ranking": ranking}, {})
+        ranking = learner.ranking_loss(crops, *examples, results, late=self._phase.fraction >= 0.5)
+        return self.weighted({"ranking": ranking}, {}, notes=learner.notes)
 
     def _fused(self, network: nn.Module, batch: Batch) -> PromptFusionOutput:
         return cast("PromptFusionOutput", network(batch["infrared"], luma(batch["visible"])))
 
-    def _reconstruction_loss(self, level: str, network: PromptFusionNetwork, crops: Batch) -> Tensor:
+    def _reconstruction_loss(self, network: PromptFusionNetwork, crops: Batch) -> LevelLoss:
         """Phase I: 5 SSIM + MSE of both images, 5 Sobel of the visible one, 2 L_dec."""
         infrared, visible = crops["infrared"], luma(crops["visible"])
         drawn, features = network.reconstruct(torch.cat((infrared, visible)))
@@ -248,9 +251,9 @@ class PromptFusionTask(FusionDetectionTask):
             "sobel": of_visible.gradient,
             "decomposition": decomposition_loss(infrared_base, visible_base, infrared_detail, visible_detail),
         }
-        return self.weighted(level, terms, {name: getattr(self.loss_config, name) for name in terms})
+        return self.weighted(terms, {name: getattr(self.loss_config, name) for name in terms})
 
-    def _fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> Tensor:
+    def _fusion_loss(self, network: nn.Module, crops: Batch) -> LevelLoss:
         """Phase II: L_F = |F - max(I, V)| + 10 |grad F - max(grad I, grad V)| + 2 L_dec + w_p L_prompt."""
         infrared, visible, output = crops["infrared"], luma(crops["visible"]), self._fused(network, crops)
         terms = {
@@ -261,7 +264,8 @@ class PromptFusionTask(FusionDetectionTask):
             ),
         }
         weights: dict[str, Any] = {name: getattr(self.loss_config, name) for name in terms}
+        notes: dict[str, Tensor] = {}
         if self.learner is not None and self._guided and self.learner.config.guidance.weight:
             terms["prompt"] = self.learner.guidance_loss(output.fused, crops)
-            weights["prompt"] = self.learner.config.guidance.weight
-        return self.weighted(level, terms, weights)
+            weights["prompt"], notes = self.learner.config.guidance.weight, self.learner.notes
+        return self.weighted(terms, weights, notes=notes)

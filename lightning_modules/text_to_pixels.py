@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch
 from image_ops.color import luma
-from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.configuration import config_from
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.fusion_detection import FusionDetectionTask, without_weights
@@ -18,8 +18,8 @@ from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.optimization import LevelConfig
 from lightning_modules.prompted import PromptEncoder
 from lightning_modules.snapshot import Snapshot
-from losses.content import content_loss, saliency_weights
-from losses.structure import ComparisonTerms, fidelity, structure_loss
+from losses.content import ContentLoss, content_loss, saliency_weights
+from losses.structure import fidelity, structure_loss
 from models.clip import ClipConfig
 from models.detection import DetectorConfig
 from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork, TextToPixelsOutput
@@ -140,6 +140,12 @@ class TextToPixelsTask(FusionDetectionTask):
                 pieces["previous"] = self._run(self.teacher.network, pieces).fused.float()
         return LevelBatch(batch, pieces)
 
+    def forget(self, level: str) -> None:
+        """What the codebook saw."""
+        module = self.level_modules()[level]
+        if isinstance(module, TextToPixelsNetwork) and module.quantizer is not None:
+            module.quantizer.forget()
+
     def after_step(self, level: str) -> None:
         """Codebook statistics after a fusion step, the detector's average after one of its own."""
         super().after_step(level)
@@ -162,7 +168,7 @@ class TextToPixelsTask(FusionDetectionTask):
         output: TextToPixelsOutput = network(batch["infrared"], luma(batch["visible"]), states, mask)
         return output
 
-    def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> Tensor:
+    def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> LevelLoss:
         """L_f + lambda_g g (eq 10 and 11), with a1 and a2 of each sample."""
         config, output = self.loss_config, self._run(network, crops)
         infrared, visible = crops["infrared"], luma(crops["visible"])
@@ -177,10 +183,11 @@ class TextToPixelsTask(FusionDetectionTask):
             factors["content"] = 1.0  # nothing else ties the fused image to its sources yet
         if cast("TextToPixelsNetwork", network).quantizer is not None:
             terms["codebook"] = output.codebook_loss
-        self._note_content(level, content.terms.means(), content.fidelity)
-        return self.weighted(level, terms, factors)
+        return self.weighted(terms, factors, notes=_content_notes(content) if level == "lower" else {})
 
-    def _note_content(self, level: str, parts: ComparisonTerms, kept: Tensor) -> None:
-        if level == "lower":
-            named = {"ssim": parts.ssim, "pixel": parts.pixel, "gradient": parts.gradient, "fidelity": kept.mean()}
-            self.diagnostics |= {f"content/{name}": value.detach() for name, value in named.items()}
+
+def _content_notes(content: ContentLoss) -> dict[str, Tensor]:
+    """The content term's parts, and how much of both sources is kept."""
+    parts = content.terms.means()
+    named = {"ssim": parts.ssim, "pixel": parts.pixel, "gradient": parts.gradient, "fidelity": content.fidelity.mean()}
+    return {f"content/{name}": value for name, value in named.items()}

@@ -7,10 +7,13 @@ optima (`toy`) run through the very code that trains networks.
 from collections.abc import Mapping
 from typing import Final
 
-from lightning_modules.bilevel.base import Backward, Progress, Solver
+from lightning_modules.bilevel.base import Progress, Solver
 from lightning_modules.bilevel.baselines import AlternateSolver, JointSolver, SeparateSolver
 from lightning_modules.bilevel.configuration import BilevelConfig, PenaltyConfig
-from lightning_modules.bilevel.level import Level, Problem
+from lightning_modules.bilevel.descent import Backward, Descent
+from lightning_modules.bilevel.level import Level
+from lightning_modules.bilevel.level_loss import LevelLoss
+from lightning_modules.bilevel.problem import Problem
 from lightning_modules.bilevel.rank_one import RankOneSolver
 from lightning_modules.bilevel.value_function import ValueFunctionSolver
 
@@ -18,7 +21,9 @@ __all__ = [
     "SOLVERS",
     "Backward",
     "BilevelConfig",
+    "Descent",
     "Level",
+    "LevelLoss",
     "PenaltyConfig",
     "Problem",
     "Progress",

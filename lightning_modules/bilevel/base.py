@@ -1,7 +1,7 @@
 """The frame of every bilevel solver: descent of chosen levels, counters, diagnostics, state."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +9,9 @@ import torch
 from torch import Tensor
 
 from lightning_modules.bilevel.configuration import BilevelConfig
-from lightning_modules.bilevel.level import Level, Problem
-
-Backward = Callable[[Tensor], None]
-"""Puts gradients into `.grad`: `LightningModule.manual_backward`, or `torch.autograd.backward` outside of a trainer.
-
-Only a trainer's own function synchronises gradients among processes, so solvers take nothing else.
-"""
-
-Term = Callable[[Any], Tensor]
-"""Part of a batch -> the scalar to descend."""
+from lightning_modules.bilevel.descent import Backward, Weighted
+from lightning_modules.bilevel.level import Level, unchanged
+from lightning_modules.bilevel.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -88,50 +81,34 @@ class Solver(ABC):
         """Whether each level still trains on its own loss alone."""
         return self.count(progress) < self.config.warmup
 
-    def descend(self, active: tuple[Level, ...], term: Term, batch: Any, backward: Backward) -> Tensor:
-        """One step of the active levels along the gradient of one term, accumulated over the batch's parts.
-
-        No other level receives a gradient, and none of theirs changes. Returns the term's detached mean.
-        """
-        parts = self.problem.split(batch, self.config.accumulate)
-        values = []
-        for level in self.problem.levels:
-            level.zero_grad()
-        with self.problem.training(*active):
-            for part in parts:
-                value = term(part)
-                backward(value / len(parts) if len(parts) > 1 else value)
-                values.append(value.detach())
-        for level in active:
-            if level.has_gradient():
-                level.step()
-        for level in self.problem.levels:
-            level.zero_grad()
-        return torch.stack(values).mean() if len(values) > 1 else values[0]
+    def parts(self, batch: Any) -> Sequence[Any]:
+        """The parts that a batch is cut into."""
+        return self.problem.descent.split(batch, self.config.accumulate)
 
     def descend_own(self, level: Level, batch: Any, backward: Backward, steps: int = 1) -> Tensor:
         """Steps of one level on its own loss, every other level fixed; the loss before the last step."""
-        value = None
-        for _ in range(steps):
-            value = self.descend((level,), level.loss, batch, backward)
-        return torch.zeros(()) if value is None else value
+        values = [
+            self.problem.descent.descend([(level, 1)], [level], self.parts(batch), backward)[0] for _ in range(steps)
+        ]
+        return values[-1]
 
-    def gradients(self, term: Term, batch: Any, backward: Backward, *levels: Level) -> list[Tensor]:
-        """The gradient of a term to each of the levels, as vectors; nothing is stepped."""
-        for level in self.problem.levels:
-            level.zero_grad()
-        with self.problem.training(*levels):
-            parts = self.problem.split(batch, self.config.accumulate)
-            for part in parts:
-                backward(term(part) / len(parts))
+    def gradients(
+        self, loss: Level, batch: Any, backward: Backward, *levels: Level, observed: bool = True
+    ) -> list[Tensor]:
+        """The gradient of a level's loss to each of the levels, as vectors; nothing is stepped."""
+        losses: list[Weighted] = [(loss, 1)]
+        self.problem.descent.gather(losses, levels, self.parts(batch), backward, observed=observed)
         found = [level.gradient() for level in levels]
-        for level in self.problem.levels:
-            level.zero_grad()
+        self.problem.descent.zero_grad()
         return found
 
     def gradient_cosine(self, batch: Any, backward: Backward) -> Tensor:
-        """Cosine of the angle between grad_y F and grad_y f: below 0, the levels pull against each other."""
-        lower = self.problem.lower
-        (upper_gradient,) = self.gradients(self.problem.upper.loss, batch, backward, lower)
-        (lower_gradient,) = self.gradients(lower.loss, batch, backward, lower)
-        return torch.nn.functional.cosine_similarity(upper_gradient, lower_gradient, dim=0)
+        """Cosine of the angle between grad_y F and grad_y f: below 0, the levels pull against each other.
+
+        Measures only: weights, statistics and the random numbers to come are as without it.
+        """
+        lower, found = self.problem.lower, []
+        for level in (self.problem.upper, lower):
+            with unchanged(self.problem.descent.levels):
+                found += self.gradients(level, batch, backward, lower, observed=False)
+        return torch.nn.functional.cosine_similarity(found[0], found[1], dim=0)

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_modules.bilevel.base import Backward, Progress, Solver
+from lightning_modules.bilevel.base import Progress, Solver
+from lightning_modules.bilevel.descent import Backward, Weighted
 
 
 class SeparateSolver(Solver):
@@ -54,7 +55,6 @@ class JointSolver(Solver):
             lower_loss = self.descend_own(lower, batch, backward)
             return {"lower_loss": lower_loss, "upper_loss": self.descend_own(upper, batch, backward)}
 
-        def weighted(part: Any) -> Tensor:
-            return config.lower_weight * lower.loss(part) + config.upper_weight * upper.loss(part)
-
-        return {"joint_loss": self.descend((lower, upper), weighted, batch, backward)}
+        losses: list[Weighted] = [(upper, config.upper_weight), (lower, config.lower_weight)]
+        values = self.problem.descent.descend(losses, [lower, upper], self.parts(batch), backward)
+        return {"joint_loss": config.upper_weight * values[0] + config.lower_weight * values[1]}

@@ -76,7 +76,7 @@ class BilevelConfig:
         share_backward: Let the last lower step and the upper step use one backward pass.
         correction: eta of `rank1`.
         accumulate: Parts that each batch is cut into, whose gradients are summed: less memory, the same
-            step but for batch normalisation and what is drawn at random.
+            step but for batch normalisation.
         cosine_every: Iterations between two measurements of the angle between the levels' gradients; 0 never measures.
 
     Raises:

@@ -1,13 +1,15 @@
 """Levels: what a bilevel solver knows of a network, which is its parameters, its loss and how to step them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lightning_modules.bilevel.level_loss import LevelLoss
 
 
 @dataclass
@@ -17,19 +19,28 @@ class Level:
     Args:
         name: How diagnostics call it.
         parameters: The variables that it owns.
-        loss: Batch -> scalar; may depend on the variables of other levels.
+        loss: Batch, or part of one -> its loss; a plain scalar is a mean. May depend on the variables of other levels.
         step: Updates the variables from their gradients (clipping included).
-        zero_grad: Drops the gradients.
+        zero_grad: Drops the gradients, and whatever else a forward pass in training mode left for the step to use.
         module: The network that holds the variables. It is in evaluation mode wherever its level is not being trained,
             so that neither BatchNorm statistics nor anything else of it changes then.
+        size: How many items of a part the loss is a mean over; parts weigh by it.
+        observe: Told the whole batch's loss before each step.
     """
 
     name: str
     parameters: Sequence[nn.Parameter]
-    loss: Callable[[Any], Tensor]
+    loss: Callable[[Any], Tensor | LevelLoss]
     step: Callable[[], None]
     zero_grad: Callable[[], None]
     module: nn.Module | None = None
+    size: Callable[[Any], float] = field(default=lambda _: 1.0)
+    observe: Callable[[LevelLoss], None] = field(default=lambda _: None)
+
+    def loss_on(self, part: Any) -> LevelLoss:
+        """The loss on a part of a batch."""
+        found = self.loss(part)
+        return LevelLoss(found) if isinstance(found, Tensor) else found
 
     @cached_property
     def modules(self) -> list[nn.Module]:
@@ -49,38 +60,6 @@ class Level:
     def has_gradient(self) -> bool:
         """Whether any variable received a gradient."""
         return any(parameter.grad is not None for parameter in self.parameters)
-
-
-@dataclass
-class Problem:
-    """min over x and y of F(x, y), where y minimises f(x, .).
-
-    Args:
-        upper: x and F.
-        lower: y and f(x, y).
-        value: z, a second copy of y, and f(x, z); only the value-function scheme needs it.
-        lower_sees_upper: Whether f depends on x. A fusion loss does not depend on the detector.
-        synchronise: Makes z equal y.
-        split: (batch, n) -> n parts, for accumulation.
-        reduce: Mean of a scalar over processes.
-    """
-
-    upper: Level
-    lower: Level
-    value: Level | None = None
-    lower_sees_upper: bool = False
-    synchronise: Callable[[], None] = field(default=lambda: None)
-    split: Callable[[Any, int], Sequence[Any]] = field(default=lambda batch, parts: [batch] * parts)
-    reduce: Callable[[Tensor], Tensor] = field(default=lambda value: value)
-
-    @property
-    def levels(self) -> list[Level]:
-        """Every level there is, in the order of the optimisers: lower, upper, value."""
-        return [self.lower, self.upper, *([self.value] if self.value else [])]
-
-    def training(self, *active: Level) -> AbstractContextManager[None]:
-        """Only the active levels are trained; see `training_only`."""
-        return training_only(active, self.levels)
 
 
 @contextmanager
@@ -116,3 +95,18 @@ def drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Leaves parameters without gradients."""
     for parameter in parameters:
         parameter.grad = None
+
+
+@contextmanager
+def unchanged(levels: Sequence[Level]) -> Iterator[None]:
+    """Buffers (statistics) and torch's generators are afterwards what they were: for a measurement between steps."""
+    before = [(buffer, buffer.clone()) for level in levels if level.module for buffer in level.module.buffers()]
+    device = levels[0].parameters[0].device
+    devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
+    with torch.random.fork_rng(devices, device_type=kind):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, value in before:
+                    buffer.copy_(value)

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.bilevel.base import Backward, Progress, Solver
+from lightning_modules.bilevel.base import Progress, Solver
+from lightning_modules.bilevel.descent import Backward
 
 
 class RankOneSolver(Solver):
@@ -24,8 +25,8 @@ class RankOneSolver(Solver):
             return {"lower_loss": lower_loss, "upper_loss": upper_loss}
         ratio = torch.zeros(())
         for _ in range(config.upper_steps):
-            upper_y, direct = self.gradients(upper.loss, batch, backward, lower, upper)
-            lower_y, through = self.gradients(lower.loss, batch, backward, lower, upper)
+            upper_y, direct = self.gradients(upper, batch, backward, lower, upper)
+            lower_y, through = self.gradients(lower, batch, backward, lower, upper)
             ratio = (upper_y @ lower_y) / (lower_y @ lower_y).clamp_min(torch.finfo(lower_y.dtype).tiny)
             self._step_along(direct - config.correction * ratio * through)
         return {"lower_loss": lower_loss, "correction": ratio}
@@ -35,5 +36,5 @@ class RankOneSolver(Solver):
         sizes = [parameter.numel() for parameter in upper.parameters]
         for parameter, piece in zip(upper.parameters, torch.split(gradient, sizes), strict=True):
             parameter.grad = piece.view_as(parameter).clone()
-        upper.step()
+        self.problem.descent.step([upper])
         upper.zero_grad()

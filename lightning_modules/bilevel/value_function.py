@@ -8,15 +8,18 @@ with a penalty that grows and regularisation that vanishes. It needs first deriv
 solution: among lower solutions that are equally good, F decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_modules.bilevel.base import Backward, Progress, Solver
+from lightning_modules.bilevel.base import Progress, Solver
 from lightning_modules.bilevel.configuration import BilevelConfig
-from lightning_modules.bilevel.level import Level, Problem
+from lightning_modules.bilevel.descent import Backward, Weighted
+from lightning_modules.bilevel.level import Level
+from lightning_modules.bilevel.problem import Problem
+from models.layers.processes import mean_over_processes
 
 
 class ValueFunctionSolver(Solver):
@@ -127,17 +130,13 @@ class ValueFunctionSolver(Solver):
 
     def _value_steps(self, batch: Any, backward: Backward, vanishing: float) -> Tensor:
         """The z-steps; f(z) before the last of them, so that it costs no pass of its own."""
-        plain: list[Tensor] = []
-
-        def regularised(part: Any) -> Tensor:
-            loss = self.value.loss(part)
-            plain.append(loss.detach())
-            return loss + 0.5 * vanishing * self.value.squared_norm() if vanishing else loss
-
-        for _ in range(self.config.value_steps):
-            plain.clear()
-            self.descend((self.value,), regularised, batch, backward)
-        return torch.stack(plain).mean()
+        value, parts, extra = self.value, self.parts(batch), self._regularisation(self.value, vanishing)
+        losses: list[Weighted] = [(value, 1)]
+        found = [
+            self.problem.descent.descend(losses, [value], parts, backward, extra)
+            for _ in range(self.config.value_steps)
+        ]
+        return found[-1][0]
 
     def _gap(self, batch: Any, value_loss: Tensor, vanishing: float) -> Tensor:
         """w: of the moving averages, or exactly, with f* as the regularised value at the present z."""
@@ -145,13 +144,12 @@ class ValueFunctionSolver(Solver):
             if self.lower_average is None or self.value_average is None:
                 return torch.zeros_like(value_loss)  # z is a fresh copy of y
             return (self.lower_average - self.value_average).to(value_loss)
-        parts = self.problem.split(batch, self.config.accumulate)
-        with torch.no_grad(), self.problem.training():
-            gaps = [self.problem.lower.loss(part) - self.value.loss(part) for part in parts]
-            return self.problem.reduce(torch.stack(gaps).mean()) - 0.5 * vanishing * self.value.squared_norm()
+        parts, descent = self.parts(batch), self.problem.descent
+        gap = descent.value(self.problem.lower, parts) - descent.value(self.value, parts)
+        return mean_over_processes(gap) - 0.5 * vanishing * self.value.squared_norm().detach()
 
     def _averaged(self, average: Tensor | None, loss: Tensor) -> Tensor:
-        loss = self.problem.reduce(loss)
+        loss = mean_over_processes(loss)
         if average is None:
             return loss
         return average.to(loss).lerp(loss, 1 - self.config.penalty.smoothing)
@@ -161,32 +159,21 @@ class ValueFunctionSolver(Solver):
     ) -> Tensor:
         """The y-steps on F + P'(w) f + theta/2 |y|^2, then the x-steps; f(y) before the last y-step."""
         lower, upper, config = self.problem.lower, self.problem.upper, self.config
-        plain: list[Tensor] = []
-
-        def penalised(part: Any) -> Tensor:
-            loss = lower.loss(part)
-            plain.append(loss.detach())
-            total = upper.loss(part) + weight * loss
-            total = total + 0.5 * vanishing * lower.squared_norm() if vanishing else total
-            return total / (1 + config.penalty.damping * strength)
-
-        def shared(part: Any) -> Tensor:
-            return (
-                penalised(part) - weight * self.value.loss(part) if self.problem.lower_sees_upper else penalised(part)
-            )
-
-        def own(part: Any) -> Tensor:
-            loss = upper.loss(part)
-            if self.problem.lower_sees_upper:
-                loss = loss + weight * (lower.loss(part) - self.value.loss(part))
-            return loss
-
+        parts, descent = self.parts(batch), self.problem.descent
+        damped = 1 / (1 + config.penalty.damping * strength)
+        penalised: list[Weighted] = [(upper, damped), (lower, damped * weight)]
+        extra = self._regularisation(lower, damped * vanishing)
+        through: list[Weighted] = [(self.value, -weight)] if self.problem.lower_sees_upper else []
+        found: list[Tensor] = []
         for _ in range(config.lower_steps - config.share_backward):
-            plain.clear()
-            self.descend((lower,), penalised, batch, backward)
+            found = descent.descend(penalised, [lower], parts, backward, extra)
         if config.share_backward:
-            plain.clear()
-            self.descend((lower, upper), shared, batch, backward)
+            found = descent.descend([*penalised, *through], [lower, upper], parts, backward, extra)
+        own: list[Weighted] = [(upper, 1), *([(lower, weight), *through] if through else [])]
         for _ in range(config.upper_steps - config.share_backward):
-            self.descend((upper,), own, batch, backward)
-        return torch.stack(plain).mean()
+            descent.descend(own, [upper], parts, backward)
+        return found[1]
+
+    @staticmethod
+    def _regularisation(level: Level, vanishing: float) -> Callable[[], Tensor] | None:
+        return (lambda: 0.5 * vanishing * level.squared_norm()) if vanishing else None

@@ -9,6 +9,8 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
+from models.layers.processes import process_count, sum_over_processes
+
 
 class Objects(TypedDict):
     """What is in one image: `boxes` (N, 4) float32 xyxy pixels, `labels` (N,) int64; without objects (0, 4), (0,)."""
@@ -23,6 +25,19 @@ class Found(TypedDict):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True)
+class CountedLoss:
+    """A training loss that is a quotient, so that those of several batches can be joined.
+
+    Args:
+        terms: Weighted numerators by name, scalars.
+        count: What they are divided by, or by 1 if it is less: assigned targets or their scores, a scalar.
+    """
+
+    terms: dict[str, Tensor]
+    count: Tensor
 
 
 class DetectorWeightsError(ValueError):
@@ -103,8 +118,8 @@ class Detector(nn.Module, ABC):
         return len(self.class_names)
 
     @abstractmethod
-    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
-        """The training loss by named terms, weighted, whose sum does not depend on the batch's size.
+    def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:
+        """The training loss as numerators and what they are divided by.
 
         In evaluation mode too, where BatchNorm neither uses nor changes a batch's statistics.
 
@@ -112,6 +127,19 @@ class Detector(nn.Module, ABC):
             images: (B, 3, H, W) RGB in [0, 1], any size.
             targets: The objects of each image, in its pixels.
         """
+
+    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
+        """The training loss by named terms, weighted, whose sum does not depend on the batch's size.
+
+        With several processes its mean over them is the loss of their joined batches.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], any size.
+            targets: The objects of each image, in its pixels.
+        """
+        found = self.counted_loss(images, targets)
+        by = sum_over_processes(found.count.clone()).clamp(min=1) / process_count()
+        return {name: term / by for name, term in found.terms.items()}
 
     @abstractmethod
     def predict(self, images: Tensor) -> list[Found]:

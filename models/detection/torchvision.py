@@ -1,6 +1,7 @@
 """Torchvision's detectors (BSD) behind our protocol, for those who cannot take YOLO's licence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import fcos_resnet50_fpn, ssdlite320_mobilenet_v3_large
 from torchvision.ops import clip_boxes_to_image
 
-from models.detection.base import Detector, DetectorConfig, Found, Objects, evaluating
+from models.detection.base import CountedLoss, Detector, DetectorConfig, Found, Objects, evaluating
 
 OFFSETS: Final = {"fcos_resnet50": 0, "ssdlite320": 1}
 """Architectures, and how many labels come before the first class (ssdlite counts the background)."""
@@ -16,9 +17,6 @@ OFFSETS: Final = {"fcos_resnet50": 0, "ssdlite320": 1}
 
 class TorchvisionDetector(Detector):
     """FCOS with a ResNet-50, or SSDlite with a MobileNetV3; resizes and normalises by itself.
-
-    Its losses are normalised by the boxes of the process's own batch: under DDP the mean over processes is not exactly
-    the loss of the joined batch.
 
     Args:
         config: Architecture, size, thresholds.
@@ -43,16 +41,36 @@ class TorchvisionDetector(Detector):
         else:
             self.model = fcos_resnet50_fpn(**options)  # all layers train without weights
 
-    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
-        """Torchvision's own terms: `classification`, `bbox_regression`, and for FCOS `bbox_ctrness`."""
+    def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:
+        """Torchvision's own terms (`classification`, `bbox_regression`, and for FCOS `bbox_ctrness`) over the anchors.
+
+        Torchvision divides by the number of anchors that have an object.
+        """
         self._fit(images)
         shifted = [{"boxes": entry["boxes"], "labels": entry["labels"] + self.offset} for entry in targets]
         mode, self.model.training = self.model.training, True  # only the outermost: whether losses are computed
         try:
-            terms: dict[str, Tensor] = self.model(list(images), shifted)
+            with self._counting() as counts:
+                terms: dict[str, Tensor] = self.model(list(images), shifted)
         finally:
             self.model.training = mode
-        return terms
+        return CountedLoss({name: term * counts[0].clamp(min=1) for name, term in terms.items()}, counts[0])
+
+    @contextmanager
+    def _counting(self) -> Iterator[list[Tensor]]:
+        """Collects how many anchors have an object, where torchvision matches them."""
+        owner: Any = self.model.head if self.config.architecture == "fcos_resnet50" else self.model
+        compute, counts = owner.compute_loss, []
+
+        def counting(targets: Any, outputs: Any, anchors: Any, matched: Sequence[Tensor]) -> Any:
+            counts.append(torch.stack([(own >= 0).sum() for own in matched]).sum().float())
+            return compute(targets, outputs, anchors, matched)
+
+        owner.compute_loss = counting
+        try:
+            yield counts
+        finally:
+            del owner.compute_loss
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> list[Found]:

@@ -20,7 +20,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.detection.base import Detector, DetectorConfig, DetectorWeightsError, Found, Objects, evaluating
+from models.detection.base import (
+    CountedLoss,
+    Detector,
+    DetectorConfig,
+    DetectorWeightsError,
+    Found,
+    Objects,
+    evaluating,
+)
 from models.detection.postprocess import letterbox, relative_boxes, suppress
 
 STRIDE: Final = 32
@@ -59,12 +67,8 @@ class YOLOv5Detector(Detector):
         """The detection head."""
         return self.model.get_submodule("model")[-1]  # type: ignore[index]
 
-    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
-        """YOLO's `box`, `class` and `dfl` terms with their gains.
-
-        ultralytics divides by the sum of the assigned targets' scores in the batch. Under DDP the sum is that of all
-        processes, so that the mean over processes is the loss of their joined batches.
-        """
+    def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:
+        """YOLO's `box`, `class` and `dfl` terms with their gains, over the sum of the assigned targets' scores."""
         inputs, box = letterbox(images, self.config.image_size, self.stride)
         owners, labels, boxes = relative_boxes(targets, box, (inputs.shape[-2], inputs.shape[-1]))
         output = self._forward(inputs)
@@ -73,8 +77,8 @@ class YOLOv5Detector(Detector):
             raw = {key: _in_float32(value) for key, value in raw.items()}
             criterion, assigner = self._criterion()
             terms, _ = criterion(raw, {"batch_idx": owners, "cls": labels, "bboxes": boxes})
-            terms = terms * assigner.share() / len(images)
-        return dict(zip(("box", "class", "dfl"), terms, strict=True))
+            numerators = terms * (assigner.total.clamp(min=1) / len(images))  # ultralytics gives quotients times images
+        return CountedLoss(dict(zip(("box", "class", "dfl"), numerators, strict=True)), assigner.total)
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> list[Found]:
@@ -95,15 +99,15 @@ class YOLOv5Detector(Detector):
         self.head.shape = None  # its cached anchors may be inference tensors, which no later gradient could pass
         return self.model(inputs)
 
-    def _criterion(self) -> tuple[Any, "_SharedAssigner"]:
+    def _criterion(self) -> tuple[Any, "_RememberingAssigner"]:
         # Made anew: it holds tensors of one device, and takes microseconds.
         _, losses = _ultralytics()
         criterion = losses.v8DetectionLoss(self.model)
-        criterion.assigner = assigner = _SharedAssigner(criterion.assigner)
+        criterion.assigner = assigner = _RememberingAssigner(criterion.assigner)
         return criterion, assigner
 
 
-class _SharedAssigner:
+class _RememberingAssigner:
     """ultralytics' target assigner, which remembers the sum that the loss is divided by."""
 
     def __init__(self, assigner: Any) -> None:
@@ -114,15 +118,6 @@ class _SharedAssigner:
         assigned = self.assigner(*arguments, **options)
         self.total = assigned[2].sum()
         return assigned
-
-    def share(self) -> Tensor:
-        """This process's sum over the mean of all processes' sums; 1 alone."""
-        own = self.total.clamp(min=1)
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return torch.ones_like(own)
-        everyone, processes = self.total.clone(), torch.distributed.get_world_size()
-        torch.distributed.all_reduce(everyone)
-        return own * processes / everyone.clamp(min=1)
 
 
 def _in_float32(value: Any) -> Any:

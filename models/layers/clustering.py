@@ -47,7 +47,8 @@ def totals(vectors: Tensor, indices: Tensor, entries: int) -> tuple[Tensor, Tens
     Returns:
         Counts (K,) and sums (K, d), the vectors' precision.
     """
-    counts = torch.bincount(indices, minlength=entries).to(vectors.dtype)
+    ones = vectors.new_ones(len(indices))
+    counts = vectors.new_zeros(entries).index_add_(0, indices, ones)  # `bincount` makes the processor wait for a GPU
     return counts, vectors.new_zeros(entries, vectors.shape[1]).index_add_(0, indices, vectors)
 
 

@@ -18,6 +18,12 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return values
 
 
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of one tensor per process, equal on all."""
+    count = process_count()
+    return sum_over_processes(values.clone()) / count if count > 1 else values
+
+
 def broadcast_first(values: Tensor) -> Tensor:
     """The first process's tensor on all; changes `values` in place."""
     if process_count() > 1:

@@ -1,6 +1,6 @@
 """Vector quantisation: each vector becomes the nearest entry of a learnt codebook (van den Oord et al. 2017)."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from models.layers.processes import broadcast_first, gather_equal, sum_over_proc
 
 _SAMPLES_PER_ENTRY: Final = 16  # of all processes together, for k-means and for revival, and not fewer than
 _SMALLEST_SAMPLE: Final = 4096
+_STRIDE: Final = 1_000_003
+_SHIFT: Final = 1_000_033
 _DEAD_SHARE: Final = 0.1  # of an equal share: an entry is dead that fewer than 1 in 10 K vectors choose
 
 
@@ -36,8 +38,9 @@ class VectorQuantizer(nn.Module):
     averages of the vectors that chose them.
 
     The first forward in training mode sets the entries by k-means. Apart from that, forward changes nothing:
-    `update_statistics` applies what the last forward in training mode saw, once a step, over all processes. All state
-    is in parameters and buffers, and the global random generators are left alone, so a resumed run continues exactly.
+    `update_statistics` applies what all forwards in training mode saw since the last call, once a step, over all
+    processes. All state is in parameters and buffers, and the global random generators are left alone, so a resumed run
+    continues exactly.
 
     Args:
         entries: K >= 1.
@@ -88,7 +91,8 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("idle", torch.zeros(entries, dtype=torch.int64))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
-        self._seen: tuple[Tensor, Tensor] | None = None
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._has_started = False  # what `started` says, without asking the device
 
     @property
     def entries(self) -> int:
@@ -125,11 +129,11 @@ class VectorQuantizer(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             exact = vectors.to(torch.promote_types(vectors.dtype, self.codebook.dtype))
             flat = exact.reshape(-1, width)
-            if self.training and not self.started:
+            if self.training and not self._has_started:
                 self._start(flat.detach())
             indices = nearest_entries(flat.detach(), self.codebook.detach())
             if self.training:
-                self._seen = flat.detach(), indices
+                self._seen.append((flat.detach(), indices))
             chosen = F.embedding(indices.view(exact.shape[:-1]), self.codebook)
             loss = self.beta * F.mse_loss(exact, chosen.detach())
             if self.learns_by_gradient:
@@ -138,17 +142,23 @@ class VectorQuantizer(nn.Module):
             straight = chosen.detach() + (exact - exact.detach())
         return Quantized(straight, indices.view(exact.shape[:-1]), loss)
 
+    def forget(self) -> None:
+        """Drops what forwards in training mode saw: of a step that was left out, or of a measurement."""
+        self._seen = []
+
     @torch.no_grad()
     def update_statistics(self) -> None:
-        """Applies what the last forward in training mode saw: usage, entries (`ema`), revival of dead entries.
+        """Applies what forwards in training mode saw: usage, entries (`ema`), revival of dead entries.
 
         Call it once a step on every process, after the optimiser's step. Does nothing where no such forward came since
         the last call.
         """
-        if self._seen is None:
+        if not self._seen:
             return
-        (vectors, indices), self._seen = self._seen, None
-        counts, sums = totals(vectors.to(self.codebook.dtype), indices, self.entries)
+        vectors, indices = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self.forget()
+        vectors = vectors.to(self.codebook.dtype)
+        counts, sums = totals(vectors, indices, self.entries)
         self.usage.lerp_(sum_over_processes(counts), 1.0 - self.decay)
         self.updates += 1
         if not self.learns_by_gradient:
@@ -170,20 +180,31 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def _start(self, vectors: Tensor) -> None:
+        self._has_started = bool(self.started)
+        if self._has_started:
+            return
         sample = self._sample(vectors)
         # Sums on a GPU may round differently in each process: the first one decides.
         self.codebook.copy_(broadcast_first(k_means(sample, self.entries)))
         self.started.fill_(True)
+        self._has_started = True
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._has_started = False  # asked anew
+        super()._load_from_state_dict(*args, **kwargs)
 
     def _revive(self, vectors: Tensor) -> None:
-        waiting = (self.idle >= self.revive_after).nonzero().flatten()
-        if not len(waiting):
-            return
+        """Gives entries that have waited a vector each, without a word between device and processor.
+
+        The n-th of those that wait takes the sample's vector at place n P + u Q, P and Q primes beyond its length, u
+        the number of updates: no two take the same, and no place is favoured.
+        """
         candidates = self._sample(vectors).to(self.codebook.dtype)
-        waiting = waiting[: len(candidates)]
-        generator = torch.Generator().manual_seed(int(self.updates))
-        order = torch.randperm(len(candidates), generator=generator)[: len(waiting)].to(waiting.device)
-        self.codebook[waiting] = candidates[order]
-        self.idle[waiting] = 0
+        waiting = self.idle >= self.revive_after
+        rank = waiting.cumsum(0) - 1
+        revived = waiting & (rank < len(candidates))
+        chosen = candidates[(rank * _STRIDE + self.updates * _SHIFT) % len(candidates)]
+        self.codebook.copy_(torch.where(revived[:, None], chosen, self.codebook))
+        self.idle.masked_fill_(revived, 0)
         if not self.learns_by_gradient:
-            self.sums[waiting] = candidates[order] * self.usage[waiting, None]
+            self.sums.copy_(torch.where(revived[:, None], chosen * self.usage[:, None], self.sums))

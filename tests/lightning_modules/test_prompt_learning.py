@@ -56,10 +56,10 @@ def test_wrong_settings_are_refused(kind: type, change: dict[str, object], words
 def test_examples_depend_on_torch_alone_and_have_both_kinds() -> None:
     learner, batch = _learner(), make_batch(2, (32, 32))
     torch.manual_seed(1)
-    first = learner.classification_loss(batch)
+    first = learner.classification_loss(batch, *learner.examples(batch))
     torch.manual_seed(1)
-    assert torch.equal(first, learner.classification_loss(batch))
-    assert {"prompts/positive", "prompts/negative", "prompts/accuracy"} <= set(learner.diagnostics)
+    assert torch.equal(first, learner.classification_loss(batch, *learner.examples(batch)))
+    assert {"prompts/positive", "prompts/negative", "prompts/accuracy"} <= set(learner.notes)
     (gradient,) = torch.autograd.grad(first, learner.prompts.positive)
     assert gradient.abs().max() > 0
 
@@ -75,16 +75,17 @@ def test_candidates_are_grey_unless_colours_are_asked_for() -> None:
 def test_ranking_trains_the_prompts_and_measures_the_gap() -> None:
     learner, batch = _learner(), make_batch(2, (32, 32))
     fused = luma(batch["visible"]).requires_grad_()
-    loss = learner.ranking_loss(batch, [batch["infrared"], fused], late=False)
+    loss = learner.ranking_loss(batch, *learner.examples(batch), [batch["infrared"], fused], late=False)
     gradients = torch.autograd.grad(loss, [learner.prompts.positive, fused], allow_unused=True)
     assert [gradient is None for gradient in gradients] == [False, True]
     assert gradients[0].abs().max() > 0
     torch.manual_seed(2)
-    early = learner.ranking_loss(batch, [fused], late=False)
-    torch.manual_seed(2)
-    assert early > learner.ranking_loss(batch, [fused], late=True)  # a smaller margin between neighbours
-    gap = learner.last_gap()
-    assert torch.equal(gap, learner.diagnostics["prompts/positive"] - learner.diagnostics["prompts/fused"])
+    examples = learner.examples(batch)
+    early = learner.ranking_loss(batch, *examples, [fused], late=False)
+    assert early > learner.ranking_loss(batch, *examples, [fused], late=True)  # a smaller margin between neighbours
+    with torch.no_grad():
+        shown = learner.prompts.probability(learner._as_shown(fused, batch)).mean()
+    assert float(learner.notes["prompts/fused"]) == pytest.approx(float(shown), abs=1e-5)
 
 
 def test_a_round_ends_when_fused_images_have_come_close() -> None:
@@ -137,7 +138,8 @@ def test_after_initialisation_the_compact_clip_prefers_positive_examples_of_unse
     seen = [_scenes(start, 16) for start in (0, 16, 32)]
     for step in range(30):
         optimizer.zero_grad()
-        torch.autograd.backward(learner.classification_loss(seen[step % 3]))
+        batch = seen[step % 3]
+        torch.autograd.backward(learner.classification_loss(batch, *learner.examples(batch)))
         optimizer.step()
     assert _right(learner, unseen).float().mean() >= 0.9
     assert before < 0.8

@@ -1,5 +1,6 @@
 """PromptFusion as a task: who trains in which phase, prompts, resuming anywhere, checkpoints."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from callbacks.run_checkpoint import RunCheckpoint
 from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.datasets.batch import Batch
 from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.finite import SKIPPED
 from lightning_modules.level_batch import CropConfig
@@ -178,19 +179,17 @@ def test_swapping_the_prompts_turns_the_gradient_of_fusion() -> None:
 
 def test_guidance_reaches_the_network_and_no_prompt() -> None:
     task = _task(phases=PhaseConfig(only="fusion"))
-    task._names = ["pair"]
-    torch.autograd.backward(task.level_loss("lower", task.level_batch(_frames())))
+    torch.autograd.backward(task.level_loss("lower", task.level_batch(_frames())).value)
     assert task.learner is not None
     assert task.learner.prompts.positive.grad is None
     with_prompts = [p.grad.clone() for p in task.network.parameters() if p.grad is not None]
     plain = _task(phases=PhaseConfig(only="fusion"), prompts=_prompts(guidance=GuidanceConfig(weight=0.0)))
-    plain._names = ["pair"]
     torch.manual_seed(0)
     batch = plain.level_batch(_frames())
     plain.network.zero_grad()
-    torch.autograd.backward(plain.level_loss("lower", batch))
+    torch.autograd.backward(plain.level_loss("lower", batch).value)
     task.network.zero_grad()
-    torch.autograd.backward(task.level_loss("lower", batch))
+    torch.autograd.backward(task.level_loss("lower", batch).value)
     pairs = zip(task.network.parameters(), plain.network.parameters(), strict=True)
     assert len(with_prompts) == len(list(task.network.parameters()))
     assert any(not torch.equal(a.grad, b.grad) for a, b in pairs if a.grad is not None and b.grad is not None)
@@ -200,11 +199,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
     task = _task(
         loss=PromptFusionLoss(intensity=3.0, gradient=0.0, decomposition=0.5), phases=PhaseConfig(only="fusion")
     )
-    task._names = ["pair"]
     loss = task.level_loss("lower", task.level_batch(_frames()))
-    terms = task._terms
-    expected = 3 * terms["train/lower/intensity"] + 0.5 * terms["train/lower/decomposition"]
-    torch.testing.assert_close(loss.detach(), expected + 0.1 * terms["train/lower/prompt"])
+    expected = 3 * loss.terms["intensity"] + 0.5 * loss.terms["decomposition"]
+    torch.testing.assert_close(loss.value.detach(), expected + 0.1 * loss.terms["prompt"])
 
 
 def test_each_part_of_the_network_is_clipped_on_its_own(tmp_path: Path) -> None:
@@ -366,9 +363,9 @@ class _Diagnostics(Callback):
 def test_batches_left_out_are_counted_over_all_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     level_loss = PromptFusionTask.level_loss
 
-    def poisoned(self: PromptFusionTask, level: str, batch: Any) -> Tensor:
+    def poisoned(self: PromptFusionTask, level: str, batch: Any) -> LevelLoss:
         loss = level_loss(self, level, batch)
-        return self.weighted(level, {"bad": loss * torch.inf}, {}) if self.global_step in (1, 4) else loss
+        return replace(loss, value=loss.value * torch.inf) if self.global_step in (1, 4) else loss
 
     monkeypatch.setattr(PromptFusionTask, "level_loss", poisoned)
     task = _task()

@@ -14,7 +14,7 @@ from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.datasets.batch import Batch
 from datamodules.datasets.prompts import PromptConfig
 from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
@@ -76,11 +76,11 @@ def _seen_by_fusion(task: TextToPixelsTask, folder: Path) -> list[dict[str, floa
     seen: list[dict[str, float]] = []
     original = task.level_loss
 
-    def recorded(level: str, batch: LevelBatch) -> Tensor:
+    def recorded(level: str, batch: LevelBatch) -> LevelLoss:
         loss = original(level, batch)
-        if level == "upper" and loss.requires_grad:
+        if level == "upper" and loss.value.requires_grad:
             reached = (
-                torch.autograd.grad(loss, list(task.network.parameters()), retain_graph=True, allow_unused=True)
+                torch.autograd.grad(loss.value, list(task.network.parameters()), retain_graph=True, allow_unused=True)
                 if any(p.requires_grad for p in task.network.parameters())
                 else []
             )
@@ -103,7 +103,7 @@ def test_fusion_losses_reach_every_part_of_fusion_and_nothing_else() -> None:
     task = _task()
     task.train()
     batch = task.level_batch(_frames(["a street at night", "two people"]))
-    torch.autograd.backward(task.level_loss("lower", batch))
+    torch.autograd.backward(task.level_loss("lower", batch).value)
     null = {"network.text.null", "network.text.null_token"}
     without = {name for name, p in task.network.named_parameters(prefix="network") if p.grad is None}
     assert without <= null
@@ -161,14 +161,13 @@ def test_the_structure_loss_starts_with_the_second_epoch(tmp_path: Path) -> None
 
 def test_without_content_the_first_epoch_keeps_it() -> None:
     task = _task(loss=TextToPixelsLoss(content=0.0), detector=None)
-    task._names = ["pair"]
     first = task.level_loss("lower", task.level_batch(_frames()))
-    assert task._terms["train/lower/content"] > 0
-    assert torch.isclose(first, task._terms["train/lower/content"] + task._terms["train/lower/codebook"])
+    assert first.terms["content"] > 0
+    assert torch.isclose(first.value, first.terms["content"] + first.terms["codebook"])
     assert task.teacher is not None
     task.teacher.take(task.network)
     later = task.level_loss("lower", task.level_batch(_frames()))
-    assert torch.isclose(later, task._terms["train/lower/structure"] + task._terms["train/lower/codebook"])
+    assert torch.isclose(later.value, later.terms["structure"] + later.terms["codebook"])
 
 
 def test_memory_takes_the_result_that_the_batch_brings() -> None:

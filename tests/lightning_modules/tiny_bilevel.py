@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch
 from image_ops.color import luma
-from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.configuration import config_from
 from lightning_modules.level_batch import CropConfig, LevelBatch
@@ -47,7 +47,10 @@ class TinyBilevelTask(BilevelTask):
     def split_batch(self, batch: LevelBatch, parts: int) -> Sequence[LevelBatch]:
         return batch.split(parts)
 
-    def level_loss(self, level: str, batch: LevelBatch) -> Tensor:
+    def level_size(self, level: str, batch: LevelBatch) -> int:
+        return len((batch.frames if level == "upper" else batch.crops)["name"])
+
+    def level_loss(self, level: str, batch: LevelBatch) -> LevelLoss:
         if level == "upper":
             terms = {"found": (self.detector(self.fuse_images(batch.frames)) - 0.3).square().mean()}
         else:
@@ -55,7 +58,7 @@ class TinyBilevelTask(BilevelTask):
             terms = {"mean": (self.level_modules()[level](crops) - crops.mean(dim=1, keepdim=True)).square().mean()}
         if level == self.poison:
             terms = {name: value * torch.nan for name, value in terms.items()}
-        return self.weighted(level, terms, {})
+        return self.weighted(terms, {})
 
     def after_step(self, level: str) -> None:
         self.steps.append(level)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.bilevel import BilevelConfig, Level, Problem, Progress, Solver, build_solver
+from lightning_modules.bilevel import BilevelConfig, Descent, Level, Problem, Progress, Solver, build_solver
 from lightning_modules.bilevel.level import copy_values
 
 
@@ -50,12 +50,14 @@ class Players:
 
     def problem(self) -> Problem:
         """The levels, each with plain gradient descent."""
+        lower, upper = self._level("lower", self.lower_loss), self._level("upper", self.upper_loss)
+        value = self._level("value", lambda batch: self.lower_loss(batch, self.value))
         return Problem(
-            self._level("upper", self.upper_loss),
-            self._level("lower", self.lower_loss),
-            self._level("value", lambda batch: self.lower_loss(batch, self.value)),
+            upper,
+            lower,
+            value,
             synchronise=lambda: copy_values(self.fusion.parameters(), self.value.parameters()),
-            split=lambda batch, parts: batch.chunk(parts),
+            descent=Descent([lower, upper, value], split=lambda batch, parts: batch.chunk(parts)),
         )
 
     def solver(self, config: BilevelConfig) -> Solver:
@@ -89,7 +91,7 @@ class Players:
             self.steps.append((name, seen))
             optimizer.step()
 
-        return Level(name, parameters, loss, step, optimizer.zero_grad, self.modules[name])
+        return Level(name, parameters, loss, step, optimizer.zero_grad, self.modules[name], size=len)
 
 
 def make_batch(number: int, count: int = 4) -> Tensor:

@@ -90,7 +90,7 @@ class Gradients(Callback):
         self.seen.append((level, torch.cat([grad.detach().flatten().clone() for grad in grads])))
 
 
-def make_task(kind: str, accumulate: int = 1, crops: CropConfig = CropConfig(32, 2)) -> FusionTask:
+def make_task(kind: str, accumulate: int = 1, crops: CropConfig = CropConfig(32, 1)) -> FusionTask:
     """A method by name: `text_to_pixels SCHEME`, `promptfusion PHASE`, `detection ARCHITECTURE`, `mgfusion`.
 
     Every BatchNorm is still: statistics of a part are not those of the whole.

@@ -30,7 +30,7 @@ KINDS = {
 
 
 def _parts(kind: str) -> list[ParameterSet]:
-    # In four parts, frames are 2, 1, 1 and 2, and some parts have no object.
+    # In four parts, frames and crops are 2, 1, 1 and 2, and some parts have no object.
     quick = {"text_to_pixels joint", "text_to_pixels value_function", "promptfusion prompts", "promptfusion bilevel"}
     marks = () if kind in quick else pytest.mark.slow
     return [pytest.param(kind, 4, marks=marks)] + [pytest.param(kind, n, marks=pytest.mark.slow) for n in (2, 3, 6)]
@@ -65,7 +65,7 @@ def test_the_codebook_counts_every_part_and_both_kinds_of_pictures(scheme: str, 
         quantizer = task.network.get_submodule("quantizer")
         usages.append(quantizer.get_buffer("usage"))
         sums.append(quantizer.get_buffer("sums"))
-    frames, crops = 6 * (64 // 8) ** 2, 12 * (32 // 8) ** 2  # a token for 8 x 8 pixels
+    frames, crops = 6 * (64 // 8) ** 2, 6 * (32 // 8) ** 2  # a token for 8 x 8 pixels
     assert float(usages[0].sum()) == pytest.approx(0.01 * (frames + crops))
     torch.testing.assert_close(usages[1], usages[0], rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(sums[1], sums[0], rtol=1e-6, atol=1e-9)

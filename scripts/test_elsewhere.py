@@ -2,9 +2,9 @@
 
     python scripts/test_elsewhere.py [--variant other-user|far-away|all] [arguments of pytest]
 
-`other-user`: another user (where this one is root) with an empty HOME, blanks and non-ASCII letters in the clone's path,
-a short folder for what tests write, the C locale, and a random order, whose seed is printed.
-`far-away`: fourteen hours ahead of UTC, a long path, and `pytest-of-root/pytest-0`, what pytest takes on a new machine.
+`other-user`: another user (where this one is root) with an empty HOME, blanks and non-ASCII letters in the path of the
+clone, a short folder for what tests write, the C locale, and a random order, whose seed is printed.
+`far-away`: fourteen hours ahead of UTC, long paths, and `pytest-of-root/pytest-0`, which pytest takes on a new machine.
 
 The clones hold what is committed. Each has a virtual environment that borrows the packages of the one that runs this.
 """
@@ -63,7 +63,8 @@ def main() -> int:
     Raises:
         SystemExit: If something that a variant needs is missing, in words.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--variant", choices=[*VARIANTS, "all"], default="all")
     options, arguments = parser.parse_known_args()
     if _git(ROOT, "status", "--porcelain"):

@@ -51,7 +51,7 @@ VARIANTS: Final = {
     "other-user": Variant("my clöne 图像", "t", {"LC_ALL": "C"}, as_other_user=True, in_random_order=True),
     "far-away": Variant(
         "/".join(["a-folder-with-a-long-name"] * 3) + "/clone",
-        "/".join(["another-folder-with-a-long-name"] * 3) + "/pytest-of-root/pytest-0",
+        "/".join(["another folder with a long name"] * 3) + "/pytest-of-root/pytest-0",
         {"TZ": "Pacific/Kiritimati"},
     ),
 }

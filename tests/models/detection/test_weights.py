@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import re
+import shlex
 import socket
 import sys
 import types
@@ -276,7 +277,7 @@ class _Code:
         self.trace = trace
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (os.system, (f"touch {self.trace}",))
+        return (os.system, (f"touch {shlex.quote(str(self.trace))}",))
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_damaged_learnt_prompts_are_refused(name: str, encoder: ImageTextEncoder
     assert torch.equal(prompts.positive, before)
 
 
-VALUES: Final = {
+VALUES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "a value": lambda whole: _flipped(whole, len(whole) - 1),
     "the type of values": lambda whole: whole.replace(b'"F32"', b'"I32"'),
 }

@@ -1,7 +1,7 @@
 """Every byte of the files that runs write and read back: damage to it is noticed, or changes nothing that is read."""
 
-import zipfile
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from lightning_modules.feature_cache import FeatureCache
 from models.clip import ClipWeightsError, build_image_text_encoder
 from models.compact_clip import CHECKSUMS_NAME, VOCABULARY_NAME, checksums, compare_checksums
 from models.learned_prompts import LearnedPrompts, PromptFileError
+from tests.archives import contents
 from tests.fakes import write_folder
 
 
@@ -118,19 +119,7 @@ def test_checkpoints(place: Path) -> None:
         loaded = torch.load(path, weights_only=True)
         return loaded["epoch"], exact(loaded["state_dict"]["w"])
 
-    passed = unnoticed(path, read, UsageError)
-    assert passed.isdisjoint(entries(path))
-
-
-def entries(path: Path) -> set[int]:
-    """Where the contents of a zip archive stand, which are not compressed."""
-    whole, positions = path.read_bytes(), set()
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            lengths = whole[entry.header_offset + 26 : entry.header_offset + 30]
-            begin = entry.header_offset + 30 + sum(int.from_bytes(lengths[at : at + 2], "little") for at in (0, 2))
-            positions |= set(range(begin, begin + entry.file_size))
-    return positions
+    assert unnoticed(path, read, UsageError).isdisjoint(chain(*contents(path).values()))
 
 
 def test_pictures(place: Path) -> None:

@@ -15,11 +15,13 @@ from datamodules.datasets.errors import SplitError
 from datamodules.datasets.folder import FolderDataset
 from datamodules.datasets.prompt_files import PromptError, read_prompts
 from datamodules.manifests import Manifest
+from lightning_modules.detection_sources import FusionCheckpointError, load_fusion
 from lightning_modules.feature_cache import FeatureCache
 from models.clip import ClipWeightsError, ImageTextEncoder, build_image_text_encoder
 from models.clip_state import load_weights as load_clip_weights
 from models.clip_state import read_state_dict
 from models.learned_prompts import LearnedPrompts, PromptFileError
+from tests.archives import damage_a_value
 from tests.fakes import write_folder
 from tests.refusals import refusal
 
@@ -207,6 +209,19 @@ def test_damaged_clip_weights_are_refused(suffix: str, name: str, place: Path) -
         save_file({"logit_scale": torch.zeros(1)}, path)
     path.write_bytes(DAMAGE[name](path.read_bytes()))
     refusal(lambda: read_state_dict(path), ClipWeightsError, path.name, "MODELS.md")
+
+
+@pytest.mark.parametrize(
+    ("read", "refused"), [(read_state_dict, ClipWeightsError), (load_fusion, FusionCheckpointError)]
+)
+def test_archives_with_another_value_are_refused(
+    read: Callable[[Path], object], refused: type[Exception], place: Path
+) -> None:
+    path = place / "weights.pt"
+    torch.save({"state_dict": {"logit_scale": torch.ones(1)}}, path)
+    damage_a_value(path)
+    assert torch.load(path, weights_only=True)["state_dict"]["logit_scale"] != 1
+    refusal(lambda: read(path), refused, path.name, "data/0")
 
 
 def test_clip_weights_that_are_not_finite_are_refused(encoder: ImageTextEncoder) -> None:

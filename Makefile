@@ -1,16 +1,19 @@
 # Every target sets itself up: a virtual environment in .venv, installed from pyproject.toml with the pins of
-# constraints.txt, made anew only when one of the two has changed.
+# constraints.txt, made anew only when one of the two has changed. PYTEST_ARGS adds to what pytest is called with.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+VARIANT ?= all
 
-.PHONY: help setup quickstart test test-all test-cluster lint format clean
+.PHONY: help setup quickstart test test-all test-elsewhere test-cluster lint format clean
 
 help:
 	@echo "make quickstart  set up, train a small MGFusion on generated scenes, test it, write fused pictures (CPU, minutes)"
 	@echo "make test        set up and run the tests (not those marked slow, gpu or cluster)"
 	@echo "make test-all    the same with the slow ones"
+	@echo "make test-elsewhere  make test as another user, in odd places, orders, languages and time zones (about 40 minutes)"
 	@echo "make test-cluster  submit, end and requeue jobs on a SLURM of this machine's own (installs it, as root)"
 	@echo "make lint        ruff and mypy"
 	@echo "make format      ruff format and its safe fixes"
@@ -28,10 +31,13 @@ quickstart: $(STAMP)
 	@$(BIN)/python -m commands.quickstart
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not cluster"
+	@$(BIN)/python -m pytest -m "not slow and not gpu and not cluster" $(PYTEST_ARGS)
 
 test-all: $(STAMP)
-	@$(BIN)/python -m pytest -m "not gpu and not cluster"
+	@$(BIN)/python -m pytest -m "not gpu and not cluster" $(PYTEST_ARGS)
+
+test-elsewhere: $(STAMP)
+	@$(BIN)/python scripts/test_elsewhere.py --variant $(VARIANT) $(PYTEST_ARGS)
 
 test-cluster: $(STAMP)
 	@sh tests/cluster/install.sh

@@ -137,7 +137,9 @@ def measure(preset: str, threads: int, repeats: int) -> dict[str, list[dict[str,
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     base = [sys.executable, __file__, "--preset", preset, "--threads", str(threads), "--case"]
     servers: dict[str, Any] = {
-        case: subprocess.Popen([*base, case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        case: subprocess.Popen(
+            [*base, case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env=environment
+        )
         for case in CASES
     }
     found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}

@@ -147,7 +147,7 @@ class Run:
     def record(self) -> dict[str, float] | None:
         """The finished run's scores."""
         path = self.folder / self.name / "result.json"
-        found: dict[str, float] | None = json.loads(path.read_text()) if path.is_file() else None
+        found: dict[str, float] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
         return found
 
     def execute(self, root: Path, weights: Path) -> None:
@@ -167,14 +167,15 @@ class Run:
         result |= {f"AP50 {row['class']}": row["AP50"] for _, row in detection.iterrows() if row["class"] != "mean"}
         result |= {metric: fusion[metric] for metric in ("EN", "Qabf", "VIF", "SSIM")}
         result["seconds per step"] = seconds / self.steps
-        (self.folder / self.name / "result.json").write_text(json.dumps({k: float(v) for k, v in result.items()}))
+        content = json.dumps({k: float(v) for k, v in result.items()})
+        (self.folder / self.name / "result.json").write_text(content, encoding="utf-8")
 
 
 def call(folder: Path, name: str, subcommand: str, arguments: Sequence[str]) -> None:
     """Runs `main.py` with its output in a log."""
     log = folder / f"{name}-{subcommand}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         command = [sys.executable, str(ROOT / "main.py"), subcommand, *arguments]
         done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT, check=False)
     if done.returncode:

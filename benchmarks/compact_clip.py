@@ -31,10 +31,12 @@ from benchmarks.tables import Row, describe_machine, show  # noqa: E402
 from models.clip import ImageTextEncoder, build_image_text_encoder, instantiate  # noqa: E402
 from models.clip_encoder import OPENAI_MEAN, OPENAI_STD  # noqa: E402
 from models.compact_clip import (  # noqa: E402
+    CHECKSUMS_NAME,
     COMPACT_LAYOUT,
     COMPACT_WEIGHTS,
     VOCABULARY_NAME,
     ReducedTokenizer,
+    checksums,
     compact_layout,
 )
 from models.compact_clip.tokenizer import UNKNOWN  # noqa: E402
@@ -148,7 +150,7 @@ def _naming_loss(naming: nn.Linear, features: Tensor, texts: list[str]) -> Tenso
 
 
 def write(clip: nn.Module, pieces: list[str], folder: Path) -> None:
-    """Half-precision weights in open_clip's names, and the vocabulary."""
+    """Half-precision weights in open_clip's names, the vocabulary, and the checksums of both."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
@@ -157,6 +159,7 @@ def write(clip: nn.Module, pieces: list[str], folder: Path) -> None:
     }
     save_file(state, folder / COMPACT_WEIGHTS.name)
     (folder / VOCABULARY_NAME).write_text(json.dumps(pieces, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CHECKSUMS_NAME).write_text(checksums(folder / COMPACT_WEIGHTS.name), encoding="utf-8")
 
 
 @torch.no_grad()

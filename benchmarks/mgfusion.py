@@ -70,7 +70,7 @@ def _limited(case: Case, quick: bool) -> Case:
 def run_case(case: Case) -> Measurement | None:
     """Measures a case in a process of its own; None, with the reason on stderr, where it fails (too little memory)."""
     command = [sys.executable, "-m", "benchmarks.mgfusion_case", case.to_json()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         print(

@@ -21,7 +21,11 @@ def describe_machine(threads: int) -> str:
     cpu = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
-        names = [line.split(":")[1].strip() for line in information.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":")[1].strip()
+            for line in information.read_text(encoding="utf-8").splitlines()
+            if "model name" in line
+        ]
         cpu = names[0] if names else cpu
     load = (
         f", load average {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores at the start" if os.name == "posix" else ""

@@ -159,7 +159,11 @@ def measure(method: str, device: str, arguments: argparse.Namespace) -> dict[str
     found: dict[str, list[dict[str, float]]] = {option: [] for option in chosen}
     for option in chosen:  # one after the other, so that no compiler disturbs another
         servers[option] = subprocess.Popen(
-            [*base, f"--option={option}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [*base, f"--option={option}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            env=environment,
         )
         _ask(servers[option])
     for _ in range(arguments.repeats):

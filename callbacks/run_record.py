@@ -158,7 +158,8 @@ def _commit() -> str:
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
             cwd=root,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=True,
         )

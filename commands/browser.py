@@ -60,7 +60,9 @@ def run_browser(page: Path, *options: str, dark: bool = False) -> str:
             page.resolve().as_uri(),
         ]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+            done = subprocess.run(
+                command, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True
+            )
         except (OSError, subprocess.SubprocessError) as error:
             raise UsageError(f"{browser} could not show '{page}': {error}") from error
     return done.stdout

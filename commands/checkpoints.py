@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from commands.class_paths import class_of
 from commands.errors import UsageError
 from commands.run_files import LAST
 from lightning_modules.base import TASK_KEY
+from models.archives import load_checked
 from models.layers.frozen import FROZEN_PARTS_KEY
 
 _MAGIC: Final = (b"PK", b"\x80")
@@ -104,7 +104,7 @@ def _refuse_malformed(path: Path, checkpoint: Mapping[str, Any], option: str) ->
 
 def _read(path: Path, option: str) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return load_checked(path, mmap=True)
     except Exception as error:  # torch raises a dozen kinds for damaged files
         text = str(error).strip()
         if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in text or "Unsupported" in text):

@@ -91,7 +91,8 @@ def _requeue_job(reason: str, trainer: Trainer) -> bool:
     if not wanted or job is None or reason != signalled:
         return False
     try:
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
+        command = ["scontrol", "requeue", job]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         print(f"Job {job} cannot be queued again: {error}.", file=sys.stderr)
         return False

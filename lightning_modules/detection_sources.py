@@ -15,6 +15,7 @@ from torch import Tensor
 from datamodules.datasets.batch import Batch
 from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.base import TASK_KEY, FusionTask
+from models.archives import load_checked
 from models.classic import CLASSIC_FUSIONS
 from models.layers.frozen import FrozenModule, freeze
 
@@ -125,7 +126,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise FusionCheckpointError(f"source.checkpoint {path}: there is no such file.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_checked(path)
     except Exception as error:  # torch raises a dozen kinds for damaged files
         reason = str(error).strip().partition("\n")[0][:200]
         raise FusionCheckpointError(

@@ -17,7 +17,7 @@ from models.clip_config import COMPACT, RANDOM, ClipConfig, resolve_clip
 from models.clip_encoder import OPENAI_MEAN, OPENAI_STD, ImageTextEncoder
 from models.clip_state import is_torchscript, load_weights, read_state_dict
 from models.clip_weights import ClipWeightsError, identify_file, locate_weights
-from models.compact_clip import COMPACT_WEIGHTS, compact_layout, compact_tokenizer
+from models.compact_clip import COMPACT_WEIGHTS, compact_layout, compact_tokenizer, compare_checksums
 
 __all__ = ["ClipConfig", "ClipWeightsError", "ImageTextEncoder", "build_image_text_encoder", "resolve_clip"]
 
@@ -69,6 +69,7 @@ def _build_compact(config: ClipConfig) -> ImageTextEncoder:
     """Our own small CLIP: its weights and its vocabulary are part of the repository."""
     path = COMPACT_WEIGHTS if config.weights is None else locate_weights(config)
     tokenizer = compact_tokenizer(path)
+    compare_checksums(path)
     clip = instantiate(compact_layout(tokenizer.size))
     load_weights(clip, read_state_dict(path), f"CLIP weights {path} and architecture '{COMPACT}'")
     name = f"{COMPACT}:{'synthetic' if config.weights is None else 'custom'}"

@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from models.archives import load_checked
 from models.clip_weights import ClipWeightsError, file_digest
 
 _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size", "attn_mask")
@@ -44,7 +45,7 @@ def read_state_dict(path: Path, trust_archive: bool = False) -> dict[str, Tensor
         elif is_torchscript(path):
             content = _read_archive(path, trust_archive)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_checked(path)
     except ClipWeightsError:
         raise
     except Exception as error:  # every reader has exceptions of its own for a truncated file

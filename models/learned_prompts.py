@@ -1,6 +1,7 @@
 """Learnt prompts: two sentences of free vectors in CLIP's text space, one for good images and one for bad ones."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ FILLER: Final = "X"
 FILE_FORMAT: Final = "learned prompts 1"
 _FORMAT_KEY: Final = "format"
 _ENCODER_KEY: Final = "encoder"
+_CHECKSUM_KEY: Final = "checksum"
 
 
 class PromptFileError(RuntimeError):
@@ -153,7 +155,8 @@ class LearnedPrompts(FrozenPartsMixin):
             name: parameter.detach().to("cpu", torch.float32).contiguous()
             for name, parameter in (("positive", self.positive), ("negative", self.negative))
         }
-        save_file(tensors, path, {_FORMAT_KEY: FILE_FORMAT, _ENCODER_KEY: self.encoder.identity})
+        metadata = {_FORMAT_KEY: FILE_FORMAT, _ENCODER_KEY: self.encoder.identity, _CHECKSUM_KEY: _checksum(tensors)}
+        save_file(tensors, path, metadata)
 
     @torch.no_grad()
     def import_file(self, path: Path) -> None:
@@ -194,6 +197,8 @@ def _read(path: Path, identity: str) -> dict[str, Tensor]:
         raise PromptFileError(f"{path} cannot be read as learnt prompts ({error}). Export them again.") from error
     if metadata.get(_FORMAT_KEY) != FILE_FORMAT or set(tensors) != {"positive", "negative"}:
         raise PromptFileError(f"{path} holds no learnt prompts of the format '{FILE_FORMAT}'. Export them again.")
+    if metadata.get(_CHECKSUM_KEY, _checksum(tensors)) != _checksum(tensors):  # files of earlier versions have none
+        raise PromptFileError(f"{path} is damaged (its checksum differs). Export the prompts again, or copy the file.")
     if not all(torch.isfinite(vectors).all() for vectors in tensors.values()):
         raise PromptFileError(f"{path} holds prompts that are not finite. Export those of an earlier checkpoint.")
     if metadata.get(_ENCODER_KEY) != identity:
@@ -202,3 +207,12 @@ def _read(path: Path, identity: str) -> dict[str, Tensor]:
             f"mean nothing to another encoder: configure that one, or learn them again."
         )
     return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and values: another type of the same size would read them as other numbers."""
+    checksum = 0
+    for name, values in sorted(tensors.items()):
+        checksum = zlib.crc32(f"{name} {values.dtype} {tuple(values.shape)}".encode(), checksum)
+        checksum = zlib.crc32(values.reshape(-1).view(torch.uint8).numpy().data, checksum)
+    return f"{checksum:08x}"

@@ -34,7 +34,7 @@ def run_script(script: Path, *arguments: object, timeout: float = 240) -> str:
 @contextmanager
 def holder_of(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that holds a folder (`commands.run_folder`) until it is killed, at the end at the latest."""
-    hold = f"import pathlib, commands.run_folder as own; own.lock_run_folder(pathlib.Path('{folder}'))"
+    hold = f"import pathlib, commands.run_folder as own; own.lock_run_folder(pathlib.Path({str(folder)!r}))"
     wait = "print('held', flush=True); import time; time.sleep(60)"
     root = Path(__file__).resolve().parents[1]
     with subprocess.Popen([sys.executable, "-c", f"{hold}; {wait}"], cwd=root, stdout=subprocess.PIPE) as holder:

@@ -92,6 +92,53 @@ def test_no_file_contains(pattern: str, reason: str) -> None:
     assert found == []
 
 
+def _encoding_is_open(call: ast.Call) -> bool:
+    """Whether a call reads or writes text in the encoding that the machine happens to have."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    options = {keyword.arg for keyword in call.keywords}
+    if "encoding" in options:
+        return False
+    if name in ("read_text", "write_text"):
+        return len(call.args) < (1 if name == "read_text" else 2)
+    if name == "open":
+        modes = [
+            value.value for value in (*call.args, *(k.value for k in call.keywords)) if isinstance(value, ast.Constant)
+        ]
+        return not call.args or any(re.fullmatch(r"[rwax][+t]*", str(mode)) for mode in modes)
+    return bool(options & {"text", "universal_newlines"})
+
+
+@pytest.mark.parametrize(
+    ("source", "is_open"),
+    [
+        ("path.read_text()", True),
+        ("path.read_text('utf-8')", False),
+        ("path.write_text(text)", True),
+        ("path.open()", True),
+        ("path.open('a')", True),
+        ("path.open('rb')", False),
+        ("path.open('w', encoding='utf-8')", False),
+        ("open(path, mode='w')", True),
+        ("Image.open(path)", False),
+        ("subprocess.run(command, text=True)", True),
+    ],
+)
+def test_the_rule_of_encodings_can_fail(source: str, is_open: bool) -> None:
+    (call,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    assert _encoding_is_open(call) == is_open
+
+
+def test_text_is_read_and_written_in_a_stated_encoding() -> None:
+    others = [path for folder in ("benchmarks", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (*_sources(), *others)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and _encoding_is_open(node)
+    ]
+    assert found == []
+
+
 def test_constraints_name_no_address() -> None:
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "://" not in text

@@ -40,7 +40,7 @@ with warnings.catch_warnings():
     torch.from_numpy(np.frombuffer(bytes(1), dtype=np.uint8))
 
 
-def read_image(path: Path, *, luma: bool = False) -> Pixels:
+def read_image(path: Path, *, luma: bool = False, checked: bool = False) -> Pixels:
     """Reads an image file.
 
     Args:
@@ -48,6 +48,8 @@ def read_image(path: Path, *, luma: bool = False) -> Pixels:
         luma: Reduce 8-bit colour to its luma while decoding (for infrared stored in three channels: where the
             channels are equal that is the stored value itself, exactly). For a JPEG only the luma plane is decoded
             then.
+        checked: Compare the checksums of a PNG, as for pictures of our own. Decoding does not: some damage passes as
+            other pixels. (The files of data sets are taken as they are.)
 
     Returns:
         (H, W) or (H, W, 3), EXIF rotation applied, alpha dropped, CMYK and palettes as RGB; uint8, or uint16 or float32
@@ -56,7 +58,7 @@ def read_image(path: Path, *, luma: bool = False) -> Pixels:
     Raises:
         UnreadableFileError: If the file is missing, empty, truncated, no image, or holds several frames.
     """
-    return _decode(path, _read_bytes(path), luma)
+    return _decode(path, _read_bytes(path), luma, checked)
 
 
 def read_image_and_digest(path: Path, *, luma: bool = False) -> tuple[Pixels, bytes]:
@@ -193,8 +195,11 @@ def _digest(path: Path) -> bytes:
     return _digests[key]
 
 
-def _decode(path: Path, data: bytes, luma: bool) -> Pixels:
+def _decode(path: Path, data: bytes, luma: bool, checked: bool = False) -> Pixels:
     try:
+        if checked:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                image.verify()
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _refuse_several_frames(image)
             orientation = _orientation(image)

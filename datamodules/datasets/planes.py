@@ -2,7 +2,8 @@
 
 The file holds the planes (aligned, channels first), then a JSON index, then its length, its checksum and a magic
 word. It is written beside its place and renamed, so that it is there whole or not at all; what was cut off or written
-by another version fails at the end of the file, and a checksum for each pair finds the rest.
+by another version fails at the end of the file, and a checksum for each pair finds the rest. No checksum covers the
+padding between planes, which nobody reads.
 """
 
 import errno

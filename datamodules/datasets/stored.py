@@ -106,7 +106,7 @@ class StoredPlanes(Dataset[Sample]):
         path = self.path(sample["dataset"], sample["name"])
         if not path.is_file():
             raise self._missing(path, f"{sample['dataset']}/{sample['name']} has")
-        pixels = read_image(path, luma=self.channels == 1)
+        pixels = read_image(path, luma=self.channels == 1, checked=True)
         plane = to_infrared(pixels) if self.channels == 1 else to_visible(pixels)
         size, found = joint.frame_size(sample), tuple(plane.shape[-2:])
         if found not in (size, self.resized):

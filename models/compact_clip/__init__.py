@@ -4,20 +4,25 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from models.clip_weights import ClipWeightsError
+from models.clip_weights import ClipWeightsError, file_digest
 from models.compact_clip.tokenizer import ReducedTokenizer
 
 __all__ = [
+    "CHECKSUMS_NAME",
     "COMPACT_LAYOUT",
     "COMPACT_WEIGHTS",
     "VOCABULARY_NAME",
     "ReducedTokenizer",
+    "checksums",
     "compact_layout",
     "compact_tokenizer",
+    "compare_checksums",
 ]
 
 COMPACT_WEIGHTS: Final = Path(__file__).resolve().parent / "weights.safetensors"
 VOCABULARY_NAME: Final = "vocabulary.json"
+CHECKSUMS_NAME: Final = "SHA256SUMS"
+"""As `sha256sum` writes and checks it."""
 
 COMPACT_LAYOUT: Final[dict[str, Any]] = {
     "embed_dim": 64,
@@ -47,3 +52,23 @@ def compact_tokenizer(weights: Path = COMPACT_WEIGHTS) -> ReducedTokenizer:
             f"The compact CLIP needs its vocabulary {path} beside its weights ({error}). Restore the file, or write "
             f"both again: python benchmarks/compact_clip.py."
         ) from error
+
+
+def checksums(weights: Path) -> str:
+    """The sha256 of a weights file and of its vocabulary, one line each."""
+    files = (weights, weights.with_name(VOCABULARY_NAME))
+    return "".join(f"{file_digest(path)}  {path.name}\n" for path in files)
+
+
+def compare_checksums(weights: Path) -> None:
+    """Refuses weights, or a vocabulary, that are not what was written; files without a list of checksums pass.
+
+    Raises:
+        ClipWeightsError: If one of the files is damaged, or the list itself.
+    """
+    path = weights.with_name(CHECKSUMS_NAME)
+    if path.is_file() and path.read_bytes() != checksums(weights).encode():
+        raise ClipWeightsError(
+            f"{weights}, or the vocabulary beside it, is not the file that {CHECKSUMS_NAME} there was written for. "
+            f"Restore them, or write all again: python benchmarks/compact_clip.py."
+        )

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from models.archives import load_checked
 from models.detection.base import Detector, DetectorWeightsError
 from models.detection.yolov5 import YOLOv5Detector, read_checkpoint
 
@@ -110,7 +111,7 @@ def _read(path: Path, detector: Detector) -> tuple[dict[str, Tensor], tuple[str,
         return state, _names_by_count(state) if named is None else named
     loaded, failure = None, None
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_checked(path)
     except Exception as error:  # torch raises a dozen kinds for damaged files
         failure = error
     if isinstance(loaded, Mapping) and loaded and all(isinstance(value, Tensor) for value in loaded.values()):

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from models.archives import compare_checksums
 from models.detection.base import (
     CountedLoss,
     Detector,
@@ -138,6 +139,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
             f"Update both, or give a state dict as .safetensors."
         )
     try:
+        compare_checksums(path)
         # ultralytics looks at the name: it takes `yolov5n.pt` for a slip, drops apostrophes, and downloads (or deletes
         # and downloads again) what it knows. Under another name it only reads.
         with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,7 @@ def _job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Makes this process part of job 77; the file in which its calls of `scontrol` are noted."""
     command = folder / "bin" / "scontrol"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
+    command.write_text(f'#!/bin/sh\necho "$@" >> {shlex.quote(str(folder))}/asked\n')
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "77")

@@ -1,6 +1,7 @@
 """From Text to Pixels through `main.py`: results of the epoch before, resuming, other data than it was trained on."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,11 @@ def test_the_second_epoch_reads_what_the_first_one_left(run: Path, watched: Seen
     assert [np.asarray(Image.open(path)).shape for path in pictures] == [(64, 64), (64, 64)]
 
 
-def test_a_resumed_run_goes_on_reading_them(run: Path, watched: Seen) -> None:
-    before = len(watched)
-    assert main(["fit", "--resume", str(run), "--trainer.max_epochs=3"]) == 0
+def test_a_resumed_run_goes_on_reading_them(run: Path, watched: Seen, tmp_path: Path) -> None:
+    before, own = len(watched), shutil.copytree(run, tmp_path / "run")
+    assert main(["fit", "--resume", str(own), "--trainer.max_epochs=3"]) == 0
     assert watched[before:] == [(2, True)]
-    assert json.loads((run / "previous" / STORE_RECORD).read_text(encoding="utf-8")) == {"epoch": 2}
+    assert json.loads((own / "previous" / STORE_RECORD).read_text(encoding="utf-8")) == {"epoch": 2}
 
 
 def test_its_own_classes_are_scored(run: Path, tmp_path: Path) -> None:

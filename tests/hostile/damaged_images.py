@@ -45,13 +45,13 @@ def _cut(kind: str, options: dict[str, Any], length: int) -> bytes:
 def _flipped_bit() -> bytes:
     """A PNG whose pixels changed on the disk: stored without compression, so that it still inflates."""
     data = bytearray(_noise("PNG", compress_level=0))
-    data[len(data) // 2] ^= 4
+    data[data.index(b"IDAT") + 100] ^= 4
     return bytes(data)
 
 
 def _spoilt_deep_png() -> bytes:
     data = bytearray(png_16_bit(np.random.default_rng(0).integers(0, 65535, (64, 64, 3), dtype=np.uint16)))
-    data[len(data) // 2] ^= 255
+    data[data.index(b"IDAT") + 100] ^= 255
     return bytes(data)
 
 

@@ -1,24 +1,27 @@
 """Files that runs read beside images and labels: what is damaged is refused, or made anew with a word."""
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from datamodules.datasets.cache import CachedDataset
 from datamodules.datasets.errors import SplitError
 from datamodules.datasets.folder import FolderDataset
 from datamodules.datasets.prompt_files import PromptError, read_prompts
 from datamodules.manifests import Manifest
+from lightning_modules.detection_sources import FusionCheckpointError, load_fusion
 from lightning_modules.feature_cache import FeatureCache
 from models.clip import ClipWeightsError, ImageTextEncoder, build_image_text_encoder
 from models.clip_state import load_weights as load_clip_weights
 from models.clip_state import read_state_dict
 from models.learned_prompts import LearnedPrompts, PromptFileError
+from tests.archives import damage_a_value
 from tests.fakes import write_folder
 from tests.refusals import refusal
 
@@ -137,9 +140,9 @@ DAMAGE: Final[dict[str, Callable[[bytes], bytes]]] = {
     "nothing": lambda _: b"",
     "text": lambda _: b"not what it should be",
     "zeros": lambda whole: bytes(len(whole)),
-    "half": lambda whole: whole[: len(whole) // 2],
+    "its beginning alone": lambda whole: whole[:50],
     "all but a byte": lambda whole: whole[:-1],
-    "its end alone": lambda whole: whole[len(whole) // 2 :],
+    "its end alone": lambda whole: whole[50:],
     "a gigantic header": lambda whole: b"\xff" * 8 + whole[8:],
 }
 """Name -> what became of a whole file."""
@@ -152,6 +155,32 @@ def test_damaged_learnt_prompts_are_refused(name: str, encoder: ImageTextEncoder
     before = prompts.positive.clone()
     refusal(lambda: prompts.import_file(place / "learnt.safetensors"), PromptFileError, "learnt.safetensors", "xport")
     assert torch.equal(prompts.positive, before)
+
+
+VALUES: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "a value": lambda whole: _flipped(whole, len(whole) - 1),
+    "the type of values": lambda whole: whole.replace(b'"F32"', b'"I32"'),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_learnt_prompts_of_other_values_are_refused(
+    name: str, encoder: ImageTextEncoder, exported: bytes, place: Path
+) -> None:
+    path = place / "learnt.safetensors"
+    path.write_bytes(VALUES[name](exported))
+    refusal(
+        lambda: LearnedPrompts(encoder, length=2).import_file(path), PromptFileError, path.name, "checksum", "xport"
+    )
+
+
+def test_learnt_prompts_of_earlier_versions_are_read(encoder: ImageTextEncoder, exported: bytes, place: Path) -> None:
+    path = place / "learnt.safetensors"
+    path.write_bytes(exported)
+    save_file(load_file(path), path, {"format": "learned prompts 1", "encoder": encoder.identity})
+    prompts = LearnedPrompts(encoder, None, None, length=2)
+    prompts.import_file(path)
+    assert torch.equal(prompts.positive, LearnedPrompts(encoder, length=2).positive)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "not finite", "other names"])
@@ -182,6 +211,19 @@ def test_damaged_clip_weights_are_refused(suffix: str, name: str, place: Path) -
     refusal(lambda: read_state_dict(path), ClipWeightsError, path.name, "MODELS.md")
 
 
+@pytest.mark.parametrize(
+    ("read", "refused"), [(read_state_dict, ClipWeightsError), (load_fusion, FusionCheckpointError)]
+)
+def test_archives_with_another_value_are_refused(
+    read: Callable[[Path], object], refused: type[Exception], place: Path
+) -> None:
+    path = place / "weights.pt"
+    torch.save({"state_dict": {"logit_scale": torch.ones(1)}}, path)
+    damage_a_value(path)
+    assert torch.load(path, weights_only=True)["state_dict"]["logit_scale"] != 1
+    refusal(lambda: read(path), refused, path.name, "data/0")
+
+
 def test_clip_weights_that_are_not_finite_are_refused(encoder: ImageTextEncoder) -> None:
     state = dict(encoder.clip.state_dict()) | {"logit_scale": torch.tensor(float("inf"))}
     refusal(
@@ -189,11 +231,16 @@ def test_clip_weights_that_are_not_finite_are_refused(encoder: ImageTextEncoder)
     )
 
 
-def _flipped(whole: bytes) -> bytes:
-    return whole[: len(whole) // 3] + bytes([whole[len(whole) // 3] ^ 255]) + whole[len(whole) // 3 + 1 :]
+def _flipped(whole: bytes, position: int) -> bytes:
+    return whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :]
 
 
-@pytest.mark.parametrize("name", [*DAMAGE, "a flipped byte"])
+def _feature(whole: bytes) -> bytes:
+    """Damages the first value, which follows the header and its length."""
+    return _flipped(whole, 8 + int.from_bytes(whole[:8], "little"))
+
+
+@pytest.mark.parametrize("name", [*DAMAGE, "a value"])
 def test_damaged_cached_features_are_computed_again_with_a_word(
     name: str, place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -205,17 +252,34 @@ def test_damaged_cached_features_are_computed_again_with_a_word(
 
     expected = cache().get_or_compute(["a"], compute)
     (path,) = (place / "features").rglob("*.safetensors")
-    path.write_bytes((DAMAGE | {"a flipped byte": lambda whole: whole[:-3] + b"\0\1\2"})[name](path.read_bytes()))
+    path.write_bytes((DAMAGE | {"a value": _feature})[name](path.read_bytes()))
     assert torch.equal(cache().get_or_compute(["a"], compute), expected)
     assert path.name in caplog.text
 
 
-@pytest.mark.parametrize("name", [*DAMAGE, "a flipped byte"])
+FOOTER: Final = struct.calcsize("<QI8s")
+"""Behind the index of decoded pairs: its length, its checksum, a magic word."""
+
+PLANE_DAMAGE: Final[dict[str, Callable[[bytes], bytes]]] = DAMAGE | {
+    "the first plane": lambda whole: _flipped(whole, 0),
+    "the index's first byte": lambda whole: _flipped(whole, len(whole) - FOOTER - _index_length(whole)),
+    "the index's last byte": lambda whole: _flipped(whole, len(whole) - FOOTER - 1),
+    "the index's length": lambda whole: _flipped(whole, len(whole) - FOOTER),
+    "the index's checksum": lambda whole: _flipped(whole, len(whole) - FOOTER + 8),
+    "the magic word": lambda whole: _flipped(whole, len(whole) - 8),
+}
+
+
+def _index_length(whole: bytes) -> int:
+    return int.from_bytes(whole[-FOOTER:][:8], "little")
+
+
+@pytest.mark.parametrize("name", PLANE_DAMAGE)
 def test_damaged_decoded_pairs_are_decoded_again(name: str, place: Path, caplog: pytest.LogCaptureFixture) -> None:
     reader = FolderDataset(write_folder(place / "data", count=2, size=(12, 14)))
     first = CachedDataset(reader, "disk", place / "decoded")
     assert first.path is not None
-    first.path.write_bytes((DAMAGE | {"a flipped byte": _flipped})[name](first.path.read_bytes()))
+    first.path.write_bytes(PLANE_DAMAGE[name](first.path.read_bytes()))
     caplog.clear()
     again = CachedDataset(reader, "disk", place / "decoded")
     for index in range(2):

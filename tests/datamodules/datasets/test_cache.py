@@ -195,7 +195,7 @@ def test_a_damaged_file_is_built_anew(
     CachedDataset(reader, "disk", _folder(root))
     file = _file(root)
     data = bytearray(file.read_bytes())
-    data[-60] ^= 1 if damage == "index" else 0
+    data[-planes._FOOTER.size - 1] ^= 1 if damage == "index" else 0
     file.write_bytes(bytes(data[: {"empty": 0, "cut": len(data) // 2, "no end": -3}.get(damage, len(data))]))
     if damage == "version":
         monkeypatch.setattr(planes, "FORMAT_VERSION", 2)

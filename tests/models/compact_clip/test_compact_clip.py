@@ -176,6 +176,20 @@ def test_weights_without_their_vocabulary_are_refused(tmp_path: Path) -> None:
         build_image_text_encoder({"architecture": "compact", "weights": str(copied)})
 
 
+@pytest.mark.parametrize("damaged", ["weights.safetensors", "vocabulary.json"])
+def test_damaged_weights_and_vocabularies_are_refused(damaged: str, tmp_path: Path) -> None:
+    for name in ("weights.safetensors", "vocabulary.json", "SHA256SUMS"):
+        shutil.copy(COMPACT_WEIGHTS.with_name(name), tmp_path)
+    options = {"architecture": "compact", "weights": str(tmp_path / COMPACT_WEIGHTS.name)}
+    build_image_text_encoder(options)
+    whole = (tmp_path / damaged).read_bytes()
+    # the last bit of the last weight; another word of the same length
+    other = whole[:-1] + bytes([whole[-1] ^ 1]) if damaged.endswith("safetensors") else whole.replace(b"road", b"cats")
+    (tmp_path / damaged).write_bytes(other)
+    with pytest.raises(ClipWeightsError, match="is not the file that SHA256SUMS there was written for"):
+        build_image_text_encoder(options)
+
+
 def test_the_prompt_loss_pulls_away_from_a_worse_picture(initialised: LearnedPrompts, held_out: Examples) -> None:
     """A step along the gradient raises p_pos; with the prompts swapped the gradient points the other way."""
     image = held_out.negatives[:8].clone().requires_grad_()

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import re
+import shlex
 import socket
 import sys
 import types
@@ -19,6 +20,7 @@ from torch import nn
 from models.detection import Detector, DetectorConfig, DetectorWeightsError, build_detector
 from models.detection.weights import load_weights
 from models.detection.yolov5 import YOLOv5Detector
+from tests.archives import damage_a_value
 from tests.models.detection.scenes import NAMES
 from tests.real_data import COCO_WEIGHTS
 
@@ -224,6 +226,19 @@ def test_a_damaged_file_stays_where_it_is(asked: list[str], tmp_path: Path, monk
     assert asked == []
 
 
+@pytest.mark.parametrize("kind", ["state dict", "network"])
+def test_a_file_with_another_value_is_refused(kind: str, asked: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    if kind == "network":
+        _checkpoint(_detector(), path)
+    else:
+        torch.save(_detector().state_dict(), path)
+    damage_a_value(path)
+    with pytest.raises(DetectorWeightsError, match=r"weights\.pt.*data/0"):
+        load_weights(_detector(), path)
+    assert asked == []
+
+
 def test_the_original_yolov5_is_refused_with_what_to_take(
     asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +291,7 @@ class _Code:
         self.trace = trace
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (os.system, (f"touch {self.trace}",))
+        return (os.system, (f"touch {shlex.quote(str(self.trace))}",))
 
 
 @pytest.fixture(scope="module")

@@ -30,9 +30,10 @@ class FeatureCache:
     """Features by content id and view: a bounded front in memory, and one small safetensors file per entry on disk.
 
     The folder of an entry is named by a hash of encoder identity and layout version, its file by content id and view:
-    another encoder, other weights, another image or another view of it never meet. Files appear whole (temporary file beside, then an atomic rename), so several
-    processes may share the folder; two that compute the same entry replace each other's equal file. An entry that is
-    truncated, altered (checksum), of another shape, or not finite counts as missing, is logged, and is written anew.
+    another encoder, other weights, another image or another view of it never meet. Files appear whole (temporary file
+    beside, then an atomic rename), so several processes may share the folder; two that compute the same entry replace
+    each other's equal file. An entry that is truncated, altered (checksum), of another shape, or not finite counts as
+    missing, is logged, and is written anew.
 
     Args:
         directory: Root of the cache; made when the first entry is written.

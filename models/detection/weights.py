@@ -238,7 +238,9 @@ def _reuse_rows(
             return ()
     for key in anew:
         # Rows of all classes (a background first, where there is one) for each anchor, one anchor after the other.
-        ours, theirs = (values.unflatten(0, (-1, n)) for values, n in zip((own[key], state[key]), counts, strict=True))
+        ours, theirs = (
+            each[key].view(-1, n, *own[key].shape[1:]) for each, n in zip((own, state), counts, strict=True)
+        )
         for index in range(detector.offset):
             ours[:, index] = theirs[:, index]
         for new, old in pairs:

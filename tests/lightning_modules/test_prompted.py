@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from datamodules.configuration import LoadingConfig, TransformConfig
+from datamodules.datasets.batch import Batch
 from datamodules.datasets.prompts import PromptConfig
 from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.bilevel import BilevelConfig
@@ -93,14 +94,26 @@ def _task(**changes: Any) -> TextToPixelsTask:
     return TextToPixelsTask(**(options | changes))
 
 
+def _at_each_call(task: Any, method: str, encoded: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many texts have been encoded when a method is called."""
+    seen: list[int] = []
+    original = getattr(task, method)
+
+    def noted(batch: Batch) -> Any:
+        seen.append(sum(encoded))
+        return original(batch)
+
+    monkeypatch.setattr(task, method, noted)
+    return seen
+
+
 @pytest.mark.parametrize(("source", "before"), [("file", PAIRS + 2), ("coarse", 1), ("fine", 0)])
 def test_a_run_encodes_what_it_knows_before_its_first_step_and_nothing_twice(
     source: str, before: int, encoded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_encoder, "TEXT_CACHE_ENTRIES", 0)
-    task, at_step = _task(detector=None), []
-    original = task.level_batch
-    monkeypatch.setattr(task, "level_batch", lambda batch: (at_step.append(sum(encoded)), original(batch))[1])
+    task = _task(detector=None)
+    at_step = _at_each_call(task, "level_batch", encoded, monkeypatch)
     trainer = quiet_trainer(tmp_path, max_epochs=3, limit_val_batches=2, num_sanity_val_steps=0)
     trainer.fit(task, _data(tmp_path, source))
     assert at_step[0] == before
@@ -121,11 +134,11 @@ def test_a_run_with_remembered_prompts_is_the_run_without(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
-def test_other_commands_encode_their_own_pairs_alone(stage: str, encoded: list[int], tmp_path: Path) -> None:
+def test_other_commands_encode_their_own_pairs_alone(
+    stage: str, encoded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task, trainer = _task(detector=None), quiet_trainer(tmp_path)
-    seen: list[int] = []
-    original = task.fuse
-    task.fuse = lambda batch: (seen.append(sum(encoded)), original(batch))[1]  # type: ignore[method-assign]
+    seen = _at_each_call(task, "fuse", encoded, monkeypatch)
     getattr(trainer, stage)(task, _data(tmp_path))
     assert set(seen) == {2}
     assert sum(encoded) == 2
@@ -146,9 +159,12 @@ def test_the_states_of_a_batch_are_put_together_once(tmp_path: Path, monkeypatch
     """Both levels, the value function's copy and the teacher see the same frames and crops."""
     built: list[int] = []
     original = ImageTextEncoder.encode_text_tokens
-    monkeypatch.setattr(
-        ImageTextEncoder, "encode_text_tokens", lambda self, texts: (built.append(len(texts)), original(self, texts))[1]
-    )
+
+    def noted(self: ImageTextEncoder, texts: list[str]) -> tuple[Tensor, Tensor]:
+        built.append(len(texts))
+        return original(self, texts)
+
+    monkeypatch.setattr(ImageTextEncoder, "encode_text_tokens", noted)
     quiet_trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(_task(), _data(tmp_path))
     assert sorted(built) == sorted([2, 4] * (PAIRS // 2))
 
@@ -162,6 +178,7 @@ def test_states_follow_a_move_and_serve_training_after_evaluation() -> None:
     scale = torch.ones(32, requires_grad=True)
     (states * scale).sum().backward()  # refused for tensors that were made in inference mode
     assert mask.any(dim=1).tolist() == [True, False]
+    assert encoder.encoder is not None
     with torch.no_grad():
         encoder.encoder.clip.positional_embedding.mul_(2)
     encoder.float()

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,8 @@ def test_standing_features_are_computed_once_until_the_vectors_change(
         prompts.scores(images()).square().sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    changes = [
+    changes: list[Callable[[], object]] = [
+        lambda: None,
         step,
         lambda: step(foreach=True),
         lambda: step(fused=True),
@@ -120,7 +122,7 @@ def test_standing_features_are_computed_once_until_the_vectors_change(
         lambda: prompts.import_file(file),
     ]
     last = torch.zeros(2, 64)
-    for change in (lambda: None, *changes):
+    for change in changes:
         change()
         seen.clear()
         with torch.inference_mode():

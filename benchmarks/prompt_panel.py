@@ -71,7 +71,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("panel.png"))
     options = parser.parse_args()
     task, _ = load_fusion(options.ckpt)
-    task.eval()
     results = {}
     with torch.no_grad():
         for prompt in ("", *(options.prompt or PROMPTS)):

@@ -17,6 +17,7 @@ from lightning_modules.configuration import plain_dict
 from lightning_modules.finite import FiniteStepsMixin
 from lightning_modules.logged_steps import logs_this_step
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from lightning_modules.prompted import remember_prompts
 from models.layers.frozen import FrozenPartsMixin
 
 TASK_KEY: Final = "task"
@@ -181,11 +182,32 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
             for parameter in parameters:
                 parameter.grad = None
 
+    def remember_prompts(self) -> None:
+        """Encodes the prompts of the run's pairs before its first step, where the task reads any."""
+        data = getattr(self.trainer, "datamodule", None)
+        stages = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        running = str(self.trainer.state.fn and self.trainer.state.fn.value)
+        remember_prompts(self, data, stages.get(running) or (getattr(data, "predict_stage", "test"),))
+
+    def on_fit_start(self) -> None:
+        """See `remember_prompts`."""
+        self.remember_prompts()
+
+    def on_test_start(self) -> None:
+        """See `remember_prompts`."""
+        self.remember_prompts()
+
+    def on_predict_start(self) -> None:
+        """See `remember_prompts`."""
+        self.remember_prompts()
+
     def on_validation_start(self) -> None:
         """Gives every process the statistics (BatchNorm's buffers) of the first, so that all evaluate one network.
 
         Under DDP each process has its own between two training steps.
         """
+        if self.trainer.state.fn == "validate":
+            self.remember_prompts()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for buffer in self.buffers():
                 torch.distributed.broadcast(buffer, 0)

@@ -11,7 +11,7 @@ from lightning_modules.base import FusionTask
 from lightning_modules.bilevel.level_loss import LevelLoss
 from lightning_modules.configuration import config_from
 from lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
-from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
+from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from models.detection import DetectorConfig
 from models.layers.frozen import FrozenPartMismatchError
@@ -110,7 +110,7 @@ class DetectionTask(FusionTask):
         self.part.update_average()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a detector that was trained on other pictures.
+        """Refuses a detector that was trained on other pictures, and takes over the sizes of its head.
 
         Raises:
             FrozenPartMismatchError: If the checkpoint's source is of another kind; names both.
@@ -122,6 +122,7 @@ class DetectionTask(FusionTask):
                 f"The checkpoint's detector was trained on '{trained}', but this run shows it '{self.kind}'. Give the "
                 f"same --model.init_args.source.kind."
             )
+        self.part.fit_heads(below("part.", checkpoint["state_dict"]))
 
     def _fusion(self) -> FusionTask | None:
         return self.source.task if isinstance(self.source, FrozenFusion) else None

@@ -100,9 +100,10 @@ def build_source(config: DetectionSource) -> Callable[[Batch], Tensor]:
 
 
 def load_fusion(path: Path) -> tuple[FusionTask, str]:
-    """A fusion task with its trained weights, from a checkpoint alone, and the identity of both.
+    """A fusion task with its trained weights, ready for use: from a checkpoint alone, with the identity of both.
 
-    Nothing in the file is run: it loads with `weights_only`, and its class must be a `FusionTask` of this suite.
+    It is in evaluation mode, so that no call changes a BatchNorm; call `train()` to train it further. Nothing in the
+    file is run: it loads with `weights_only`, and its class must be a `FusionTask` of this suite.
 
     Raises:
         FusionCheckpointError: If the file is missing, damaged, holds code, or names no fusion task of ours.
@@ -119,7 +120,7 @@ def load_fusion(path: Path) -> tuple[FusionTask, str]:
     task.load_state_dict(checkpoint["state_dict"])
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return task, f"{checkpoint[TASK_KEY]}@{digest[:16]}"
+    return task.eval(), f"{checkpoint[TASK_KEY]}@{digest[:16]}"
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The detector as a part of a task: its losses, its running average, its answers in evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -12,6 +12,7 @@ from datamodules.datasets.batch import Batch, Detections, Targets
 from lightning_modules.averaging import WeightAverage
 from lightning_modules.bilevel.level_loss import LevelLoss
 from models.detection import Detector, DetectorConfig, build_detector
+from models.detection.weights import WeightsReport, start_from
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,39 @@ class DetectorPart(nn.Module):
         if self.average is not None:
             self.average.update_parameters(self.detector)
 
+    def fit_heads(self, state: Mapping[str, Tensor]) -> None:
+        """Gives the heads the inner sizes of a checkpoint's, which the weights that its run started from had decided.
+
+        Args:
+            state: The part's entries of a state dict, under its own names.
+        """
+        self.detector.fit_head(below("detector.", state))
+        if self.average is not None:
+            cast("Detector", self.average.module).fit_head(below("average.module.", state))
+
+    def start_from(self, state: Mapping[str, Tensor], names: Sequence[str]) -> WeightsReport:
+        """Takes the weights of another run's part, whatever its classes: all but the rows of those that it lacks.
+
+        The average takes those of the average, but not its count: as slow as at the end of a run, it would keep the
+        untrained rows for thousands of steps.
+
+        Args:
+            state: That part's entries of a state dict, under its own names.
+            names: Its classes, in order.
+
+        Raises:
+            DetectorWeightsError: If it is of another network or holds what is not finite.
+        """
+        origin, reuse = "The checkpoint's detector weights", self.detector.config.reuse_classes
+        report = start_from(self.detector, below("detector.", state), names, origin, reuse)
+        if self.average is not None:
+            average = cast("Detector", self.average.module)
+            average.fit_head(self.detector.state_dict())
+            average.load_state_dict(self.detector.state_dict())
+            if averaged := below("average.module.", state):
+                start_from(average, averaged, names, origin, reuse)
+        return report
+
     def _targets(self, batch: Batch) -> list[Targets]:
         if "targets" not in batch:
             raise ValueError(
@@ -138,6 +172,11 @@ class DetectorPart(nn.Module):
 
     def _known(self, labels: Tensor) -> bool:
         return int(labels.min()) >= 0 and int(labels.max()) < len(self.class_names)
+
+
+def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of a state dict whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _frozen_layers(detector: nn.Module, training: DetectorTrainingConfig) -> list[str]:

@@ -27,28 +27,25 @@ Row = NDArray[np.float32]
 
 
 class FeatureCache:
-    """Features by content id: a bounded front in memory, and one small safetensors file per content id on disk.
+    """Features by content id and view: a bounded front in memory, and one small safetensors file per entry on disk.
 
-    The folder of an entry is named by a hash of encoder identity, view and layout version, so another encoder, other
-    weights or another view never meet. Files appear whole (temporary file beside, then an atomic rename), so several
-    processes may share the folder; two that compute the same entry replace each other's equal file. An entry that is
-    truncated, altered (checksum), of another shape, or not finite counts as missing, is logged, and is written anew.
+    The folder of an entry is named by a hash of encoder identity and layout version, its file by content id and view:
+    another encoder, other weights, another image or another view of it never meet. Files appear whole (temporary file
+    beside, then an atomic rename), so several processes may share the folder; two that compute the same entry replace
+    each other's equal file. An entry that is truncated, altered (checksum), of another shape, or not finite counts as
+    missing, is logged, and is written anew.
 
     Args:
         directory: Root of the cache; made when the first entry is written.
         identity: `ImageTextEncoder.identity`: architecture, tag and weights.
         shape: Shape of one entry, such as (2, E) for the infrared and the visible vector of a pair.
-        view: What the encoder saw, such as `full-224`.
         memory_entries: Bound of the front in memory (65,536 pairs of 512 values take 256 MB).
     """
 
-    def __init__(
-        self, directory: Path, identity: str, shape: tuple[int, ...], view: str = "full", memory_entries: int = 65536
-    ) -> None:
+    def __init__(self, directory: Path, identity: str, shape: tuple[int, ...], memory_entries: int = 65536) -> None:
         self.identity = identity
         self.shape = shape
-        self.view = view
-        self._key = f"{identity}|{view}|{LAYOUT_VERSION}"
+        self._key = f"{identity}|{LAYOUT_VERSION}"
         self.directory = Path(directory) / hashlib.sha256(self._key.encode()).hexdigest()[:16]
         self._memory_entries = memory_entries
         self._memory: OrderedDict[str, Row] = OrderedDict()
@@ -56,42 +53,45 @@ class FeatureCache:
 
     @classmethod
     def for_pairs(cls, directory: Path, encoder: ImageTextEncoder) -> Self:
-        """A cache of (infrared, visible) vectors, shape (2, E), of whole frames at the encoder's own size."""
-        return cls(directory, encoder.identity, (2, encoder.embedding_width), view=f"full-{encoder.image_size}")
+        """A cache of (infrared, visible) vectors, shape (2, E)."""
+        return cls(directory, encoder.identity, (2, encoder.embedding_width))
 
-    def get_or_compute(self, content_ids: Sequence[str], compute: Callable[[list[int]], Tensor]) -> Tensor:
+    def get_or_compute(self, content_ids: Sequence[str], view: str, compute: Callable[[list[int]], Tensor]) -> Tensor:
         """Features (B, *shape), float32 on the CPU, in the order of `content_ids`.
 
         Args:
             content_ids: Of length B; equal ids are computed once.
+            view: How the encoder is shown the images: all that decides the features beside their content and the
+                encoder, such as `full-224x224`, the size of the planes.
             compute: Gets the positions that are in no cache, returns their features (len(positions), *shape) on any
                 device and of any floating type; not called when everything is there.
 
         Raises:
             ValueError: If `compute` returns another shape or values that are not finite.
         """
+        entries = [f"{content_id}|{view}" for content_id in content_ids]
         first: dict[str, int] = {}
-        for position, content_id in enumerate(content_ids):
-            first.setdefault(content_id, position)
-        found = {content_id: row for content_id in first if (row := self._read(content_id)) is not None}
-        missing = [content_id for content_id in first if content_id not in found]
+        for position, entry in enumerate(entries):
+            first.setdefault(entry, position)
+        found = {entry: row for entry in first if (row := self._read(entry)) is not None}
+        missing = [entry for entry in first if entry not in found]
         if missing:
-            computed = self._checked(compute([first[content_id] for content_id in missing]), missing)
-            for content_id, row in zip(missing, computed, strict=True):
-                found[content_id] = row
-                self._remember(content_id, row)
-                self._write(content_id, row)
-        return torch.from_numpy(np.stack([found[content_id] for content_id in content_ids]))
+            computed = self._checked(compute([first[entry] for entry in missing]), missing)
+            for entry, row in zip(missing, computed, strict=True):
+                found[entry] = row
+                self._remember(entry, row)
+                self._write(entry, row)
+        return torch.from_numpy(np.stack([found[entry] for entry in entries]))
 
-    def _checked(self, features: Tensor, content_ids: list[str]) -> Row:
-        if tuple(features.shape) != (len(content_ids), *self.shape):
+    def _checked(self, features: Tensor, entries: list[str]) -> Row:
+        if tuple(features.shape) != (len(entries), *self.shape):
             raise ValueError(
-                f"Features of {len(content_ids)} items must have shape {(len(content_ids), *self.shape)}, but the "
-                f"encoder gave {tuple(features.shape)}."
+                f"Features of {len(entries)} items must have shape {(len(entries), *self.shape)}, but the encoder "
+                f"gave {tuple(features.shape)}."
             )
         # A copy in plain memory: tensors made in inference mode could not be used in later training steps.
         values: Row = features.detach().to("cpu", torch.float32).numpy().copy()
-        broken = [c for c, row in zip(content_ids, values, strict=True) if not np.isfinite(row).all()]
+        broken = [entry for entry, row in zip(entries, values, strict=True) if not np.isfinite(row).all()]
         if broken:
             raise ValueError(
                 f"The encoder {self.identity} gave values that are not finite for content ids {', '.join(broken[:4])}. "
@@ -99,20 +99,20 @@ class FeatureCache:
             )
         return values
 
-    def _path(self, content_id: str) -> Path:
-        name = hashlib.sha256(content_id.encode()).hexdigest()[:32]
+    def _path(self, entry: str) -> Path:
+        name = hashlib.sha256(entry.encode()).hexdigest()[:32]
         return self.directory / name[:2] / f"{name}.safetensors"
 
-    def _remember(self, content_id: str, row: Row) -> None:
-        self._memory[content_id] = row
+    def _remember(self, entry: str, row: Row) -> None:
+        self._memory[entry] = row
         if len(self._memory) > self._memory_entries:
             self._memory.popitem(last=False)
 
-    def _read(self, content_id: str) -> Row | None:
-        if (row := self._memory.get(content_id)) is not None:
-            self._memory.move_to_end(content_id)
+    def _read(self, entry: str) -> Row | None:
+        if (row := self._memory.get(entry)) is not None:
+            self._memory.move_to_end(entry)
             return row
-        path = self._path(content_id)
+        path = self._path(entry)
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata: dict[str, str] = file.metadata() or {}
@@ -122,26 +122,26 @@ class FeatureCache:
         except (SafetensorError, OSError) as error:
             logger.warning("Cached features %s cannot be read (%s); computing them again.", path, error)
             return None
-        if problem := self._problem(content_id, metadata, row):
+        if problem := self._problem(entry, metadata, row):
             logger.warning("Cached features %s are no good (%s); computing them again.", path, problem)
             return None
-        self._remember(content_id, row)
+        self._remember(entry, row)
         return row
 
-    def _problem(self, content_id: str, metadata: dict[str, str], row: Row) -> str:
-        if metadata.get("key") != self._key or metadata.get("content_id") != content_id:
-            return "they belong to another image or encoder"
+    def _problem(self, entry: str, metadata: dict[str, str], row: Row) -> str:
+        if metadata.get("key") != self._key or metadata.get("entry") != entry:
+            return "they belong to another image, view or encoder"
         if row.shape != self.shape or row.dtype != np.float32:
             return f"{row.dtype} {row.shape} instead of float32 {self.shape}"
         if metadata.get("checksum") != _checksum(row):
             return "the checksum differs"
         return "" if np.isfinite(row).all() else "not finite"
 
-    def _write(self, content_id: str, row: Row) -> None:
+    def _write(self, entry: str, row: Row) -> None:
         if not self._writable:
             return
-        metadata = {"key": self._key, "content_id": content_id, "checksum": _checksum(row)}
-        path = self._path(content_id)
+        metadata = {"key": self._key, "entry": entry, "checksum": _checksum(row)}
+        path = self._path(entry)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(path, save({"features": np.ascontiguousarray(row)}, metadata))

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from datamodules.datasets.batch import Batch, StepOutput
 from image_ops.color import recolor, split_luma_chroma
 from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.bilevel_task import BilevelTask
-from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig
+from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
 from lightning_modules.level_batch import LevelBatch
 from lightning_modules.optimization import LevelConfig
 from lightning_modules.training_memory import (
@@ -121,6 +121,12 @@ class FusionDetectionTask(BilevelTask):
         """The detector's average after one of its steps."""
         if level == "upper" and self.part is not None:
             self.part.update_average()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over the sizes of the detector's head, which weights that its run started from may have decided."""
+        super().on_load_checkpoint(checkpoint)
+        if self.part is not None:
+            self.part.fit_heads(below("part.", checkpoint["state_dict"]))
 
     def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
         """Bytes of a training step, scaled up from a small one; None where blocks are computed again.

@@ -1,11 +1,13 @@
 """Starting a run from the weights of another: one phase alone, fine-tuning, a detector that is already trained."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
 from lightning_modules.base import TASK_KEY, FusionTask
+from lightning_modules.detector_part import DetectorPart
+from models.detection import DetectorWeightsError
 from models.layers.frozen import FROZEN_PARTS_KEY, CheckpointMismatchError, FrozenPartMismatchError, frozen_parts
 
 _DETECTOR = "part"
@@ -18,7 +20,7 @@ class Transfer(NamedTuple):
 
     Attributes:
         taken: Parts whose weights are now those of the checkpoint.
-        fresh: Parts that the checkpoint does not have, or has for other classes.
+        fresh: Parts that the checkpoint does not have; `part (classes a, b)` where a detector has no rows of these.
         left: Parts of the checkpoint that the task does not have.
     """
 
@@ -30,7 +32,8 @@ class Transfer(NamedTuple):
 def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any], keep: Sequence[str] = ()) -> Transfer:
     """Copies the weights of every part that task and checkpoint share; the run's counters and optimisers start anew.
 
-    A detector of other classes is not taken. One that is brings the running average of its weights along.
+    Of a detector of other classes everything is taken but the rows of those that it lacks (of `reuse_classes`). It
+    brings the running average of its weights along.
 
     Args:
         task: A task as built, before training.
@@ -47,26 +50,50 @@ def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any], keep: Seque
             f"The checkpoint is one of {checkpoint[TASK_KEY]}, but this run trains {name}. Start from the same method."
         )
     own, given = _by_part(task.state_dict()), _by_part(checkpoint["state_dict"])
-    left_alone = {*_OF_A_RUN, *keep} | ({_DETECTOR} if _other_classes(task, checkpoint) else set())
-    taken = tuple(part for part in own if part in given and part not in left_alone)
+    taken = tuple(part for part in own if part in given and part not in {*_OF_A_RUN, *keep})
     if not taken:
+        kept = (
+            f" What the task has of {', '.join(keep)} comes from a file of its own: give one of both." if keep else ""
+        )
         raise CheckpointMismatchError(
             f"The checkpoint shares no part with {type(task).__name__}: it has {', '.join(given)}, the task has "
-            f"{', '.join(own)}."
+            f"{', '.join(own)}.{kept}"
         )
     _refuse_other_encoders(task, checkpoint, taken)
-    state = task.state_dict()
-    for part in taken:
-        _refuse_other_shapes(part, own[part], given[part])
-        state |= {f"{part}.{key}": value for key, value in given[part].items()}
-    task.load_state_dict(state)
-    fresh = tuple(part for part in own if part not in {*taken, *_OF_A_RUN, *keep})
-    return Transfer(taken, fresh, tuple(part for part in given if part not in own and part not in _OF_A_RUN))
+    classes = _other_classes(task, checkpoint) if _DETECTOR in taken else ()
+    whole = [part for part in taken if part != _DETECTOR or not classes]
+    if _DETECTOR in whole:
+        _detector(task).fit_heads(given[_DETECTOR])
+    for part in whole:
+        _refuse_other_shapes(part, _by_part(task.state_dict())[part], given[part])
+    fresh = [part for part in own if part not in {*taken, *_OF_A_RUN, *keep}]
+    if classes:
+        fresh += _start_detector(task, given[_DETECTOR], classes)
+    task.load_state_dict(
+        task.state_dict() | {f"{part}.{key}": value for part in whole for key, value in given[part].items()}
+    )
+    return Transfer(taken, tuple(fresh), tuple(part for part in given if part not in own and part not in _OF_A_RUN))
 
 
-def _other_classes(task: FusionTask, checkpoint: Mapping[str, Any]) -> bool:
-    there = checkpoint.get("hyper_parameters", {}).get("classes")
-    return bool(there) and list(there) != list(getattr(task, "class_names", ()))
+def _other_classes(task: FusionTask, checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """The checkpoint's classes where they are not the task's."""
+    there = tuple(checkpoint.get("hyper_parameters", {}).get("classes") or ())
+    return there if there != _detector(task).class_names else ()
+
+
+def _start_detector(task: FusionTask, state: Mapping[str, Tensor], classes: tuple[str, ...]) -> list[str]:
+    """Takes a detector of other classes; returns what of it starts anew, in words."""
+    part = _detector(task)
+    try:
+        report = part.start_from(state, classes)
+    except DetectorWeightsError as error:
+        raise CheckpointMismatchError(str(error)) from error
+    new = [name for name in part.class_names if name not in report.reused_classes]
+    return [f"{_DETECTOR} (classes {', '.join(new)})"] if new else []
+
+
+def _detector(task: FusionTask) -> DetectorPart:
+    return cast("DetectorPart", task.get_submodule(_DETECTOR))
 
 
 def _by_part(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

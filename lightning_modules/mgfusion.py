@@ -114,5 +114,6 @@ class MGFusionTask(FusionTask):
         def compute(missing: list[int]) -> Tensor:
             return torch.stack(encoder.encode_pair(infrared[missing], visible[missing]), dim=1)
 
-        both = self.features.get_or_compute(batch["content_id"], compute).to(infrared.device)
+        view = f"full-{infrared.shape[-2]}x{infrared.shape[-1]}-{visible.shape[-2]}x{visible.shape[-1]}"
+        both = self.features.get_or_compute(batch["content_id"], view, compute).to(infrared.device)
         return both[:, 0], both[:, 1]

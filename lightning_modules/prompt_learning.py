@@ -191,10 +191,8 @@ class PromptLearner(nn.Module):
             fused: (B, 1, H, W) in [0, 1], with gradient.
             crops: Their sources.
         """
-        with torch.no_grad():
-            texts = self.prompts.text_features()
         features = self.prompts.encoder.encode_image(self._as_shown(fused, crops))
-        scores = self.prompts.feature_scores(features, texts)
+        scores = self.prompts.feature_scores(features, self.prompts.standing_text_features())
         self.notes = {"prompts/fused": scores.detach().softmax(dim=-1)[:, 0].mean()}
         return prompt_loss(scores, self.config.guidance.form, scale=self.prompts.encoder.logit_scale)
 

@@ -53,16 +53,21 @@ def build_image_text_encoder(spec: str | ClipConfig | Mapping[str, Any]) -> Imag
     layout = _layout(config.architecture)
     if config.tag == RANDOM:
         layout["quick_gelu"] = bool(config.quick_gelu or layout.get("quick_gelu"))
-        return ImageTextEncoder(instantiate(layout), f"random-{config.architecture}", precision=config.precision)
+        return ImageTextEncoder(instantiate(layout), f"random-{_base(config, layout)}", precision=config.precision)
     path = locate_weights(config)
     published = _published(config)
     layout["quick_gelu"] = _quick_gelu(config, layout, published, path)
     state = read_state_dict(path, config.trust_archive)
     clip = instantiate(layout)
     load_weights(clip, state, f"CLIP weights {path} and architecture '{config.architecture}'")
-    base = config.architecture.removesuffix("-quickgelu") + ("-quickgelu" if layout["quick_gelu"] else "")
     mean, std = published.get("mean", OPENAI_MEAN), published.get("std", OPENAI_STD)
-    return ImageTextEncoder(clip, f"{base}:{config.tag or 'custom'}", mean, std, config.precision)
+    name = f"{_base(config, layout)}:{config.tag or 'custom'}"
+    return ImageTextEncoder(clip, name, mean, std, config.precision)
+
+
+def _base(config: ClipConfig, layout: Mapping[str, Any]) -> str:
+    """The architecture with its activation, which decides features although no weight shows it."""
+    return config.architecture.removesuffix("-quickgelu") + ("-quickgelu" if layout["quick_gelu"] else "")
 
 
 def _build_compact(config: ClipConfig) -> ImageTextEncoder:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, Protocol, Self, cast
 
@@ -19,13 +19,16 @@ OPENAI_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD: Final = (0.26862954, 0.26130258, 0.27577711)
 
 TEXT_CACHE_ENTRIES: Final = 1024
+"""Texts that are remembered beside those that `remember_texts` makes room for."""
+
+_TEXTS_AT_ONCE: Final = 128
 
 WORD_END: Final = "</w>"
 """Ends a piece of the byte-pair vocabulary that closes a word."""
 
 
 class TextFeatures(NamedTuple):
-    """One prompt's features: `states` (n, d) after the final LayerNorm up to end-of-text, `pooled` (E,)."""
+    """One prompt's features on the CPU: `states` (n, d) after the final LayerNorm up to end-of-text, `pooled` (E,)."""
 
     states: Tensor
     pooled: Tensor
@@ -78,6 +81,7 @@ class ImageTextEncoder(FrozenModule):
         self._identity = f"{name}@{fingerprint(clip)[:12]}{suffix}"
         self._tokenizer = tokenizer
         self._text_cache: OrderedDict[str, TextFeatures] = OrderedDict()
+        self._text_entries = TEXT_CACHE_ENTRIES
         freeze(self)
 
     @property
@@ -174,7 +178,7 @@ class ImageTextEncoder(FrozenModule):
 
     def token_embeddings(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Where learnt prompts start: token embeddings (B, L, d) without positions, and end-of-text positions (B,)."""
-        ids = self._token_ids(texts)
+        ids = self._token_ids(texts).to(self.mean.device)
         return self._text.token_embedding(ids).float(), ids.argmax(dim=-1)
 
     def word_embeddings(self) -> tuple[list[str], Tensor]:
@@ -191,45 +195,84 @@ class ImageTextEncoder(FrozenModule):
         """
         return self._pooled(self._token_states(embeddings), end_of_text)
 
+    @torch.inference_mode(mode=False)  # later training steps may use what an evaluation has asked for
+    @torch.no_grad()
     def encode_text_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Token states after the final LayerNorm, (B, L, d) float32 without gradient, and their mask.
 
         Returns:
             The states, zero after end-of-text, and a bool mask (B, L) that is True on tokens and False on padding.
         """
-        features = self._text_features(texts)
-        states = self.mean.new_zeros((len(texts), self.context_length, self.text_width), dtype=torch.float32)
+        features, device = self._text_features(texts), self.mean.device
+        # Pinned, so that the copy to a GPU does not wait for what the GPU still has to do.
+        states = torch.zeros((len(texts), self.context_length, self.text_width), pin_memory=device.type == "cuda")
         for row, feature in zip(states, features, strict=True):
             row[: len(feature.states)] = feature.states
-        lengths = torch.tensor([len(feature.states) for feature in features], device=states.device)
-        return states, torch.arange(self.context_length, device=states.device) < lengths[:, None]
+        lengths = torch.tensor([len(feature.states) for feature in features])
+        mask = torch.arange(self.context_length) < lengths[:, None]
+        return states.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
         """Text features (B, E), float32 without gradient; each prompt is encoded once and remembered."""
-        return torch.stack([feature.pooled for feature in self._text_features(texts)])
+        return torch.stack([feature.pooled for feature in self._text_features(texts)]).to(self.mean.device)
+
+    def remember_texts(self, texts: Iterable[str], room: int = 0) -> int:
+        """Encodes the texts of a run in batches, so that no step of it has to, and keeps them on the CPU.
+
+        A batch holds texts of one length without padding, in alphabetic order: the values are those of each text alone,
+        on a GPU up to the last bits, and the same whenever the same texts are remembered.
+
+        Args:
+            texts: Those that are known beforehand.
+            room: How many different texts the run may ask for in all, known beforehand or not.
+
+        Returns:
+            Bytes that the texts take.
+        """
+        distinct = set(texts)
+        self._text_entries = max(self._text_entries, TEXT_CACHE_ENTRIES + max(room, len(distinct)))
+        by_length: dict[int, list[tuple[str, Tensor]]] = {}
+        for text in sorted(distinct - self._text_cache.keys()):
+            ids = self._pieces(text)
+            by_length.setdefault(len(ids), []).append((text, ids))
+        for same_length in by_length.values():
+            for start in range(0, len(same_length), _TEXTS_AT_ONCE):
+                batch = same_length[start : start + _TEXTS_AT_ONCE]
+                computed = self._compute_texts(torch.stack([ids for _, ids in batch]))
+                self._text_cache.update(zip((text for text, _ in batch), computed, strict=True))
+        return sum(self._text_cache[text].states.nbytes + self._text_cache[text].pooled.nbytes for text in distinct)
 
     def _text_features(self, texts: list[str]) -> list[TextFeatures]:
-        new = [text for text in dict.fromkeys(texts) if text not in self._text_cache]
-        computed = {text: self._compute_text(text) for text in new}
-        features = [computed.get(text) or self._text_cache[text] for text in texts]
-        for text, feature in zip(texts, features, strict=True):
-            self._text_cache[text] = feature
+        for text in texts:
+            if text not in self._text_cache:
+                # Alone: beside others its last bits could depend on them, and so on when a run was resumed.
+                self._text_cache[text] = self._compute_texts(self._pieces(text)[None])[0]
             self._text_cache.move_to_end(text)
-        while len(self._text_cache) > TEXT_CACHE_ENTRIES:
+        features = [self._text_cache[text] for text in texts]
+        while len(self._text_cache) > self._text_entries:
             self._text_cache.popitem(last=False)
         return features
 
     # Leaves inference mode, because what the cache keeps is used in later training steps, which refuse such tensors.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def _compute_text(self, text: str) -> TextFeatures:
-        """One prompt alone: beside others its last bits would depend on them, and on when a run was resumed."""
-        embeddings, ends = self.token_embeddings([text])
-        states = self._token_states(embeddings[:, : int(ends[0]) + 1])  # causal attention: nothing after it counts
-        return TextFeatures(states[0].clone(), self._pooled(states, ends)[0].clone())
+    def _compute_texts(self, ids: Tensor) -> list[TextFeatures]:
+        """Features of texts of one length, (B, n) ids from start to end of text."""
+        ends = torch.full((len(ids),), ids.shape[1] - 1, device=self.mean.device)
+        embeddings = self._text.token_embedding(ids.to(self.mean.device)).float()
+        states = self._token_states(embeddings)  # causal attention: nothing after the end counts
+        pooled = self._pooled(states, ends)
+        return [TextFeatures(*(row.clone() for row in rows)) for rows in zip(states.cpu(), pooled.cpu(), strict=True)]
+
+    def _pieces(self, text: str) -> Tensor:
+        """Ids (n,) of one text from start to end."""
+        ids = self._token_ids([text])[0]
+        return ids[: int(ids.argmax()) + 1]
 
     def _token_ids(self, texts: list[str]) -> Tensor:
-        ids = self.tokenizer(texts).to(self.mean.device)
+        ids = self.tokenizer(texts)
         for text, row in zip(texts, ids, strict=True):
             if int(row.argmax()) == self.context_length - 1:
                 logger.warning(

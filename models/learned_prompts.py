@@ -75,6 +75,7 @@ class LearnedPrompts(FrozenPartsMixin):
         self.register_buffer("end", filler[0, ends[0] : ends[0] + 1].clone(), persistent=False)
         self.positive = nn.Parameter(self._embedded(positive, filler[0, 1], length))
         self.negative = nn.Parameter(self._embedded(negative, filler[0, 1], length))
+        self._standing: tuple[object, Tensor] = (None, self.start)
 
     @torch.no_grad()
     def _embedded(self, sentence: str | None, filler: Tensor, length: int) -> Tensor:
@@ -93,9 +94,24 @@ class LearnedPrompts(FrozenPartsMixin):
 
     def text_features(self) -> Tensor:
         """Features (2, E) of the positive and the negative prompt, float32, with gradient to the vectors."""
+        if torch.is_grad_enabled():
+            self._standing = (None, self.start)  # who asks for a gradient is about to change the vectors
         prompts = [torch.cat([self.start, vectors.float(), self.end]) for vectors in (self.positive, self.negative)]
         end = torch.full((2,), self.length + 1, device=self.start.device)
         return self.encoder.encode_text_embeddings(torch.stack(prompts), end)
+
+    @torch.inference_mode(mode=False)  # training may use what an evaluation has asked for
+    @torch.no_grad()
+    def standing_text_features(self) -> Tensor:
+        """`text_features` without gradient, computed once while the vectors stand still.
+
+        They are computed again after `text_features` has given a gradient, and when the vectors were moved or written
+        to. The latter alone would not do: a fused optimiser leaves no trace in a tensor's version.
+        """
+        now = [(vectors.data_ptr(), vectors._version) for vectors in (self.positive, self.negative)]
+        if self._standing[0] != now:
+            self._standing = now, self.text_features()
+        return self._standing[1]
 
     def feature_scores(self, features: Tensor, texts: Tensor | None = None) -> Tensor:
         """Scaled cosines (B, 2) of image features to the positive and the negative prompt; see `scores`.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, cast
 
 import PIL
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -86,7 +87,8 @@ class CachedDataset(Dataset[Sample]):
         if mode == "ram":
             self._fill(processes)
         else:
-            key = hashlib.sha256(repr((self._identity["version"], reader.names, str(reader))).encode()).hexdigest()
+            options = {name: value for name, value in self._identity.items() if name != "files"}
+            key = hashlib.sha256(repr((options, str(reader))).encode()).hexdigest()
             self.path = Path(folder) / f"{reader.dataset_name}-{key[:16]}.planes"
             self._open_or_build(self.path)
         self._positions = list(range(len(self._pairs)))
@@ -226,7 +228,8 @@ def cached(reader: Dataset[Sample], mode: CacheMode, folder: Path, processes: in
 
 def _identity(reader: PairedDataset | SyntheticDataset) -> dict[str, Any]:
     """What decides the planes, of JSON types: versions, names, reading options, and each file's path, size and time."""
-    identity: dict[str, Any] = {"version": [FORMAT_VERSION, PIL.__version__], "names": reader.names}
+    versions = [FORMAT_VERSION, PIL.__version__, torch.__version__]  # PIL decodes, torch resizes
+    identity: dict[str, Any] = {"version": versions, "names": reader.names}
     if isinstance(reader, PairedDataset):
         identity["thermal_range"] = repr(reader.reading.thermal_range)
         files = (path for record in reader.records for path in (record.infrared, record.visible))

@@ -17,6 +17,9 @@ from datamodules.datasets.errors import LabelError
 
 CLASS_LIST_FILES: Final = ("classes.txt", "obj.names")
 
+FileState = tuple[int, int]
+"""Size in bytes and time of change in nanoseconds."""
+
 _LARGEST_NORMALISED: Final = 1.5
 
 
@@ -71,7 +74,7 @@ def parse_yolo(path: Path, names: Sequence[str], size: tuple[int, int]) -> list[
         LabelError: If a line has not five numbers, is not normalised or has a negative extent; names file and line.
             An id beyond the names becomes the class name `id N`, which the caller treats as unknown.
     """
-    names = _class_list(path.parent) or names
+    names = _class_list(*class_list(path.parent)) or names
     boxes = []
     for number, line in enumerate(_text(path).splitlines(), start=1):
         words = line.split()
@@ -92,17 +95,32 @@ def parse_coco(path: Path, stem: str) -> list[LabeledBox]:
     Raises:
         LabelError: If the file is no COCO json.
     """
-    return _coco_index(path, _changed(path)).get(stem.casefold(), [])
+    return _coco_index(path, file_state(path)).get(stem.casefold(), [])
 
 
 def coco_stems(path: Path) -> frozenset[str]:
     """Stems (lower case) of the images that a COCO json file knows, with objects or without."""
-    return frozenset(_coco_index(path, _changed(path)))
+    return frozenset(_coco_index(path, file_state(path)))
 
 
-def _changed(path: Path) -> int:
+def class_list(folder: Path) -> tuple[Path | None, FileState | None]:
+    """The class list that names the ids of the YOLO files in a folder, and its state; nothing where there is none."""
+    for place in (folder, folder.parent):
+        for file in CLASS_LIST_FILES:
+            if (place / file).is_file():
+                return place / file, file_state(place / file)
+    return None, None
+
+
+def file_state(path: Path) -> FileState:
+    """Size and time of change of a file: what is remembered of it holds as long as both stay.
+
+    Raises:
+        LabelError: If there is no such file.
+    """
     try:
-        return path.stat().st_mtime_ns
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
     except OSError as error:
         raise LabelError(f"Cannot read the label file '{path}': {error}. Restore or remove it.") from error
 
@@ -144,25 +162,21 @@ def _yolo_numbers(words: Sequence[str], where: str) -> tuple[int, float, float, 
 
 
 @lru_cache(maxsize=64)
-def _class_list(folder: Path) -> tuple[str, ...]:
-    """Names from a class list beside YOLO files, or in the folder above; none: empty.
+def _class_list(path: Path | None, _state: FileState | None) -> tuple[str, ...]:
+    """The names of a class list, in order; cached, as it serves many files (`_state` renews it).
 
     Raises:
         LabelError: If a line between two names is empty: nobody could say whether it counts as an id.
     """
-    for place in (folder, folder.parent):
-        for file in CLASS_LIST_FILES:
-            if (place / file).is_file():
-                names = [line.strip() for line in _text(place / file).rstrip().splitlines()]
-                if "" in names:
-                    raise LabelError(f"'{place / file}', line {names.index('') + 1} is empty. Give it a name.")
-                return tuple(names)
-    return ()
+    names = [] if path is None else [line.strip() for line in _text(path).rstrip().splitlines()]
+    if "" in names:
+        raise LabelError(f"'{path}', line {names.index('') + 1} is empty. Give it a name.")
+    return tuple(names)
 
 
 @lru_cache(maxsize=16)
-def _coco_index(path: Path, _changed: int) -> dict[str, list[LabeledBox]]:
-    """Objects by image stem; cached, as one file labels many images (`_changed` renews it)."""
+def _coco_index(path: Path, _state: FileState) -> dict[str, list[LabeledBox]]:
+    """Objects by image stem; cached, as one file labels many images (`_state` renews it)."""
     try:
         content: Any = json.loads(_text(path))
         names = {category["id"]: str(category["name"]) for category in content.get("categories", [])}

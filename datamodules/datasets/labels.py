@@ -13,7 +13,14 @@ import torch
 from datamodules.datasets.batch import Targets, empty_targets
 from datamodules.datasets.errors import LabelError
 from datamodules.datasets.label_files import LABEL_SUFFIXES
-from datamodules.datasets.label_formats import LabeledBox, parse_coco, parse_voc, parse_yolo
+from datamodules.datasets.label_formats import (
+    LabeledBox,
+    class_list,
+    file_state,
+    parse_coco,
+    parse_voc,
+    parse_yolo,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +51,8 @@ class LabelReader:
     """Reads one pair's boxes from whatever format its label file has.
 
     Boxes are clipped to the image; those whose shorter side is then below `minimum_side` pixels are dropped, counted in
-    `dropped`, and the first of them is named in a warning. A file that has not changed is parsed once per process.
+    `dropped`, and the first of them is named in a warning. A file is parsed once per process, and again when it or the
+    class list beside it has changed.
 
     Args:
         classes: The dataset's classes; labels are positions in it.
@@ -89,11 +97,8 @@ class LabelReader:
         Raises:
             LabelError: If the file is malformed, or holds an unknown class and `unknown` is `error`.
         """
-        try:
-            status = path.stat()
-        except OSError:  # parsing says what is wrong
-            return self._read(path, stem, size)
-        key = (path, stem, size, status.st_size, status.st_mtime_ns)
+        names = class_list(path.parent) if path.suffix.lower() == ".txt" else None
+        key = (path, stem, size, file_state(path), names)
         if key not in self._known:
             self._known[key] = self._read(path, stem, size)
         known = self._known[key]

@@ -143,6 +143,14 @@ class PromptedDataset(Dataset[Sample]):
         """The prompt of one pair; decodes its images only where their content decides (`fine`)."""
         return self._prompt(index, self.reader[index] if self.source.source == "fine" else None)
 
+    def known_prompts(self) -> list[str]:
+        """The prompts of all pairs, without opening a file; none where images decide about them (`fine`)."""
+        if self.source.source == "fine":
+            return []
+        if self.source.source in ("file", "folder"):
+            return [entry.prompt if (entry := self._table.get(name)) else "" for name in self.names]
+        return [self.prompt(0)] if len(self) else []
+
     def origin(self, index: int) -> Origin | None:
         """How the prompt of one pair was made; None where nobody knows, or where there is none."""
         return self._origin(self.names[index])

@@ -1,7 +1,7 @@
 """What every detector gives, whoever wrote its network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,10 @@ class Detector(nn.Module, ABC):
         stride: Multiple of pixels that the network needs.
     """
 
+    config: DetectorConfig
+    offset: int = 0
+    """How many rows of the head come before the first class (a background)."""
+
     def __init__(self, class_names: Sequence[str], stride: int) -> None:
         super().__init__()
         self.class_names = tuple(class_names)
@@ -116,6 +120,13 @@ class Detector(nn.Module, ABC):
     def num_classes(self) -> int:
         """Number of labels."""
         return len(self.class_names)
+
+    def fit_head(self, state: Mapping[str, Tensor]) -> None:
+        """Gives the head the inner sizes that it has in a state, so that this fits; what changes is untrained then.
+
+        Args:
+            state: A state dict of such a detector, of any classes; what it lacks stays as it is.
+        """
 
     @abstractmethod
     def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,9 @@ NAMES_KEYS: Final = ("names", "classes")
 """Entries of a safetensors header that name the classes: JSON, a list in the order of the rows."""
 
 _PREFIXES: Final = ("module.", "detector.", "model.")
+
+_CLASS_ROWS: Final = re.compile(r"\.(cv3\.\d+\.2|cls_logits|classification_head\.module_list\.\d+\.1)\.")
+"""In the names of tensors whose first dimension counts classes: of YOLOv5u, of FCOS, of SSDlite."""
 
 
 @dataclass(frozen=True)
@@ -54,49 +58,73 @@ class WeightsReport:
 
 
 def load_weights(detector: Detector, path: Path, reuse_classes: bool = True) -> WeightsReport:
-    """Starts a detector from a file. Its head starts anew where classes or head differ; all else must fit.
+    """Starts a detector from a file, and logs what was taken over.
 
     Args:
         detector: Changed in place.
         path: `.safetensors` or `.pt`. The header of a safetensors file may name the classes (`NAMES_KEYS`).
-        reuse_classes: Take over the head's rows of classes of the same name.
+        reuse_classes: As for `start_from`.
 
     Returns:
-        What was taken over; it is logged as well.
+        What was taken over.
 
     Raises:
         DetectorWeightsError: If the file is missing, damaged, of another network, or names its classes wrongly.
     """
     state, names = _read(path, detector)
-    own = detector.state_dict()
-    state = _aligned(state, set(own))
-    head = _head_prefix(detector)
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    if broken := [key for key, value in fitting.items() if not torch.isfinite(value).all()]:
-        raise DetectorWeightsError(
-            f"Detector weights '{path}' hold NaN or infinity, first in {broken[0]}. Copy it again, or take others."
-        )
-    wrong = [key for key in own if key not in fitting and not key.startswith(head)]
-    if wrong:
-        there = tuple(state[wrong[0]].shape) if wrong[0] in state else "missing"
-        raise DetectorWeightsError(
-            f"Detector weights '{path}' are of another network than this one: {len(wrong)} of {len(own)} tensors do "
-            f"not fit, first {wrong[0]} ({there} there, {tuple(own[wrong[0]].shape)} here). Choose the architecture "
-            f"that they are of, or other weights."
-        )
-    # A class row means what its name says: equal counts of other classes must not be taken over.
-    same_classes = tuple(map(_canonical, names)) == tuple(map(_canonical, detector.class_names))
-    reused: tuple[str, ...] = ()
-    with torch.no_grad():
-        for key, value in fitting.items():
-            if same_classes or not _is_class_row(key, detector):
-                own[key].copy_(value)
-        if reuse_classes and not same_classes:
-            reused = _reuse_rows(detector, own, state, names)
-    anew = [key for key in own if key not in fitting or (_is_class_row(key, detector) and not same_classes)]
-    report = WeightsReport(len(own) - len(anew), tuple(anew), tuple(sorted(set(state) - set(own))), reused)
+    state = _aligned(state, set(detector.state_dict()))
+    report = start_from(detector, state, names, f"Detector weights '{path}'", reuse_classes)
     logger.info("Detector starts from '%s': %s.", path, report)
     return report
+
+
+def start_from(
+    detector: Detector, state: Mapping[str, Tensor], names: Sequence[str], origin: str, reuse_classes: bool = True
+) -> WeightsReport:
+    """Copies what fits into a detector. Its class rows start anew where the classes differ, its head where that does.
+
+    Args:
+        detector: Changed in place, unless something is refused. Its head takes the inner sizes of the state.
+        state: Under the detector's own names.
+        names: The classes of the state, in the order of its rows; empty where nobody knows.
+        origin: Whose weights they are, as messages begin.
+        reuse_classes: Take over the head's rows of classes of the same name.
+
+    Returns:
+        What was taken over.
+
+    Raises:
+        DetectorWeightsError: If the state is of another network or holds what is not finite.
+    """
+    _refuse_other_networks(detector, state, origin)
+    detector.fit_head(state)
+    own = detector.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    # A class row means what its name says: equal counts of other classes must not be taken over.
+    if tuple(map(_canonical, names)) != tuple(map(_canonical, detector.class_names)):
+        fitting = {key: value for key, value in fitting.items() if not _CLASS_ROWS.search(key)}
+    with torch.no_grad():
+        for key, value in fitting.items():
+            own[key].copy_(value)
+        anew = tuple(key for key in own if key not in fitting)
+        reused = _reuse_rows(detector, own, anew, state, names) if reuse_classes else ()
+    return WeightsReport(len(own) - len(anew), anew, tuple(sorted(set(state) - set(own))), reused)
+
+
+def _refuse_other_networks(detector: Detector, state: Mapping[str, Tensor], origin: str) -> None:
+    own, head = detector.state_dict(), _head_prefix(detector)
+    if broken := [key for key, value in state.items() if key in own and not torch.isfinite(value).all()]:
+        raise DetectorWeightsError(
+            f"{origin} hold NaN or infinity, first in {broken[0]}. Copy the file again, or take others."
+        )
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    wrong = [key for key, value in own.items() if shapes.get(key) != value.shape and not key.startswith(head)]
+    if wrong:
+        raise DetectorWeightsError(
+            f"{origin} are of another network than this one: {len(wrong)} of {len(own)} tensors do not fit, first "
+            f"{wrong[0]} ({shapes.get(wrong[0], 'missing')} there, {tuple(own[wrong[0]].shape)} here). Choose the "
+            f"architecture that they are of, or other weights."
+        )
 
 
 def _read(path: Path, detector: Detector) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -187,31 +215,35 @@ def _head_prefix(detector: Detector) -> str:
     return "model.head."
 
 
-def _is_class_row(key: str, detector: Detector) -> bool:
-    """Whether the first dimension of a tensor counts classes."""
-    if isinstance(detector, YOLOv5Detector):
-        return key.startswith(_head_prefix(detector)) and ".cv3." in key and key.split(".")[-2] == "2"
-    return ".cls_logits." in key or "classification_head" in key
-
-
 def _canonical(name: str) -> str:
     return SYNONYMS.get(name.lower(), name.lower())
 
 
 def _reuse_rows(
-    detector: Detector, own: Mapping[str, Tensor], state: Mapping[str, Tensor], names: tuple[str, ...]
+    detector: Detector,
+    own: Mapping[str, Tensor],
+    anew: Sequence[str],
+    state: Mapping[str, Tensor],
+    names: Sequence[str],
 ) -> tuple[str, ...]:
-    """Copies the rows of classes that both know, where a row is a class and the layers before them fit."""
+    """Copies the rows of classes that both know, where the layers before them fit."""
     known = {_canonical(name): index for index, name in enumerate(names)}
     pairs = [
         (new, known[_canonical(name)]) for new, name in enumerate(detector.class_names) if _canonical(name) in known
     ]
-    rows = [key for key in own if _is_class_row(key, detector)]
-    expected = {key: (len(names), *own[key].shape[1:]) for key in rows if own[key].shape[:1] == (detector.num_classes,)}
-    # torchvision's heads have rows per anchor and class, or share layers among classes: they fit as a whole or not
-    if not pairs or any(key not in state or state[key].shape != expected.get(key) for key in rows):
-        return ()
-    for key in rows:
+    counts = detector.num_classes + detector.offset, len(names) + detector.offset
+    for key in anew:
+        rows = own[key].shape
+        fits = (rows[:1].numel() // counts[0] * counts[1], *rows[1:])
+        if not pairs or not _CLASS_ROWS.search(key) or key not in state or state[key].shape != fits:
+            return ()
+    for key in anew:
+        # Rows of all classes (a background first, where there is one) for each anchor, one anchor after the other.
+        ours, theirs = (
+            each[key].view(-1, n, *own[key].shape[1:]) for each, n in zip((own, state), counts, strict=True)
+        )
+        for index in range(detector.offset):
+            ours[:, index] = theirs[:, index]
         for new, old in pairs:
-            own[key][new] = state[key][old]
-    return tuple(detector.class_names[new] for new, _ in pairs)
+            ours[:, detector.offset + new] = theirs[:, detector.offset + old]
+    return tuple(detector.class_names[new] for new, _ in pairs) if anew else ()

@@ -7,7 +7,7 @@ anchor-based head of the 2020 release that papers cite.
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -68,6 +68,13 @@ class YOLOv5Detector(Detector):
         """The detection head."""
         return self.model.get_submodule("model")[-1]  # type: ignore[index]
 
+    def fit_head(self, state: Mapping[str, Tensor]) -> None:
+        """The width of the class branch follows the number of classes that it was first trained on."""
+        first = state.get(f"model.model.{self.head.i}.cv3.0.0.conv.weight")
+        if first is not None and len(first) != self.head.cv3[0][0].conv.out_channels:
+            for index, branch in enumerate(self.head.cv3):
+                self.head.cv3[index] = _class_branch_like(branch, len(first))
+
     def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:
         """YOLO's `box`, `class` and `dfl` terms with their gains, over the sum of the assigned targets' scores."""
         inputs, box = letterbox(images, self.config.image_size, self.stride)
@@ -106,6 +113,20 @@ class YOLOv5Detector(Detector):
         criterion = losses.v8DetectionLoss(self.model)
         criterion.assigner = assigner = _RememberingAssigner(criterion.assigner)
         return criterion, assigner
+
+
+def _class_branch_like(branch: Any, width: int) -> nn.Sequential:
+    """An untrained class branch of another width: two 3x3 layers, then one row a class."""
+    layer, inputs, rows = type(branch[0]), branch[0].conv.in_channels, branch[2]
+    wide = nn.Sequential(layer(inputs, width, 3), layer(width, width, 3), nn.Conv2d(width, rows.out_channels, 1))
+    for new, old in zip(wide.modules(), branch.modules(), strict=True):
+        new.training = old.training
+        if isinstance(new, nn.BatchNorm2d):
+            new.eps, new.momentum = old.eps, old.momentum  # ultralytics changes both after it has built a network
+    for parameter, own in zip(wide.parameters(), branch.parameters(), strict=True):
+        parameter.requires_grad_(own.requires_grad)
+    wide[2].load_state_dict({"weight": wide[2].weight, "bias": rows.bias})  # the bias says how rare objects are
+    return wide.to(rows.weight)
 
 
 class _RememberingAssigner:

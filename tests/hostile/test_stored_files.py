@@ -250,10 +250,10 @@ def test_damaged_cached_features_are_computed_again_with_a_word(
     def compute(positions: list[int]) -> torch.Tensor:
         return torch.arange(8.0).reshape(1, 2, 4)
 
-    expected = cache().get_or_compute(["a"], compute)
+    expected = cache().get_or_compute(["a"], "full", compute)
     (path,) = (place / "features").rglob("*.safetensors")
     path.write_bytes((DAMAGE | {"a value": _feature})[name](path.read_bytes()))
-    assert torch.equal(cache().get_or_compute(["a"], compute), expected)
+    assert torch.equal(cache().get_or_compute(["a"], "full", compute), expected)
     assert path.name in caplog.text
 
 

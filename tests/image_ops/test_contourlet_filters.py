@@ -1,5 +1,8 @@
 """The filters: kernels, the fan map, wedges, and the memory they take."""
 
+import inspect
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,6 +15,8 @@ from image_ops.contourlet_filters import (
     pyramid_response,
     scale_filters,
 )
+
+_uncached: Any = inspect.unwrap(scale_filters)
 
 
 def _on_ring(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,6 +83,28 @@ def test_the_dual_bank_undoes_the_bank(level: int) -> None:
     analysis = directional_filters("analysis", level, 32, 48)
     synthesis = directional_filters("synthesis", level, 32, 48)
     torch.testing.assert_close((analysis * synthesis).sum(0) / 2**level, torch.ones(32, 48, dtype=torch.complex128))
+
+
+_PLAIN: dict[str, Any] = {
+    "kind": "analysis",
+    "form": "split",
+    "level": 3,
+    "size": (32, 64),
+    "tiles": 0,
+    "dtype": torch.float32,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kind", "synthesis"), ("form", "join"), ("level", 2), ("size", (64, 32)), ("tiles", 1), ("dtype", torch.float64)],
+)
+def test_filters_of_one_call_do_not_serve_another(name: str, value: object) -> None:
+    for options in (_PLAIN, _PLAIN | {name: value}, _PLAIN):
+        made, fresh = (make(**options, device=torch.device("cpu")) for make in (scale_filters, _uncached))
+        assert all(torch.equal(one, other) for one, other in zip(made, fresh, strict=True))
+    other = scale_filters(**_PLAIN | {name: value}, device=torch.device("cpu"))
+    assert any(one.shape != two.shape or not torch.equal(one, two) for one, two in zip(made, other, strict=True))
 
 
 def test_filters_are_cached_and_the_cache_is_bounded() -> None:

@@ -1,12 +1,14 @@
 """The detection task: what it trains, what it refuses, what evaluation uses."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from safetensors.torch import save_file
 
 from callbacks.run_checkpoint import RunCheckpoint
 from datamodules.configuration import LoadingConfig, TransformConfig
@@ -19,7 +21,7 @@ from lightning_modules.detection import DetectionTask
 from lightning_modules.detection_sources import DetectionSource
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
-from models.detection import DetectorConfig
+from models.detection import DetectorConfig, build_detector
 from tests.batches import quiet_trainer
 
 SIZE = (64, 96)
@@ -86,6 +88,48 @@ def test_training_lowers_the_loss_and_the_checkpoint_finds_the_same(tmp_path: Pa
 def test_a_checkpoint_needs_no_starting_weights(task: DetectionTask) -> None:
     assert task.hparams["detector"]["weights"] is None
     assert task.hparams["classes"] == list(CLASSES)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of 80 classes, whose class branch is wider than that of a few."""
+    path = tmp_path_factory.mktemp("weights") / "wide.safetensors"
+    state = build_detector(TINY, [f"class {index}" for index in range(80)]).state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    return path
+
+
+def test_a_head_as_wide_as_the_weights_was_trains_loads_and_resumes_without_them(wide: Path, tmp_path: Path) -> None:
+    detector = replace(TINY, weights=wide)
+    task = _task(detector=detector, training=DetectorTrainingConfig(freeze=("model.model.24.cv3.1.",)))
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    trainer.fit(task, _data(4))
+    trainer.save_checkpoint(tmp_path / "task.ckpt")
+    assert task.part.detector.state_dict()["model.model.24.cv3.0.0.conv.weight"].shape[0] == 80
+    loaded = DetectionTask.load_from_checkpoint(tmp_path / "task.ckpt", weights_only=True, map_location="cpu").eval()
+    found, again = (each.fuse(_batch())["detections"] for each in (task.eval(), loaded))
+    assert len(found[0]["scores"]) > 0
+    assert all(torch.equal(one["scores"], two["scores"]) for one, two in zip(found, again, strict=True))
+    frozen = {name for name, own in loaded.part.detector.named_parameters() if not own.requires_grad}
+    assert frozen == {name for name, own in task.part.detector.named_parameters() if not own.requires_grad}
+    resumed = _task(training=DetectorTrainingConfig(freeze=("model.model.24.cv3.1.",)))
+    trainer = quiet_trainer(tmp_path, max_steps=2, limit_val_batches=0)
+    trainer.fit(resumed, _data(4), ckpt_path=tmp_path / "task.ckpt", weights_only=True)
+    before = torch.load(tmp_path / "task.ckpt", weights_only=True)["state_dict"]
+    after = resumed.state_dict()
+    changed = "part.detector.model.model.24.cv3.0.0.conv.weight"
+    assert after[changed].shape == before[changed].shape
+    assert not torch.equal(after[changed], before[changed])  # its optimiser holds the wide branch
+
+
+def test_a_narrow_checkpoint_fits_where_the_weights_are_wide(wide: Path) -> None:
+    """As checkpoints have it that were written before heads took the width of their weights."""
+    old, task = _task(), _task(detector=replace(TINY, weights=wide))
+    checkpoint: dict[str, Any] = {"state_dict": old.state_dict()}
+    old.on_save_checkpoint(checkpoint)
+    task.on_load_checkpoint(checkpoint)
+    task.load_state_dict(checkpoint["state_dict"])
+    assert all(torch.equal(value, old.state_dict()[name]) for name, value in task.state_dict().items())
 
 
 def test_evaluation_uses_the_average_and_training_the_detector(tmp_path: Path) -> None:

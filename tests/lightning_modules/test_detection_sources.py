@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from image_ops.color import luma
 from lightning_modules.base import FusionTask
@@ -19,10 +20,12 @@ from lightning_modules.detection_sources import (
     load_fusion,
 )
 from lightning_modules.mgfusion import MGFusionTask
+from lightning_modules.text_to_pixels import TextToPixelsTask
 from models.classic import CLASSIC_FUSIONS
 from models.detection import DetectorConfig
 from models.layers.frozen import FrozenPartMismatchError
 from models.mgfusion import MGFusionConfig
+from models.text_to_pixels import TextToPixelsConfig
 from tests.batches import MadeData, make_batch, quiet_trainer
 
 
@@ -80,6 +83,29 @@ def test_a_checkpoint_fuses_as_its_task_does(trained: tuple[MGFusionTask, Path])
     assert isinstance(source, FrozenFusion)
     assert not any(module.training for module in source.train().modules())
     assert not any(parameter.requires_grad for parameter in source.parameters())
+
+
+def _with_statistics() -> TextToPixelsTask:
+    """A task whose network and detector have BatchNorm and a codebook, which calls in training mode would change."""
+    torch.manual_seed(5)
+    network = TextToPixelsConfig(4, (1,), 8, width=16, heads=2, blocks=1, codebook_entries=8, decoder_channels=(8,))
+    detector = DetectorConfig("yolov5n", image_size=None)
+    return TextToPixelsTask("random-tiny", network, detector=detector, classes=["person"])
+
+
+def test_what_is_loaded_for_use_is_in_eval_mode_and_stays_as_it_is(tmp_path: Path) -> None:
+    task = _with_statistics()
+    assert any(isinstance(module, _BatchNorm) for module in task.network.modules())
+    batch = make_batch(size=(64, 64))
+    batch["prompt"] = ["a street at night", "two people"]
+    loaded, _ = load_fusion(_save(task, tmp_path))
+    before = {name: value.clone() for name, value in loaded.state_dict().items()}
+    assert not any(module.training for module in loaded.modules())
+    with torch.no_grad():
+        first, second = loaded.fuse(batch)["fused"], loaded.fuse(batch)["fused"]
+        assert torch.equal(first, task.eval().fuse(batch)["fused"])
+    assert torch.equal(first, second)
+    assert all(torch.equal(value, before[name]) for name, value in loaded.state_dict().items())
 
 
 def test_the_fusion_stays_out_of_checkpoints_by_identity(trained: tuple[MGFusionTask, Path], tmp_path: Path) -> None:

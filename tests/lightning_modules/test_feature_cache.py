@@ -2,6 +2,7 @@ import logging
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from lightning_modules.feature_cache import FeatureCache
-from models.clip import build_image_text_encoder
+from models.clip import ImageTextEncoder, build_image_text_encoder
 
 WIDTH = 8
+VIEW = "full-224x224"
 
 
 def features_of(content_ids: list[str]) -> Tensor:
@@ -35,17 +37,17 @@ class Encoder:
         return compute
 
 
-def look_up(cache: FeatureCache, content_ids: list[str]) -> list[str]:
+def look_up(cache: FeatureCache, content_ids: list[str], view: str = VIEW) -> list[str]:
     """Checks the result and returns the ids that had to be encoded."""
     encoder = Encoder()
-    features = cache.get_or_compute(content_ids, encoder(content_ids))
+    features = cache.get_or_compute(content_ids, view, encoder(content_ids))
     assert features.dtype == torch.float32
     assert torch.equal(features, features_of(content_ids))
     return encoder.encoded
 
 
-def cache_at(directory: Path, identity: str = "clip@1", view: str = "full-224") -> FeatureCache:
-    return FeatureCache(directory, identity, (WIDTH,), view)
+def cache_at(directory: Path, identity: str = "clip@1") -> FeatureCache:
+    return FeatureCache(directory, identity, (WIDTH,))
 
 
 def test_each_image_is_encoded_once(tmp_path: Path) -> None:
@@ -55,10 +57,30 @@ def test_each_image_is_encoded_once(tmp_path: Path) -> None:
     assert look_up(cache_at(tmp_path), ["b", "c"]) == []
 
 
-def test_other_encoders_weights_and_views_never_meet(tmp_path: Path) -> None:
-    look_up(cache_at(tmp_path), ["a"])
+def test_other_encoders_images_and_views_never_meet(tmp_path: Path) -> None:
+    cache = cache_at(tmp_path)
+    look_up(cache, ["a"])
     assert look_up(cache_at(tmp_path, identity="clip@2"), ["a"]) == ["a"]
-    assert look_up(cache_at(tmp_path, view="full-336"), ["a"]) == ["a"]
+    assert look_up(cache_at(tmp_path), ["b"]) == ["b"]
+    assert look_up(cache, ["a"], view="full-336x336") == ["a"]  # in memory
+    assert look_up(cache_at(tmp_path), ["a"], view="full-16x16") == ["a"]  # on disk
+    assert look_up(cache_at(tmp_path), ["a", "b"]) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"architecture": "random-ViT-B-32"}, {"quick_gelu": True}, {"precision": "bf16"}], ids=str
+)
+def test_whatever_changes_an_encoders_features_changes_its_identity(change: dict[str, Any]) -> None:
+    plain = build_image_text_encoder("random-tiny")
+    assert build_image_text_encoder({"architecture": "random-tiny"}).identity == plain.identity
+    assert build_image_text_encoder({"architecture": "random-tiny"} | change).identity != plain.identity
+
+
+def test_other_weights_are_another_identity() -> None:
+    first = build_image_text_encoder("random-tiny")
+    with torch.no_grad():
+        first.clip.visual.class_embedding[0] += 1e-3
+    assert ImageTextEncoder(first.clip, "random-tiny").identity != build_image_text_encoder("random-tiny").identity
 
 
 def test_the_front_in_memory_is_bounded(tmp_path: Path) -> None:
@@ -113,7 +135,7 @@ def _metadata(path: Path) -> dict[str, str]:
         (flip_a_bit, "the checksum differs"),
         (other_width, r"float32 (5,) instead of float32 (8,)"),
         (not_a_number, "not finite"),
-        (other_image, "belong to another image or encoder"),
+        (other_image, "belong to another image, view or encoder"),
     ],
 )
 def test_damaged_entries_are_computed_again(
@@ -121,20 +143,20 @@ def test_damaged_entries_are_computed_again(
 ) -> None:
     cache = cache_at(tmp_path)
     look_up(cache, ["a", "b"])
-    damage(cache._path("a"))
+    damage(cache._path(f"a|{VIEW}"))
     with caplog.at_level(logging.WARNING):
         assert look_up(cache_at(tmp_path), ["a", "b"]) == ["a"]
     assert reason in caplog.text
-    assert str(cache._path("a")) in caplog.text
+    assert str(cache._path(f"a|{VIEW}")) in caplog.text
     assert look_up(cache_at(tmp_path), ["a", "b"]) == []
 
 
 def test_bad_features_are_refused_before_they_are_stored(tmp_path: Path) -> None:
     cache = cache_at(tmp_path)
     with pytest.raises(ValueError, match=r"must have shape \(1, 8\), but the encoder gave \(1, 3\)"):
-        cache.get_or_compute(["a"], lambda _: torch.zeros(1, 3))
+        cache.get_or_compute(["a"], VIEW, lambda _: torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"not finite for content ids a"):
-        cache.get_or_compute(["a"], lambda _: torch.full((1, WIDTH), torch.inf))
+        cache.get_or_compute(["a"], VIEW, lambda _: torch.full((1, WIDTH), torch.inf))
     assert look_up(cache, ["a"]) == ["a"]
 
 
@@ -143,7 +165,7 @@ def test_entries_from_inference_mode_serve_training(tmp_path: Path) -> None:
     with torch.inference_mode():
         look_up(cache, ["a"])
     scale = torch.ones(WIDTH, requires_grad=True)
-    (cache.get_or_compute(["a"], lambda _: torch.empty(0)) * scale).sum().backward()  # type: ignore[no-untyped-call]
+    (cache.get_or_compute(["a"], VIEW, lambda _: torch.empty(0)) * scale).sum().backward()  # type: ignore[no-untyped-call]
     assert scale.grad is not None
     assert torch.equal(scale.grad, features_of(["a"])[0])
 
@@ -181,7 +203,7 @@ def test_pairs_of_clip_features_survive_the_disk_bit_for_bit(tmp_path: Path) -> 
     def compute(positions: list[int]) -> Tensor:
         return torch.stack(encoder.encode_pair(infrared[positions], visible[positions]), dim=1)
 
-    first = FeatureCache.for_pairs(tmp_path, encoder).get_or_compute(["x", "y"], compute)
-    again = FeatureCache.for_pairs(tmp_path, encoder).get_or_compute(["y", "x"], lambda _: torch.empty(0))
+    first = FeatureCache.for_pairs(tmp_path, encoder).get_or_compute(["x", "y"], VIEW, compute)
+    again = FeatureCache.for_pairs(tmp_path, encoder).get_or_compute(["y", "x"], VIEW, lambda _: torch.empty(0))
     assert first.shape == (2, 2, encoder.embedding_width)
     assert torch.equal(again, first.flip(0))

@@ -5,8 +5,12 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from torch import Tensor
 
+from commands.agreement import agree_on_views
+from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.datasets.batch import batch_to_float, collate
+from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.finite import NonFiniteLossError
 from lightning_modules.mgfusion import MGFusionTask
 from lightning_modules.optimization import AdamConfig
@@ -94,6 +98,29 @@ def test_full_views_are_encoded_once_and_then_cached(tmp_path: Path) -> None:
         from_disk = fresh.fuse(batch)["fused"]
     assert torch.equal(first, again)
     assert torch.allclose(first, from_disk, atol=1e-6)
+
+
+def _vectors(clip_size: int | None, cache: Path) -> list[Tensor]:
+    """CLIP's two vectors of two scenes, as a run with `transforms.clip_size` gets them."""
+    task = MGFusionTask(clip="random-tiny", network=TINY, clip_view="full", feature_cache=cache)
+    transforms, loading = TransformConfig(crop=None, clip_size=clip_size), LoadingConfig(2, num_workers=0)
+    data = SyntheticDataModule(evaluation_length=2, size=(64, 96), loading=loading, transforms=transforms)
+    agree_on_views(task, data)
+    seen: list[Tensor] = []
+    hook = task.network.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[2:4]))
+    for batch in data.test_dataloader()[0]:
+        task.fuse(batch_to_float(batch))
+    hook.remove()
+    return seen
+
+
+def test_views_of_another_size_have_vectors_of_their_own(tmp_path: Path) -> None:
+    """Whatever a run before has cached, a run's vectors are those of an empty cache."""
+    for size in (16, None, 16, 48):
+        cached, fresh = _vectors(size, tmp_path / "shared"), _vectors(size, tmp_path / f"fresh {size}")
+        assert len(cached) == 4
+        assert all(torch.equal(one, other) for one, other in zip(cached, fresh, strict=True))
+    assert not torch.equal(cached[0], _vectors(None, tmp_path / "shared")[0])
 
 
 def test_full_views_that_are_missing_are_asked_for(tmp_path: Path) -> None:

@@ -64,6 +64,21 @@ def test_examples_depend_on_torch_alone_and_have_both_kinds() -> None:
     assert gradient.abs().max() > 0
 
 
+def test_standing_prompts_go_through_the_text_tower_once() -> None:
+    learner, batch = _learner(), make_batch(2, (32, 32))
+    seen: list[int] = []
+    learner.prompts.encoder.clip.transformer.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    fused = luma(batch["visible"]).requires_grad_()
+    losses = [learner.guidance_loss(fused, batch) for _ in range(3)]
+    assert seen == [2]
+    assert losses[0].item() == losses[2].item()
+    learner.classification_loss(batch).backward()  # type: ignore[no-untyped-call]
+    torch.optim.AdamW(learner.parameters(), 0.1, fused=True).step()
+    changed = learner.guidance_loss(fused, batch)
+    assert seen == [2, 2, 2]
+    assert changed.item() != losses[0].item()
+
+
 def test_candidates_are_grey_unless_colours_are_asked_for() -> None:
     batch = make_batch(2, (32, 32))
     image = luma(batch["visible"])

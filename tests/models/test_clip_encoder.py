@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.clip import ImageTextEncoder, build_image_text_encoder
-from models.clip_encoder import OPENAI_MEAN, OPENAI_STD
+from models.clip_encoder import OPENAI_MEAN, OPENAI_STD, TEXT_CACHE_ENTRIES
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,41 @@ def test_each_prompt_is_encoded_once_even_from_inference_mode() -> None:
     with Recorder(encoder.clip.transformer) as seen:
         encoder.encode_text(TEXTS[:1])
     assert len(seen) == 1
+
+
+def _many(count: int) -> list[str]:
+    return [f"{'very ' * (index % 5)}dark scene {index} with {index % 7} cars" for index in range(count)]
+
+
+def test_texts_remembered_in_batches_are_those_encoded_alone(encoder: ImageTextEncoder) -> None:
+    texts = [*_many(300), "", "car " * 200]
+    alone, batched = build_image_text_encoder("random-tiny"), build_image_text_encoder("random-tiny")
+    with Recorder(batched.clip.transformer) as seen, torch.inference_mode():
+        size = batched.remember_texts(reversed(texts + texts))
+    assert sum(map(len, seen)) == 302
+    assert len(seen) < 20
+    for start in range(0, len(texts), 50):
+        (states, mask), (expected, tokens) = (e.encode_text_tokens(texts[start : start + 50]) for e in (batched, alone))
+        torch.testing.assert_close(states, expected, rtol=0, atol=2e-6)
+        assert torch.equal(mask, tokens)
+    torch.testing.assert_close(batched.encode_text(texts), alone.encode_text(texts), rtol=0, atol=2e-6)
+    assert sum(map(len, seen)) == 302
+    assert size == sum(4 * (32 * int(own.sum()) + 64) for own in alone.encode_text_tokens(texts)[1])
+
+
+def test_room_for_more_texts_than_known_is_made_and_no_more_is_kept() -> None:
+    encoder = build_image_text_encoder("random-tiny")
+    encoder.remember_texts([], room=100)
+    texts = _many(TEXT_CACHE_ENTRIES + 101)
+    with Recorder(encoder.clip.transformer) as seen:
+        for _ in range(2):
+            encoder.encode_text(texts[1:])
+        assert len(seen) == TEXT_CACHE_ENTRIES + 100
+        encoder.encode_text(texts[:1])
+        encoder.encode_text(texts[2:])  # the text used longest ago has gone
+        assert len(seen) == TEXT_CACHE_ENTRIES + 101
+        encoder.encode_text(texts[1:2])
+        assert len(seen) == TEXT_CACHE_ENTRIES + 102
 
 
 def test_learnt_prompts_get_gradient(encoder: ImageTextEncoder) -> None:

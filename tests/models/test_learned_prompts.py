@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,43 @@ def test_swapping_the_prompts_turns_the_gradient_of_the_image(encoder: ImageText
         gradients.append(torch.autograd.grad(scores[0, 0] - scores[0, 1], image)[0])
     assert float(gradients[0].abs().max()) > 0.0
     torch.testing.assert_close(gradients[0], -gradients[1])
+
+
+def test_standing_features_are_computed_once_until_the_vectors_change(
+    encoder: ImageTextEncoder, tmp_path: Path
+) -> None:
+    prompts, other, file = LearnedPrompts(encoder, length=4), LearnedPrompts(encoder, None, length=4), tmp_path / "file"
+    prompts.export_file(file)
+    seen: list[int] = []
+    handle = encoder.clip.transformer.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+
+    def step(**options: bool) -> None:
+        optimizer = torch.optim.AdamW(prompts.parameters(), 1e-2, **options)  # type: ignore[arg-type]
+        prompts.scores(images()).square().sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    changes: list[Callable[[], object]] = [
+        lambda: None,
+        step,
+        lambda: step(foreach=True),
+        lambda: step(fused=True),
+        lambda: prompts.load_state_dict(other.state_dict()),
+        lambda: prompts.import_file(file),
+    ]
+    last = torch.zeros(2, 64)
+    for change in changes:
+        change()
+        seen.clear()
+        with torch.inference_mode():
+            first = prompts.standing_text_features()
+        assert prompts.standing_text_features() is first
+        assert seen == [2]
+        assert not torch.equal(first, last)
+        with torch.no_grad():
+            assert torch.equal(first, prompts.text_features())
+        last = first
+    handle.remove()
+    (first * torch.ones(2, 64, requires_grad=True)).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def test_autocast_changes_nothing(encoder: ImageTextEncoder) -> None:

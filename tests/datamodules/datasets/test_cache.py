@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections import namedtuple
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -185,6 +186,72 @@ def test_a_changed_image_is_decoded_again(root: Path) -> None:
     after = CachedDataset(reader, "disk", _folder(root))[0]
     assert set(after["infrared"].flatten().tolist()) == {7}
     assert after["content_id"] != before["content_id"]
+
+
+def test_a_range_of_its_own_does_not_take_another_ones_file_away(tmp_path: Path) -> None:
+    write_m3fd(tmp_path / "m3fd", faults=Faults(thermal_16_bit=True))
+    for thermal_range in (ThermalRange("minmax"), ThermalRange("percentile", 2, 98), ThermalRange("percentile", 3, 98)):
+        CachedDataset(M3FD(tmp_path / "m3fd", reading=ReadingConfig(thermal_range)), "disk", tmp_path)
+    assert len(list(tmp_path.glob("*.planes"))) == 3
+
+
+@pytest.mark.parametrize("version", ["PIL.__version__", "torch.__version__"])
+def test_other_versions_of_what_decodes_are_another_content(
+    version: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, reader = _count_reads(monkeypatch), MSRS(root, "train")
+    CachedDataset(reader, "disk", _folder(root))
+    monkeypatch.setattr(version, "0.0.1")
+    CachedDataset(reader, "disk", _folder(root))
+    assert sorted(reads) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": (40, 64)}, {"seed": 1}, {"split": "val"}, {"times": ("night", "day")}, {"length": 3}], ids=str
+)
+def test_each_option_of_generated_scenes_is_another_content(change: dict[str, Any], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"length": 2, "size": (32, 64)}
+    CachedDataset(SyntheticDataset(**options), "disk", tmp_path)
+    other = SyntheticDataset(**(options | change))
+    cache = CachedDataset(other, "disk", tmp_path)
+    assert cache.names == other.names
+    for index in range(len(other)):
+        assert_same(cache[index], other[index])
+    assert_same(CachedDataset(SyntheticDataset(**options), "disk", tmp_path)[0], SyntheticDataset(**options)[0])
+
+
+def test_another_renderer_is_another_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = CachedDataset(SyntheticDataset(1, (32, 64)), "disk", tmp_path)[0]
+    monkeypatch.setattr("datamodules.datasets.synthetic.RENDERER_VERSION", "other")
+    after, reader = CachedDataset(SyntheticDataset(1, (32, 64)), "disk", tmp_path)[0], SyntheticDataset(1, (32, 64))
+    assert_same(after, reader[0])
+    assert not torch.equal(after["infrared"], before["infrared"])
+
+
+def _grow(path: Path) -> None:
+    status = path.stat()
+    path.write_bytes(path.read_bytes() + b"\0")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _touch(path: Path) -> None:
+    os.utime(path, ns=(5, 5))
+
+
+def _move(path: Path) -> None:
+    path.rename(path.with_suffix(".PNG"))
+
+
+@pytest.mark.parametrize("change", [_grow, _touch, _move])
+@pytest.mark.parametrize("kind", ["vi", "ir"])
+def test_path_size_and_time_of_each_file_count(
+    kind: str, change: Callable[[Path], None], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = _count_reads(monkeypatch)
+    CachedDataset(MSRS(root, "train"), "disk", _folder(root))
+    change(sorted((root / "train" / kind).iterdir())[2])
+    CachedDataset(MSRS(root, "train"), "disk", _folder(root))
+    assert sorted(reads) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "no end", "index", "version"])

@@ -1,10 +1,14 @@
 import json
+import os
 import pickle
+from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from datamodules.datasets import label_formats
 from datamodules.datasets.errors import LabelError
 from datamodules.datasets.label_formats import parse_coco, parse_voc, parse_yolo
 from datamodules.datasets.labels import LabelReader, class_index
@@ -156,3 +160,73 @@ def test_an_unchanged_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.Mo
     path.unlink()
     with pytest.raises(LabelError, match=r"a\.xml"):
         reader.read(path, "a", SIZE)
+
+
+def _rewrite_label(folder: Path) -> None:
+    (folder / "labels" / "a.txt").write_text("1 0.5 0.5 0.5 0.5")
+
+
+def _touch_label(folder: Path) -> None:
+    """Other content of the same size: only the time of change tells."""
+    (folder / "labels" / "a.txt").write_text("2 0.5 0.5 0.1 0.1")
+    os.utime(folder / "labels" / "a.txt", ns=(5, 5))
+
+
+def _add_class_list(folder: Path) -> None:
+    (folder / "labels" / "classes.txt").write_text("person\nbicycle\ncar\n")
+
+
+def _rewrite_class_list(folder: Path) -> None:
+    (folder / "obj.names").write_text("bicycle\nperson\n")
+
+
+def _touch_class_list(folder: Path) -> None:
+    (folder / "obj.names").write_text("bicycle\nperson\ncar\n")
+    os.utime(folder / "obj.names", ns=(5, 5))
+
+
+def _remove_class_list(folder: Path) -> None:
+    (folder / "obj.names").unlink()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_rewrite_label, _touch_label, _add_class_list, _rewrite_class_list, _touch_class_list, _remove_class_list],
+)
+def test_what_is_remembered_of_a_file_is_what_a_new_reader_reads(
+    change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    (tmp_path / "obj.names").write_text("car\nbicycle\nperson\n")
+    reader, path = LabelReader(CLASSES, CLASSES), tmp_path / "labels" / "a.txt"
+    before = reader.read(path, "a", SIZE)
+    assert before["labels"].tolist() == [2]
+    change(tmp_path)
+    after, fresh = reader.read(path, "a", SIZE), _uncached(path)
+    assert [after["labels"].tolist(), after["boxes"].tolist()] == fresh
+    assert fresh != [before["labels"].tolist(), before["boxes"].tolist()]
+
+
+def _uncached(path: Path) -> list[Any]:
+    """What a process that starts now reads."""
+    label_formats._class_list.cache_clear()
+    targets = LabelReader(CLASSES, CLASSES).read(path, "a", SIZE)
+    return [targets["labels"].tolist(), targets["boxes"].tolist()]
+
+
+def test_one_file_has_boxes_for_each_size_and_stem(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [10 * i, 10, 40, 40]} for i in (1, 2)]
+    coco = {"images": images, "categories": [{"id": 1, "name": "car"}], "annotations": boxes}
+    (tmp_path / "all.json").write_text(json.dumps(coco))
+    (tmp_path / "a.txt").write_text("2 0.5 0.5 0.5 0.5")
+    reader = LabelReader(CLASSES, CLASSES)
+    assert reader.read(tmp_path / "all.json", "a", SIZE)["boxes"].tolist() == [[10, 10, 50, 50]]
+    assert reader.read(tmp_path / "all.json", "b", SIZE)["boxes"].tolist() == [[20, 10, 60, 50]]
+    assert reader.read(tmp_path / "all.json", "a", (20, 30))["boxes"].tolist() == [[10, 10, 30, 20]]
+    assert reader.read(tmp_path / "a.txt", "a", SIZE)["boxes"].tolist() == [[50, 25, 150, 75]]
+    boxes[0]["bbox"] = [30, 10, 40, 40]
+    (tmp_path / "all.json").write_text(json.dumps(coco))
+    os.utime(tmp_path / "all.json", ns=(5, 5))
+    assert reader.read(tmp_path / "all.json", "a", SIZE)["boxes"].tolist() == [[30, 10, 70, 50]]

@@ -19,7 +19,7 @@ from torch import nn
 
 from models.detection import Detector, DetectorConfig, DetectorWeightsError, build_detector
 from models.detection.weights import load_weights
-from models.detection.yolov5 import YOLOv5Detector
+from models.detection.yolov5 import YOLOv5Detector, _ultralytics
 from tests.archives import damage_a_value
 from tests.models.detection.scenes import NAMES
 from tests.real_data import COCO_WEIGHTS
@@ -146,17 +146,33 @@ def test_a_header_that_names_classes_wrongly_is_refused(names: str, message: str
         load_weights(_detector(), path)
 
 
-def test_a_head_of_torchvision_fits_as_a_whole_or_not(tmp_path: Path) -> None:
-    config = DetectorConfig("ssdlite320")
+@pytest.mark.parametrize("architecture", ["ssdlite320", "fcos_resnet50"])
+def test_heads_of_torchvision_give_their_classes_by_name(architecture: str, tmp_path: Path) -> None:
+    """For each anchor there is a row of each class, in SSDlite behind one of the background."""
+    config = DetectorConfig(architecture)
     first = build_detector(config, NAMES)
     path = _named(first, tmp_path / "own.safetensors")
     second = build_detector(config, NAMES)
     assert load_weights(second, path).started_anew == ()
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
-    other = build_detector(config, tuple(reversed(NAMES)))
-    head = {name: value.clone() for name, value in other.state_dict().items() if "classification_head" in name}
-    assert load_weights(other, path).reused_classes == ()
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in head.items())
+    other = build_detector(config, ("lamp", NAMES[2], NAMES[0]))
+    untrained = {name: value.clone() for name, value in other.state_dict().items()}
+    report = load_weights(other, path)
+    assert report.reused_classes == (NAMES[2], NAMES[0])
+    rows = {"ssdlite320": ".module_list.", "fcos_resnet50": ".cls_logits."}[architecture]
+    for name, value in other.state_dict().items():
+        given = first.state_dict()[name]
+        if name not in report.started_anew:
+            assert torch.equal(value, given), name
+            continue
+        assert rows in name
+        anchors, count = len(value) // (len(NAMES) + first.offset), len(NAMES) + first.offset
+        for anchor in range(anchors):
+            start = anchor * count + first.offset
+            assert torch.equal(value[start + 1], given[start + 2])
+            assert torch.equal(value[start + 2], given[start])
+            assert torch.equal(value[start], untrained[name][start])
+            assert torch.equal(value[anchor * count : start], given[anchor * count : start])
 
 
 def _checkpoint(detector: Detector, path: Path) -> Path:
@@ -191,6 +207,58 @@ def test_a_checkpoint_of_ultralytics_gives_its_classes_by_name(tmp_path: Path) -
     assert torch.allclose(_row(second, "car"), _row(first, "car"), atol=1e-3)
     assert torch.equal(_row(second, "bicycle"), untrained)
     assert all(".cv3." in name for name in report.started_anew)
+
+
+M3FD = ("People", "Car", "Bus", "Motorcycle", "Lamp", "Truck")
+
+
+def _coco() -> tuple[str, ...]:
+    """The 80 names that ultralytics' releases have."""
+    _ultralytics()
+    from ultralytics.utils import ROOT, YAML
+
+    load: Any = YAML.load
+    return tuple(load(ROOT / "cfg" / "datasets" / "coco.yaml")["names"].values())
+
+
+def test_yolov5nu_gives_six_classes_its_whole_class_branch(tmp_path: Path) -> None:
+    """Its 80 classes made the branch 80 wide, where six alone make it 64 wide."""
+    coco = _coco()
+    first, images = _detector(coco), torch.rand(1, 3, 96, 96)
+    assert isinstance(first, YOLOv5Detector)
+    for name in (name for name in first.state_dict() if ".cv3." in name and "running_var" in name):
+        first.state_dict()[name].mul_(0.01)  # so small that another eps would show
+    path = _checkpoint(first, tmp_path / "yolov5nu.pt")
+    assert load_weights(first, path).started_anew == ()  # rounds as the file does
+    second = _detector(M3FD, seed=1)
+    untrained = _row(_detector(M3FD, seed=2), "Lamp").shape
+    report = load_weights(second, path)
+    assert report.reused_classes == ("People", "Car", "Bus", "Motorcycle", "Truck")
+    assert {key.rpartition(".")[0] for key in report.started_anew} == {f"model.model.24.cv3.{i}.2" for i in range(3)}
+    assert (tuple(_row(second, "Lamp").shape), tuple(untrained)) == ((80, 1, 1), (64, 1, 1))
+    assert isinstance(second, YOLOv5Detector)
+    with torch.no_grad():
+        theirs, ours = first.eval().model(images)[0], second.eval().model(images)[0]
+    torch.testing.assert_close(ours[:, :4], theirs[:, :4])
+    for name in report.reused_classes:
+        index = coco.index({"People": "person"}.get(name, name.lower()))
+        torch.testing.assert_close(ours[:, 4 + M3FD.index(name)], theirs[:, 4 + index])
+
+
+def test_a_head_that_takes_another_width_keeps_what_was_set_about_it(tmp_path: Path) -> None:
+    wide, second = _detector(_coco()).state_dict(), _detector(M3FD).half().eval()
+    assert isinstance(second, YOLOv5Detector)
+    second.head.cv3.requires_grad_(False)
+    bias = [branch[2].bias.clone() for branch in second.head.cv3]
+    second.fit_head(wide)
+    branches = second.head.cv3
+    assert branches[0][1].conv.weight.shape == (80, 80, 3, 3)
+    assert all(entry.dtype == torch.float16 and not entry.requires_grad for entry in branches.parameters())
+    assert not any(module.training for module in branches.modules())
+    assert all(torch.equal(branch[2].bias, own) for branch, own in zip(branches, bias, strict=True))
+    before = list(second.head.cv3.parameters())
+    second.fit_head(second.state_dict())
+    assert all(one is other for one, other in zip(before, second.head.cv3.parameters(), strict=True))
 
 
 def test_a_checkpoint_of_the_same_classes_is_taken_over_whole(asked: list[str], tmp_path: Path) -> None:

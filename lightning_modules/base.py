@@ -128,11 +128,6 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         self._log_terms(shown)
         return self._window.loss(loss.value, total, self.trainer.accumulate_grad_batches)
 
-    def on_fit_start(self) -> None:
-        """Has each optimiser tell when it makes a step: float16's scaler leaves some out."""
-        for optimizer in self.trainer.optimizers:
-            optimizer.register_step_post_hook(self._note_step)
-
     def optimizer_step(
         self,
         epoch: int,
@@ -190,8 +185,10 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         remember_prompts(self, data, stages.get(running) or (getattr(data, "predict_stage", "test"),))
 
     def on_fit_start(self) -> None:
-        """See `remember_prompts`."""
+        """Has each optimiser tell when it makes a step: float16's scaler leaves some out."""
         self.remember_prompts()
+        for optimizer in self.trainer.optimizers if self.automatic_optimization else []:
+            optimizer.register_step_post_hook(self._note_step)
 
     def on_test_start(self) -> None:
         """See `remember_prompts`."""

@@ -95,6 +95,7 @@ class LevelTask(FusionTask):
 
     def on_fit_start(self) -> None:
         """Ties the levels to their optimisers."""
+        super().on_fit_start()
         found = self.optimizers()
         optimizers = found if isinstance(found, list) else [found]
         self._optimizers = dict(zip(self._level_names, optimizers, strict=True))

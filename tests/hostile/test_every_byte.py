@@ -92,7 +92,7 @@ def test_cached_features(place: Path) -> None:
         raise NoticedError
 
     def read(compute: Callable[[list[int]], Tensor] = missed) -> object:
-        return exact(FeatureCache(place / "features", "tiny@1", (2, 3)).get_or_compute(["a"], compute))
+        return exact(FeatureCache(place / "features", "tiny@1", (2, 3)).get_or_compute(["a"], "full", compute))
 
     read(lambda _: torch.arange(1.0, 7.0).reshape(1, 2, 3) / 7)
     (path,) = (place / "features").rglob("*.safetensors")

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import torch
@@ -13,8 +14,19 @@ from datamodules.seeds import run_seed
 from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.configuration import plain_dict
 from lightning_modules.finite import FiniteStepsMixin
+from lightning_modules.imagined import Use, imagined, undisturbed
 from lightning_modules.logged_steps import logs_this_step
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from lightning_modules.training_memory import (
+    ALLOCATOR_BYTES,
+    ALLOCATOR_SHARE,
+    PROBE_SIDE,
+    Arithmetic,
+    compute_blocks_again,
+    probe,
+    synchronises_statistics,
+    use_of,
+)
 from models.layers.frozen import FrozenPartsMixin
 
 TASK_KEY: Final = "task"
@@ -75,9 +87,56 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         super().on_load_checkpoint(checkpoint)
         self.diagnostics = dict(checkpoint.get(DIAGNOSTICS_KEY, {}))
 
-    def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
-        """Bytes that a training step at this size needs, or None when unknown."""
-        return None
+    def estimate_memory(
+        self, size: tuple[int, int, int], training: bool, half: bool = False, recompute: bool = False
+    ) -> int | None:
+        """Bytes that a step needs beside the weights, or None where that is not known.
+
+        Args:
+            size: (pairs, height, width) of its batch.
+            training: Whether it is a training step, else one of evaluation.
+            half: Whether it runs under bfloat16 autocast; else as the trainer is set.
+            recompute: Whether blocks are computed again in the backward pass; else as the network is set.
+        """
+        if synchronises_statistics(self):
+            return None
+        plugin = self.trainer.precision_plugin
+        arithmetic = partial(torch.autocast, self.device.type, torch.bfloat16) if half else plugin.forward_context
+        with torch.inference_mode(False), undisturbed(self):
+            self.train(training)
+            self.prepare_probe()
+            if recompute:
+                compute_blocks_again(self)
+            small = plugin.convert_input(probe(1, PROBE_SIDE, PROBE_SIDE, self.device, self.probe_planes()))
+            with imagined():
+                use = (self.training_use if training else self.inference_use)(small, size, arithmetic)
+        trained = sum(own.nbytes for own in self.parameters() if own.requires_grad) if training else 0
+        pairs, height, width = size
+        inputs = pairs * height * width * 4 * (4 + sum(self.probe_planes().values()))
+        # Gradients are part of the peak; Adam has two moments.
+        return round(ALLOCATOR_SHARE * (inputs + use.peak)) + 2 * trained + ALLOCATOR_BYTES
+
+    def probe_planes(self) -> dict[str, int]:
+        """Planes that batches have beside both pictures, and their channels."""
+        return {}
+
+    def prepare_probe(self) -> None:
+        """Sets attributes aside that would act beyond a probe; all of them come back after it."""
+        self.refuse_non_finite = _nothing  # type: ignore[method-assign]
+
+    def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """What a training step holds.
+
+        Args:
+            small: A batch that costs little.
+            size: (pairs, height, width) of the batch that is meant.
+            arithmetic: Precision.
+        """
+        return use_of(self._weighted_losses, small, size, arithmetic, self)
+
+    def inference_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """What a step of evaluation holds, as `training_use`."""
+        return use_of(partial(FusionTask.fuse, self), small, size, arithmetic)
 
     def fuse(self, batch: Batch) -> StepOutput:
         """Fuses a batch, and gives a fused luma the visible image's colour."""
@@ -107,9 +166,15 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         loss: Tensor | None = self.unless_skipped(lambda: self._training_loss(batch))
         return self.no_loss() if loss is None else loss
 
+    def _weighted_losses(self, batch: Batch) -> Tensor:
+        return self._sum(self.losses(self.fuse_images(batch), batch))
+
+    def _sum(self, terms: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
+
     def _training_loss(self, batch: Batch) -> Tensor:
         terms = self.losses(self.fuse_images(batch), batch)
-        loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
+        loss = self._sum(terms)
         self.refuse_non_finite(loss, terms, self._names)
         self._log_terms(loss, terms)
         return loss
@@ -179,3 +244,7 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         if logs_this_step(self.trainer):
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
+
+
+def _nothing(*_: Any) -> None:
+    """In place of a look at values, of which a probe has none."""

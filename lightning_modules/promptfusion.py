@@ -1,7 +1,8 @@
 """PromptFusion as a task: autoencoder, prompts, fusion and a detector in phases (Liu et al., IEEE/CAA JAS 2025)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import torch
@@ -131,6 +132,15 @@ class PromptFusionTask(FusionDetectionTask):
         if self._phase.name == "autoencoder":
             return self._reconstruction_loss(level, cast("PromptFusionNetwork", network), crops)
         return self._fusion_loss(level, network, crops)
+
+    def lower_losses(self) -> Sequence[Callable[[Batch], Tensor]]:
+        """Phase I where it takes place, and fusion with the prompts' guidance."""
+        losses: list[Callable[[Batch], Tensor]] = []
+        if "autoencoder" in self.phases.names:
+            losses.append(partial(self._reconstruction_loss, "lower", self.network))
+        if {"fusion", "bilevel"} & set(self.phases.names):
+            losses.append(partial(self._fusion_loss, "lower", self.network))
+        return losses
 
     def on_fit_start(self) -> None:
         """Ties the levels to their optimisers.

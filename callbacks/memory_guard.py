@@ -13,6 +13,9 @@ from datamodules.datasets.batch import BatchSize
 from datamodules.free_memory import free_memory
 
 _STEPS: Final = {"train": "A training step", "val": "Validation", "test": "Testing", "predict": "Predicting"}
+_BYTES_PER_PIXEL: Final = 256 * 2**10
+_BYTES_PER_STEP: Final = 2 * GIB
+"""More than any network of the suite takes: a step of so little is not estimated, which takes seconds."""
 
 
 class NotEnoughMemoryError(RuntimeError):
@@ -93,7 +96,11 @@ def _own_need(trainer: Trainer, module: Any, stage: str) -> Need | None:
     size = trainer.datamodule.largest_batch(stage)  # type: ignore[attr-defined]
     device = trainer.strategy.root_device
     free = free_memory(device)
-    needed = None if size is None or free is None else module.estimate_memory(size[:3], stage == "train")
+    if size is None or free is None:
+        return None
+    if size.pairs * size.height * size.width * _BYTES_PER_PIXEL + _BYTES_PER_STEP < free:
+        return None
+    needed = module.estimate_memory(size[:3], stage == "train")
     if needed is None:
         return None
     return Need(trainer.global_rank, f"{socket.gethostname()} {device}", needed, free, size)

@@ -70,18 +70,32 @@ def test_validation_is_looked_at_before_training(tmp_path: Path, monkeypatch: py
     quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard()]).fit(_task(), _SizedData())
 
 
-def test_a_run_that_fits_says_its_estimate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_fits_says_its_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _limit(monkeypatch, GIB)
     trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard()])
     with caplog.at_level("INFO"):
         trainer.fit(_task(), _SizedData())
     assert any("A training step with batch 2 of 24x32 pixels needs" in entry.getMessage() for entry in caplog.records)
 
 
+def test_a_step_that_surely_fits_is_not_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def estimate(*_: Any, **__: Any) -> int:
+        raise AssertionError
+
+    monkeypatch.setattr(FusionTask, "estimate_memory", estimate)
+    _limit(monkeypatch, 4 * GIB)
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard()])
+    trainer.fit(_task(), _SizedData())
+    assert trainer.global_step == 1
+
+
 def _folder(root: Path) -> Path:
     write_folder(root, count=2)
-    for modality, mode in (("infrared", "L"), ("visible", "RGB")):
+    for modality, mode in (("ir", "L"), ("vi", "RGB")):
         largest = sorted((root / modality).iterdir())[0]
-        Image.new(mode, (640, 480)).save(largest)
+        Image.new(mode, (320, 240)).save(largest)
     return root
 
 
@@ -101,14 +115,14 @@ def test_each_option_that_is_advised_makes_the_same_command_run(
         f"--runs_dir={tmp_path / 'runs'}",
     ]
     line += {
-        "predict": ["--data.init_args.predict_stage=all", "--allow_random_weights=true"],
-        "test": ["--data.init_args.train_fraction=0", "--allow_random_weights=true"],
+        "predict": ["--data.init_args.predict_stage=all", "--allow_random_weights"],
+        "test": ["--data.init_args.train_fraction=0", "--allow_random_weights"],
         "fit": ["--trainer.max_steps=1", "--transforms.resize=[96,128]", "--trainer.limit_val_batches=0"],
     }[command]
     needed = _needed(line, monkeypatch)
-    _limit(monkeypatch, round(needed * 0.75))
+    _limit(monkeypatch, round(needed * 0.8))
     message = refused(line, capsys)
-    assert command == "fit" or re.search(r"folder/\w+ \(480x640\)", message)
+    assert command == "fit" or re.search(r"folder/\w+ \(240x320\)", message)
     assert ("--transforms.resize" in message) == (command != "predict")
     options = re.findall(r"(--[^()]*?)(?: for smaller frames)? \(", message)
     assert options
@@ -129,6 +143,7 @@ def _needed(line: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         return seen[-1]
 
     with monkeypatch.context() as patch:
+        patch.setattr("callbacks.memory_guard.free_memory", lambda _: GIB)
         patch.setattr(FusionTask, "estimate_memory", noted)
         assert main(line) == 0
     return max(seen)
@@ -141,4 +156,3 @@ def test_two_processes_end_together(lacking: int, places: str, tmp_path: Path) -
     assert first == second
     which = f"for process {lacking} on" if places == "apart" else "for the processes 0, 1 together on"
     assert which in first
-    assert GIB == 2**30

@@ -68,7 +68,7 @@ def test_resizing_makes_evaluation_batches(tmp_path: Path) -> None:
 
 def test_the_largest_batch_is_known_from_headers(tmp_path: Path) -> None:
     write_folder(tmp_path, count=3)
-    largest = sorted((tmp_path / "visible").iterdir())[1]
+    largest = sorted((tmp_path / "vi").iterdir())[1]
     Image.new("RGB", (90, 70)).save(largest)
     whole = TransformConfig(crop=None)
     module = FolderDataModule(root=tmp_path, predict_stage="all", loading=LOADING, transforms=whole)

@@ -104,13 +104,11 @@ def test_copies_of_weights_in_half_precision_are_counted_once() -> None:
 
     def kept(rows: int) -> int:
         with imagined():
-            x = torch.rand(rows, 8)
+            x = torch.rand(rows, 8, requires_grad=True)
             return measure(lambda: layer(x).sum(), list(layer.parameters()), arithmetic).kept
 
-    weights, inputs = 2 * 64, 2 * 8  # the cast weights are alive for the backward pass of x, which x does not need
-    assert kept(20) - kept(10) == 10 * inputs
-    assert kept(10) == 10 * inputs + 4 * 1 + (kept(10) - 10 * inputs - 4)
-    assert kept(10) - 10 * inputs <= weights + 4
+    copies = 2 * 8 * 8  # for the gradient of x
+    assert [kept(rows) for rows in (10, 20)] == [copies + 2 * 8 * rows + 2 for rows in (10, 20)]
 
 
 @pytest.mark.parametrize(
@@ -135,9 +133,12 @@ def test_a_training_step_holds_what_was_estimated(
     if isinstance(task, PromptFusionTask):
         task._phase = task.phases.at(1.0)
         monkeypatch.setattr(task, "lower_losses", super(PromptFusionTask, task).lower_losses)
-    estimated = _use(task, (3, 128, 160), True, monkeypatch)
+    estimated = _use(task, (3, 96, 128), True, monkeypatch)
     _held(task, probe(1, 96, 96, CPU))
-    assert estimated == pytest.approx(_held(task, probe(3, 128, 160, CPU)), rel=0.06)
+    held = _held(task, probe(3, 96, 128, CPU))
+    # Parts are recomputed one after the other, when the detector's have been given up: the sum is an upper bound.
+    most = 1.4 if network.get("checkpoint_blocks") and kind != "mgfusion" else 1.06
+    assert 0.94 < estimated / held < most
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
 
     def prepare_probe(self) -> None:
         """Sets attributes aside that would act beyond a probe; all of them come back after it."""
-        self.refuse_non_finite = _nothing  # type: ignore[method-assign]
+        self.refuse_non_finite = _nothing  # type: ignore[method-assign, assignment]
 
     def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
         """What a training step holds.

@@ -41,7 +41,7 @@ class Use:
         return Use(self.kept + other.kept, max(self.peak, self.kept + other.peak))
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of every tensor that an operation makes, as long as it lives.
 
     Views and results written in place are no new bytes. What a kernel takes for itself while it runs is not seen.
@@ -52,7 +52,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
         self.peak = 0
         self._alive: set[int] = set()

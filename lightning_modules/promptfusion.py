@@ -137,7 +137,8 @@ class PromptFusionTask(FusionDetectionTask):
         """Phase I where it takes place, and fusion with the prompts' guidance."""
         losses: list[Callable[[Batch], Tensor]] = []
         if "autoencoder" in self.phases.names:
-            losses.append(partial(self._reconstruction_loss, "lower", self.network))
+            network = cast("PromptFusionNetwork", self.network)
+            losses.append(partial(self._reconstruction_loss, "lower", network))
         if {"fusion", "bilevel"} & set(self.phases.names):
             losses.append(partial(self._fusion_loss, "lower", self.network))
         return losses

@@ -198,4 +198,4 @@ def compute_blocks_again(module: nn.Module) -> None:
         if hasattr(getattr(part, "config", None), "checkpoint_blocks"):
             part.config = replace(cast("Any", part.config), checkpoint_blocks=True)
         if hasattr(part, "recompute"):
-            part.recompute = True
+            setattr(part, "recompute", True)  # noqa: B010 - an attribute of some modules, not of all

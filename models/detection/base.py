@@ -90,7 +90,12 @@ class Detector(nn.Module, ABC):
     Args:
         class_names: Name of each label, in order.
         stride: Multiple of pixels that the network needs.
+
+    Attributes:
+        config: How it looks at an image; read at every call.
     """
+
+    config: DetectorConfig
 
     def __init__(self, class_names: Sequence[str], stride: int) -> None:
         super().__init__()

@@ -135,8 +135,7 @@ def run_lightning(arguments: Sequence[str]) -> int:
         raise ended.__context__ from None
     except Exception as error:
         cli.tidy_failed_start()
-        size = cli.datamodule.training_size() if arguments[0] == "fit" else None
-        explained = explain(error, size, cli.run_folder)
+        explained = explain(error, arguments[0], cli.datamodule.largest_batch, cli.run_folder)
         if explained is None:
             raise
         raise explained from error

@@ -2,6 +2,7 @@
 
 import errno
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ import torch
 
 from commands.config_files import is_file
 from commands.run_files import LAST
+from datamodules.datasets.batch import BatchSize
 
 RESUME: Final = "The last checkpoint is untouched: go on with fit --resume RUN_FOLDER."
 
@@ -19,6 +21,18 @@ _DISK: Final = {
     errno.EIO: "the disk reports an error",
     errno.ESTALE: "the network filesystem is gone",
 }
+_STAGES: Final = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
+_EVALUATION: Final = (
+    "Use --trainer.precision bf16-mixed, or --transforms.resize for smaller frames, with --loading.batch_size 1."
+)
+_REMEDIES: Final = {
+    "fit": "Lower --loading.batch_size, or --transforms.crop (--transforms.resize for whole frames), use "
+    "--trainer.precision bf16-mixed, or add the method's small preset (such as --config mgfusion_cpu.yaml).",
+    "validate": _EVALUATION,
+    "test": _EVALUATION,
+    "predict": "Predict takes every pair at its own size: use --trainer.precision bf16-mixed, store large pairs "
+    "smaller, or take a machine with more memory.",
+}
 _WORKER: Final = re.compile(r"DataLoader worker \(pid(?:\(s\))? (?P<pid>[\d, ]+)\) (?P<how>[^\n]*)")
 
 
@@ -26,19 +40,23 @@ class FailedRunError(Exception):
     """A run was ended by the machine that it ran on; the message says by what, and how to go on."""
 
 
-def explain(error: BaseException, size: tuple[int, int, int] | None, run_folder: Path) -> FailedRunError | None:
+def explain(
+    error: BaseException, command: str, largest: Callable[[str], BatchSize | None], run_folder: Path
+) -> FailedRunError | None:
     """The error in a user's words; None if it is of another kind.
 
     Args:
         error: What ended the run.
-        size: (batch size, height, width) of training batches; None for whole frames of any size.
+        command: `fit`, `validate`, `test` or `predict`.
+        largest: The largest batch of a stage.
         run_folder: The run's folder.
     """
     text = str(error)
     saved = is_file(str(run_folder / LAST))
     resume = RESUME.replace("RUN_FOLDER", str(run_folder)) if saved else ""
     if _is_out_of_memory(error):
-        return FailedRunError(f"{_out_of_memory(text, size)} {resume}".strip())
+        size = largest(_STAGES[command])
+        return FailedRunError(f"{_out_of_memory(text, size)} {_REMEDIES[command]} {resume}".strip())
     if isinstance(error, OSError) and error.errno in _DISK:
         named = f" '{error.filename}'" if error.filename else f" in '{run_folder}'"
         reason = _DISK[error.errno]
@@ -60,14 +78,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _out_of_memory(text: str, size: tuple[int, int, int] | None) -> str:
+def _out_of_memory(text: str, size: BatchSize | None) -> str:
     asked = re.search(r"(?:allocate|requested) ([\d.,]+ ?(?:[KMGT]i?B|bytes))", text)
     where = "The GPU" if "CUDA" in text else "This machine"
     tried = f" ({asked[1]} more were asked for)" if asked else ""
-    what = f"with batch {size[0]} and {size[1]}x{size[2]} crops" if size else "with whole frames of any size"
-    crop = "--transforms.crop" if size else "set --transforms.crop (or --transforms.resize)"
-    return (
-        f"{where} has no memory left{tried} {what}. Lower --loading.batch_size or {crop}, use --trainer.precision "
-        f"bf16-mixed, or add the method's small preset (such as --config mgfusion_cpu.yaml). Evaluation takes whole "
-        f"frames: --transforms.resize bounds them."
-    )
+    if size is None:
+        return f"{where} has no memory left{tried}."
+    frames = f"{size.height}x{size.width}"
+    of = f"of {size.pair} ({frames}), the largest pair" if size.pair else f"and {frames} crops"
+    return f"{where} has no memory left{tried} with batch {size.pairs} {of}."

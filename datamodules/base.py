@@ -14,9 +14,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from datamodules import pipelines
+from datamodules.batch_sizes import largest_batch
 from datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
 from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.batch import Batch, Sample, batch_to_float, collate
+from datamodules.datasets.batch import Batch, BatchSize, Sample, batch_to_float, collate
 from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from datamodules.datasets.cache import cached
 from datamodules.datasets.errors import SplitError
@@ -258,13 +259,15 @@ class FusionDataModule(LightningDataModule):
             folder.mkdir(parents=True, exist_ok=True)
             write_expansion(folder / "used.yaml", used)
 
-    def training_size(self) -> tuple[int, int, int] | None:
-        """(batch size, height, width) of training batches, or None when whole frames of any size are trained on."""
-        if self.transforms.crop is not None:
-            return self.loading.batch_size, self.transforms.crop, self.transforms.crop
-        if self.transforms.resize is not None:
-            return self.loading.batch_size, *self.transforms.resize
-        return None
+    def largest_batch(self, stage: str) -> BatchSize | None:
+        """The largest batch of `train`, `val`, `test` or `predict` that this process gets; None without pairs."""
+        readers = self.stage_readers(self.predict_stage if stage == "predict" else stage)
+        shares = [self._sampler(len(reader)).indices for reader in readers]  # type: ignore[arg-type]
+        return largest_batch(stage, self.loading.batch_size, self.transforms, zip(readers, shares, strict=True))
+
+    def _sampler(self, length: int) -> EvaluationSampler:
+        in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        return EvaluationSampler(length, self._rank(), self._world_size(), repeat=in_fit)
 
     def _evaluation_loaders(
         self, readers: Sequence[Dataset[Sample]], transforms: TransformConfig | None = None
@@ -274,9 +277,7 @@ class FusionDataModule(LightningDataModule):
 
     def _evaluation_loader(self, reader: Dataset[Sample], transforms: TransformConfig) -> DataLoader[Batch]:
         view = EvaluationView(reader, pipelines.evaluation(transforms, self.box_rule()))
-        in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        sampler = EvaluationSampler(len(view), self._rank(), self._world_size(), repeat=in_fit)
-        return self._loader(view, self.loading.batch_size if transforms.resize else 1, sampler=sampler)
+        return self._loader(view, self.loading.batch_size if transforms.resize else 1, sampler=self._sampler(len(view)))
 
     def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any) -> DataLoader[Batch]:
         return DataLoader(

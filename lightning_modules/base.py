@@ -16,6 +16,7 @@ from lightning_modules.bilevel.level_loss import LevelLoss, detached, divisor, t
 from lightning_modules.configuration import plain_dict
 from lightning_modules.finite import FiniteStepsMixin
 from lightning_modules.logged_steps import logs_this_step
+from lightning_modules.memory_estimate import MemoryEstimateMixin
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from lightning_modules.prompted import remember_prompts
 from models.layers.frozen import FrozenPartsMixin
@@ -27,7 +28,7 @@ DIAGNOSTICS_KEY: Final = "diagnostics"
 """Where a checkpoint keeps a task's diagnostics."""
 
 
-class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
+class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
     """Batch in; named losses in training, `StepOutput` in validation, test and predict.
 
     A method implements `fuse_images` (its network) and `losses` (its terms), and sets `loss_weights`. Fusion works on
@@ -80,11 +81,11 @@ class FusionTask(FrozenPartsMixin, FiniteStepsMixin):
         super().on_load_checkpoint(checkpoint)
         self.diagnostics = dict(checkpoint.get(DIAGNOSTICS_KEY, {}))
 
-    def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
-        """Bytes that a training step at this size needs, or None when unknown."""
-        return None
-
     def fuse(self, batch: Batch) -> StepOutput:
+        """What a step of evaluation gives: the picture, and with a detector what it finds."""
+        return self.picture(batch)
+
+    def picture(self, batch: Batch) -> StepOutput:
         """Fuses a batch, and gives a fused luma the visible image's colour."""
         fused = self.fuse_images(batch).float().clamp(0, 1)
         if fused.shape[1] == 3:

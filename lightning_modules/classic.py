@@ -1,14 +1,18 @@
 """The non-learned baselines as a task, so that `test` and `predict` treat them like any method."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from torch import Tensor
 
 from datamodules.datasets.batch import Batch
 from image_ops.color import luma
 from lightning_modules.base import FusionTask
+from lightning_modules.imagined import Use, measure, really
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from lightning_modules.training_memory import Arithmetic, probe
 from models.classic import CLASSIC_FUSIONS
+
+_PROBE_SIDE: Final = 128
 
 
 class ClassicFusionTask(FusionTask):
@@ -36,6 +40,15 @@ class ClassicFusionTask(FusionTask):
     def fuse_images(self, batch: Batch) -> Tensor:
         """The rule, on luma."""
         return CLASSIC_FUSIONS[self.method](batch["infrared"], luma(batch["visible"]))
+
+    def inference_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """Measured on small pictures: a rule takes the same of each pixel."""
+        with really():
+            frame = probe(1, _PROBE_SIDE, _PROBE_SIDE, self.device)
+            self.fuse(frame)  # filters are made once
+            use = measure(lambda: self.fuse(frame))
+        pairs, height, width = size
+        return use.times(pairs * height * width / _PROBE_SIDE**2)
 
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
         """None: a fixed rule has no loss (`configure_optimizers` refuses `fit`)."""

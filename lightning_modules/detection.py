@@ -12,7 +12,9 @@ from lightning_modules.bilevel.level_loss import LevelLoss
 from lightning_modules.configuration import config_from
 from lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
 from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
+from lightning_modules.imagined import Use
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from lightning_modules.training_memory import Arithmetic, use_of
 from models.detection import DetectorConfig
 from models.layers.frozen import FrozenPartMismatchError
 
@@ -104,6 +106,25 @@ class DetectionTask(FusionTask):
         output = super().fuse(batch)
         output["detections"] = self.part.detect(output["fused"])
         return output
+
+    def probe_planes(self) -> dict[str, int]:
+        """The picture itself, where it is stored."""
+        return {"fused": 3} if self.kind == "folder" else {}
+
+    def prepare_probe(self) -> None:
+        """The frozen fusion's attributes too."""
+        super().prepare_probe()
+        if (fusion := self._fusion()) is not None:
+            fusion.prepare_probe()
+
+    def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """What the picture takes, and then the detector's loss."""
+        picture = use_of(self.source, small, size, arithmetic)
+        return picture.then(self.part.training_use(size, arithmetic))
+
+    def inference_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """What the picture takes, and then the detector."""
+        return super().inference_use(small, size, arithmetic).then(self.part.inference_use(size))
 
     def after_step(self, level: str) -> None:
         """The running average."""

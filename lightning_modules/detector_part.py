@@ -1,6 +1,7 @@
 """The detector as a part of a task: its losses, its running average, its answers in evaluation."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -11,6 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from datamodules.datasets.batch import Batch, Detections, Targets
 from lightning_modules.averaging import WeightAverage
 from lightning_modules.bilevel.level_loss import LevelLoss
+from lightning_modules.imagined import Use
+from lightning_modules.training_memory import Arithmetic, detector_use
 from models.detection import Detector, DetectorConfig, build_detector
 from models.detection.weights import WeightsReport, start_from
 
@@ -114,6 +117,25 @@ class DetectorPart(nn.Module):
                 {"boxes": found["boxes"], "scores": found["scores"], "labels": found["labels"]}
                 for found in detector.predict(images.float())
             ]
+
+    def training_use(self, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """What the loss and its gradient hold on frames of (pairs, height, width)."""
+
+        def run(frames: Batch) -> Tensor:
+            return self.loss(frames["visible"], frames).value
+
+        return detector_use(self.detector, run, size, self._device, arithmetic, trains=True)
+
+    def inference_use(self, size: tuple[int, int, int]) -> Use:
+        """What finding objects holds on frames of (pairs, height, width)."""
+        detector = self.detector if self.average is None else cast("Detector", self.average.module)
+        return detector_use(
+            detector, lambda frames: self.detect(frames["visible"]), size, self._device, nullcontext, trains=False
+        )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def update_average(self) -> None:
         """Takes the detector's present weights into the average; after each optimiser step."""

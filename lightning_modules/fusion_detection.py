@@ -1,7 +1,7 @@
 """Fusion and a detector on the fused picture, on two levels: what both methods with a detector share."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -13,16 +13,16 @@ from image_ops.color import recolor, split_luma_chroma
 from lightning_modules.bilevel import BilevelConfig, LevelLoss
 from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
-from lightning_modules.level_batch import LevelBatch
+from lightning_modules.imagined import Use, really
+from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.optimization import LevelConfig
 from lightning_modules.training_memory import (
-    crop_pixels,
-    kept_bytes,
-    peak_bytes,
-    probe,
-    probe_pixels,
-    small_probe,
-    undisturbed,
+    Arithmetic,
+    crop_size,
+    fixes_fusion,
+    iteration_use,
+    largest,
+    use_of,
 )
 from models.detection import DetectorConfig
 
@@ -42,6 +42,7 @@ class FusionDetectionTask(BilevelTask):
     training_parts: ClassVar[tuple[str, ...]] = ("value_network.", "teacher.")
 
     network: nn.Module
+    crops: CropConfig
     value_network: nn.Module | None
     part: DetectorPart | None
 
@@ -128,47 +129,44 @@ class FusionDetectionTask(BilevelTask):
         if self.part is not None:
             self.part.fit_heads(below("part.", checkpoint["state_dict"]))
 
-    def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
-        """Bytes of a training step, scaled up from a small one; None where blocks are computed again.
+    def lower_losses(self) -> Sequence[Callable[[Batch], Tensor]]:
+        """What is computed of crops in the course of a run, of which a probe takes the largest."""
+        return [lambda crops: self.level_loss("lower", LevelBatch(crops, crops)).value]
 
-        What the steps of several levels keep is in `training_memory.peak_bytes`; gradients and Adam's moments count
-        three times the trained weights.
-        """
-        crops = getattr(self, "crops", None)
-        if getattr(getattr(self.network, "config", None), "checkpoint_blocks", False) or crops is None:
-            return None
-        noted = dict(self.diagnostics)
-        with undisturbed(self), self.trainer.precision_plugin.forward_context():
-            frames = small_probe(self.device)
-            levels = self.level_batch(frames)
-            seen = levels.crops["infrared"].shape
-            lower = kept_bytes(lambda: self.level_loss("lower", levels).value, [self]) / (seen[0] * seen[2] * seen[3])
-            fusion = kept_bytes(lambda: self.fused_luma(self.network, frames), [self]) / probe_pixels()
-            detector = self._detector_bytes(height, width)
-        self.diagnostics = noted
-        activations = peak_bytes(
-            self.bilevel_config,
-            lower * crop_pixels(crops, batch_size, height, width),
-            fusion * batch_size * height * width * (self.part is not None),
-            float(detector * batch_size),
+    def crop_planes(self) -> dict[str, int]:
+        """Planes, and their channels, that crops have in some epochs only."""
+        return {}
+
+    def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """What an iteration of the scheme holds, or its part where batches are cut."""
+        pairs = -(-size[0] // self.bilevel_config.accumulate)
+        frames, crops = (pairs, *size[1:]), crop_size(self.crops, pairs, *size[1:])
+        with really():
+            seen = self.level_batch(small).crops
+        lower = largest(
+            [use_of(run, seen, crops, arithmetic, self.network, self.crop_planes()) for run in self.lower_losses()]
         )
-        trained = sum(p.nbytes for module in self.level_modules().values() for p in module.parameters())
-        return round(activations) + 3 * trained
+        if self.part is None:
+            return lower
+        if fixes_fusion(self.bilevel_config):
+            fusion = use_of(self._colored, small, frames, arithmetic)
+        else:
+            fusion = use_of(lambda batch: self._colored(batch).mean(), small, frames, arithmetic, self.network)
+        return iteration_use(self.bilevel_config, lower, fusion, self.part.training_use(frames, arithmetic))
 
-    def _detector_bytes(self, height: int, width: int) -> int:
-        """What the detector keeps of one frame."""
-        part = self.part
-        if part is None:
-            return 0
-        frame = probe(1, height, width, self.device)
-        return kept_bytes(lambda: part.loss(frame["visible"], frame).value, [self])
+    def inference_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
+        """What fusing holds, and then the detector."""
+        fused = super().inference_use(small, size, arithmetic)
+        return fused if self.part is None else fused.then(self.part.inference_use(size))
 
     def _detection_loss(self, frames: Batch) -> LevelLoss:
         if self.part is None:
             raise RuntimeError("There is no detector to train.")
+        return self.part.loss(self._colored(frames), frames)
+
+    def _colored(self, frames: Batch) -> Tensor:
         _, chroma = split_luma_chroma(frames["visible"])
-        fused = recolor(self.fused_luma(self.network, frames).float(), chroma)
-        return self.part.loss(fused, frames)
+        return recolor(self.fused_luma(self.network, frames).float(), chroma)
 
 
 def without_weights(detector: DetectorConfig | None) -> DetectorConfig | None:

@@ -16,7 +16,7 @@ from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from losses.gradient import gradient_max_loss
 from losses.intensity import intensity_max_loss
 from models.clip import ClipConfig, ImageTextEncoder, build_image_text_encoder
-from models.mgfusion import MGFusionConfig, MGFusionNetwork, estimate_training_memory
+from models.mgfusion import MGFusionConfig, MGFusionNetwork
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class MGFusionTask(FusionTask):
             "intensity": intensity_max_loss(fused, infrared.expand_as(visible), visible),
         }
 
-    def estimate_training_memory(self, batch_size: int, height: int, width: int) -> int | None:
-        """Bytes of a training step, from the network's calibrated estimate."""
-        half = "16" in str(self.trainer.precision)
-        return estimate_training_memory(self.network_config, batch_size, height, width, half)
+    def prepare_probe(self) -> None:
+        """Features of a probe are not kept: CLIP sees its crop."""
+        super().prepare_probe()
+        self.features = None
 
     @torch.no_grad()
     def _clip_vectors(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:

@@ -1,6 +1,6 @@
 """PromptFusion as a task: autoencoder, prompts, fusion and a detector in phases (Liu et al., IEEE/CAA JAS 2025)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -132,6 +132,16 @@ class PromptFusionTask(FusionDetectionTask):
         if self._phase.name == "autoencoder":
             return self._reconstruction_loss(cast("PromptFusionNetwork", network), crops)
         return self._fusion_loss(network, crops)
+
+    def lower_losses(self) -> Sequence[Callable[[Batch], Tensor]]:
+        """Phase I where it takes place, and fusion with the prompts' guidance."""
+        losses: list[Callable[[Batch], Tensor]] = []
+        if "autoencoder" in self.phases.names:
+            network = cast("PromptFusionNetwork", self.network)
+            losses.append(lambda crops: self._reconstruction_loss(network, crops).value)
+        if {"fusion", "bilevel"} & set(self.phases.names):
+            losses.append(lambda crops: self._fusion_loss(self.network, crops).value)
+        return losses
 
     def on_fit_start(self) -> None:
         """Ties the levels to their optimisers.

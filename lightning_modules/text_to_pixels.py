@@ -146,6 +146,10 @@ class TextToPixelsTask(FusionDetectionTask):
         if isinstance(module, TextToPixelsNetwork) and module.quantizer is not None:
             module.quantizer.forget()
 
+    def crop_planes(self) -> dict[str, int]:
+        """The earlier result z' comes from the second epoch on."""
+        return {"previous": 1} if self.loss_config.previous != "none" and self.loss_config.structure else {}
+
     def after_step(self, level: str) -> None:
         """Codebook statistics after a fusion step, the detector's average after one of its own."""
         super().after_step(level)

@@ -1,62 +1,52 @@
-"""How much memory a training step takes, from what a small one keeps for its backward pass."""
+"""How much memory a step takes: what of a task is run, on what batches, and how the parts add up."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch
 from lightning_modules.bilevel import BilevelConfig
+from lightning_modules.imagined import Use, measure, really
 from lightning_modules.level_batch import CropConfig
+from models.detection import Detector, DetectorConfig
+
+Arithmetic = Callable[[], AbstractContextManager[Any]]
+"""Precision of a forward pass."""
 
 PROBE_SIDE: Final = 64
-_PROBE_PAIRS: Final = 2
-_WORKING_SHARE: Final = 1.25
-"""Peak over what is kept: gradients of activations, temporaries, the allocator.
+"""Side of the pictures that are really computed, before larger ones are imagined."""
+ALLOCATOR_SHARE: Final = 1.06
+ALLOCATOR_BYTES: Final = 32 * 2**20
+"""What allocators and kernels take over the tensors themselves: measured peaks are 1.0 to 1.1 times those, and more."""
+_DETECTOR_SIDE: Final = 128
+_DETECTOR: Final = 2.0
+"""What a detector takes on a CPU, over its tensors: oneDNN copies a layer's input and output into its own layout."""
+_TRAINED_DETECTOR: Final = 1.25
+"""The same in training, where most is kept for the backward pass and the rest is the allocator's."""
 
-From Text to Pixels (light and base, YOLOv5n, 128 and 192 pixels, batch 2 to 8; joint, alternate, value function) peaks
-on a CPU between 13 % below and 1 % above the estimate.
-"""
-_WITHOUT_GRADIENT: Final = 0.5
-"""Share of what a forward pass would keep that it holds at once when nothing is kept."""
 
-
-def kept_bytes(run: Callable[[], Tensor], modules: Iterable[nn.Module]) -> int:
-    """Bytes that autograd keeps between forward and backward.
+def probe(pairs: int, height: int, width: int, device: torch.device, planes: Mapping[str, int] | None = None) -> Batch:
+    """Pairs of noise with one box each.
 
     Args:
-        run: A forward pass.
-        modules: Whose parameters and buffers are not counted.
-
-    Returns:
-        The bytes, each storage once.
+        pairs: How many.
+        height: Of each.
+        width: Of each.
+        device: Where they lie.
+        planes: Further planes and their channels.
     """
-    own = {tensor.untyped_storage().data_ptr() for m in modules for tensor in (*m.parameters(), *m.buffers())}
-    found: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            found[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # a result that its own graph kept as it is would never be freed
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = run()  # held here: storages that are freed would give their addresses to others
-    del result
-    return sum(found.values())
-
-
-def probe(pairs: int, height: int, width: int, device: torch.device) -> Batch:
-    """Pairs of noise with one box each."""
     box = torch.tensor([[0.1 * width, 0.1 * height, 0.6 * width, 0.6 * height]], device=device)
     target = {"boxes": box, "labels": torch.zeros(1, dtype=torch.int64, device=device)}
+    channels = {"infrared": 1, "visible": 3, **(planes or {})}
     return cast(
         "Batch",
         {
-            "infrared": torch.rand(pairs, 1, height, width, device=device),
-            "visible": torch.rand(pairs, 3, height, width, device=device),
+            **{key: torch.rand(pairs, count, height, width, device=device) for key, count in channels.items()},
             "targets": [target] * pairs,
             "prompt": ["a street"] * pairs,
             **{key: [f"probe {index}" for index in range(pairs)] for key in ("name", "dataset", "content_id")},
@@ -64,51 +54,149 @@ def probe(pairs: int, height: int, width: int, device: torch.device) -> Batch:
     )
 
 
-@contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Weights, statistics, gradients and torch's generator are afterwards what they were."""
-    tensors = [*module.parameters(), *module.buffers()]
-    values = [tensor.detach().clone() for tensor in tensors]
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for tensor, value in zip(tensors, values, strict=True):
-                    tensor.copy_(value)
+def like(batch: Batch, pairs: int, height: int, width: int, planes: Mapping[str, int]) -> Batch:
+    """A batch with the entries of a small one, and further planes, at another size."""
+    found = {key: value for key, value in batch.items() if isinstance(value, Tensor)}
+    channels = {key: value.shape[1] for key, value in found.items()} | dict(planes)
+    device, dtype = batch["infrared"].device, batch["infrared"].dtype
+    lists = {key: value[:1] * pairs for key, value in batch.items() if isinstance(value, list)}
+    sized = {
+        key: torch.rand(pairs, count, height, width, device=device, dtype=dtype) for key, count in channels.items()
+    }
+    return cast("Batch", {**sized, **lists})
 
 
-def crop_pixels(crops: CropConfig, pairs: int, height: int, width: int) -> int:
-    """Pixels that the fusion loss is computed on."""
-    if crops.size is None or crops.size > min(height, width):
-        return pairs * height * width
-    return pairs * crops.per_frame * crops.size**2
+def use_of(
+    run: Callable[[Batch], Any],
+    small: Batch,
+    size: tuple[int, int, int],
+    arithmetic: Arithmetic,
+    module: nn.Module | None = None,
+    planes: Mapping[str, int] | None = None,
+) -> Use:
+    """What a piece of work holds at a size, inside of `imagined`.
 
-
-def peak_bytes(bilevel: BilevelConfig, lower: float, fusion: float, detector: float) -> float:
-    """Bytes at the peak of an iteration, of what its parts keep.
+    A small batch is really run first, so that whatever is remembered has content.
 
     Args:
-        bilevel: The scheme: `joint` and `value_function` differentiate both losses at once, `separate` and
-            `alternate` hold fusion fixed under the detector.
-        lower: Kept by the fusion loss on the crops.
-        fusion: Kept by fusing the frames.
-        detector: Kept by the detector on the result.
+        run: The work; with a module it returns a loss.
+        small: A small batch.
+        size: (pairs, height, width).
+        arithmetic: Precision.
+        module: By whose trained weights the loss is differentiated; None: nothing is kept for a backward pass.
+        planes: Further planes that larger batches have.
     """
-    if bilevel.scheme in ("separate", "alternate"):
-        kept = max(lower, detector, _WITHOUT_GRADIENT * fusion)
-    elif bilevel.scheme == "rank1":
-        kept = max(lower, fusion + detector)
+    parameters = [] if module is None else [own for own in module.parameters() if own.requires_grad]
+    with really(), torch.no_grad(), arithmetic():
+        run(small)
+    return measure(partial(run, like(small, *size, planes or {})), parameters, arithmetic)
+
+
+def detector_use(
+    detector: Detector,
+    run: Callable[[Batch], Any],
+    size: tuple[int, int, int],
+    device: torch.device,
+    arithmetic: Arithmetic,
+    trains: bool,
+) -> Use:
+    """What a detector holds: of one and of two small pictures, scaled to the pixels that its network sees.
+
+    Its losses and its suppression look at values, so they are really computed. What does not grow with the batch
+    (weights in half precision, gradients of weights) is counted once.
+
+    Args:
+        detector: Whose input size is meant.
+        run: Frames -> its loss or its answers.
+        size: (pairs, height, width) of the frames.
+        device: Where they lie.
+        arithmetic: Precision.
+        trains: Whether the loss is differentiated.
+    """
+    pairs, height, width = size
+    config = detector.config
+    scale = _DETECTOR_SIDE / max(height, width)
+    frame = max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32)
+    parameters = [own for own in detector.parameters() if own.requires_grad] if trains else []
+    with really(), _at_own_size(detector):
+        one, two = (measure(partial(run, probe(n, *frame, device)), parameters, arithmetic) for n in (1, 2))
+        pictures = pairs * network_pixels(config, height, width) / network_pixels(detector.config, *frame)
+    share = (_TRAINED_DETECTOR if trains else _DETECTOR) if device.type == "cpu" else 1.0
+    kept = _scaled(one.kept, two.kept, pictures)
+    return Use(round(share * kept), round(share * (kept + _scaled(one.peak - one.kept, two.peak - two.kept, pictures))))
+
+
+def _scaled(one: int, two: int, pictures: float) -> float:
+    """What so many pictures hold, of what one and two do; the rest does not grow."""
+    each = max(0, two - one)
+    return one + (pictures - 1) * each
+
+
+def network_pixels(config: DetectorConfig, height: int, width: int) -> int:
+    """Pixels that a detector's network sees of a frame."""
+    if config.architecture == "ssdlite320":
+        return 320 * 320
+    scale = 1.0 if config.image_size is None else config.image_size / max(height, width)
+    rows, columns = (-(-round(side * scale) // 32) * 32 for side in (height, width))
+    return rows * columns
+
+
+@contextmanager
+def _at_own_size(detector: Detector) -> Iterator[None]:
+    """The detector takes pictures as they are, so that a small one costs little."""
+    config = detector.config
+    detector.config = replace(config, image_size=None)
+    try:
+        yield
+    finally:
+        detector.config = config
+
+
+def crop_size(crops: CropConfig, pairs: int, height: int, width: int) -> tuple[int, int, int]:
+    """(pairs, height, width) that the fusion loss is computed on."""
+    if crops.size is None or crops.size > min(height, width):
+        return pairs, height, width
+    return pairs * crops.per_frame, crops.size, crops.size
+
+
+def fixes_fusion(bilevel: BilevelConfig) -> bool:
+    """Whether no gradient of the detector's loss reaches fusion."""
+    return bilevel.scheme in ("separate", "alternate")
+
+
+def iteration_use(bilevel: BilevelConfig, lower: Use, fusion: Use, detector: Use) -> Use:
+    """What an iteration of a scheme holds, of what its parts do.
+
+    Args:
+        bilevel: The scheme; `joint` and `value_function` differentiate both losses at once, but for batches that are
+            cut into parts, where each has a backward pass of its own.
+        lower: The fusion loss on the crops.
+        fusion: Fusing the frames; without gradient where the scheme holds fusion fixed under the detector.
+        detector: The detector's loss on the result.
+    """
+    if fixes_fusion(bilevel):
+        upper = fusion.then(detector)
+    elif bilevel.scheme == "rank1" or bilevel.accumulate > 1:
+        upper = fusion + detector
     else:
-        kept = lower + fusion + detector
-    return _WORKING_SHARE * kept / bilevel.accumulate
+        upper = lower + fusion + detector
+    return largest([lower, upper])
 
 
-def probe_pixels() -> int:
-    """Pixels of the small batch."""
-    return _PROBE_PAIRS * PROBE_SIDE**2
+def largest(uses: Sequence[Use]) -> Use:
+    """The one with the highest peak."""
+    return max(uses, key=lambda use: use.peak)
 
 
-def small_probe(device: torch.device) -> Batch:
-    """A batch that costs little."""
-    return probe(_PROBE_PAIRS, PROBE_SIDE, PROBE_SIDE, device)
+def synchronises_statistics(module: nn.Module) -> bool:
+    """Whether processes exchange statistics in a forward pass, which tensors without content cannot."""
+    return any(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
+
+
+def compute_blocks_again(module: nn.Module) -> None:
+    """Sets every network that can (`network.checkpoint_blocks`) to compute its blocks again in the backward pass."""
+    for part in module.modules():
+        if hasattr(getattr(part, "config", None), "checkpoint_blocks"):
+            part.config = replace(cast("Any", part.config), checkpoint_blocks=True)
+        if hasattr(part, "recompute"):
+            setattr(part, "recompute", True)  # noqa: B010 - an attribute of some modules, not of all

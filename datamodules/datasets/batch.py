@@ -6,7 +6,7 @@ pass a quarter of the bytes; a *batch*, as a task sees it, is always float32 in 
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, NotRequired, TypedDict, cast
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -40,6 +40,22 @@ in the epoch that follows (4), and in no other.
 def set_aside(folder: Path, epoch: int) -> Path:
     """Where the store of an earlier epoch lies while a checkpoint may still go back to the epoch that reads it."""
     return folder.with_name(f"{folder.name}-epoch{epoch:04d}")
+
+
+class BatchSize(NamedTuple):
+    """Size of a batch.
+
+    Attributes:
+        pairs: How many.
+        height: Of each, in pixels.
+        width: Of each.
+        pair: `dataset/name` of a pair of that size, where not all have it.
+    """
+
+    pairs: int
+    height: int
+    width: int
+    pair: str = ""
 
 
 class Targets(TypedDict):

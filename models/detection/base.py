@@ -105,6 +105,9 @@ class Detector(nn.Module, ABC):
     Args:
         class_names: Name of each label, in order.
         stride: Multiple of pixels that the network needs.
+
+    Attributes:
+        config: How it looks at an image; read at every call.
     """
 
     config: DetectorConfig

@@ -1,4 +1,4 @@
-"""Panels, records, checkpoints, throughput and the memory guard."""
+"""Panels, records, checkpoints and throughput."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,6 @@ from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 
 from callbacks.image_logger import ImageLogger
-from callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
 from callbacks.run_checkpoint import RunCheckpoint
 from callbacks.run_record import RunRecord
 from callbacks.throughput import Throughput, peak_memory
@@ -24,11 +23,6 @@ from tests.disks import full_disk
 
 def _task() -> MGFusionTask:
     return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
-
-
-class _SizedData(MadeData):
-    def training_size(self) -> tuple[int, int, int]:
-        return 2, 24, 32
 
 
 def test_panels_of_the_first_pairs_of_every_dataset(tmp_path: Path) -> None:
@@ -105,20 +99,3 @@ def test_memory_is_that_of_the_device_of_the_run(tmp_path: Path, monkeypatch: py
     trainer = quiet_trainer(tmp_path, callbacks=[Throughput()])
     trainer.test(ClassicFusionTask("average"), MadeData(), verbose=False)
     assert 0.05 < trainer.callback_metrics["perf/peak_memory_gb"] != 3  # the most that this process has ever held
-
-
-def test_a_run_that_cannot_fit_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callbacks.memory_guard.free_memory", lambda _: 1000)
-    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard()])
-    with pytest.raises(NotEnoughMemoryError, match=r"batch 2 and 24x32.*--loading\.batch_size"):
-        trainer.fit(_task(), _SizedData())
-    off = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard(enabled=False)])
-    off.fit(_task(), _SizedData())
-    assert off.global_step == 1
-
-
-def test_a_run_that_fits_says_its_estimate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[MemoryGuard()])
-    with caplog.at_level("INFO"):
-        trainer.fit(_task(), _SizedData())
-    assert any("training step needs about" in record.getMessage() for record in caplog.records)

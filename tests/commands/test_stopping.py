@@ -19,6 +19,7 @@ from callbacks.throughput import Throughput
 from commands.cli import main
 from commands.failures import explain
 from commands.run_control import EXIT_STOPPED
+from datamodules.datasets.batch import BatchSize
 from datamodules.datasets.errors import UnreadableFileError
 from datamodules.sampling import TrainingView
 from lightning_modules.mgfusion import MGFusionTask
@@ -142,8 +143,21 @@ def test_without_memory_the_message_names_batch_and_crop(
 
 
 def test_other_errors_are_not_explained_away(tmp_path: Path) -> None:
-    assert explain(RuntimeError("shapes do not match"), (2, 32, 32), tmp_path) is None
-    assert explain(OSError(errno.ENOENT, "missing"), None, tmp_path) is None
+    assert explain(RuntimeError("shapes do not match"), "fit", _sized, tmp_path) is None
+    assert explain(OSError(errno.ENOENT, "missing"), "fit", _sized, tmp_path) is None
+
+
+@pytest.mark.parametrize(("command", "resizes"), [("test", True), ("validate", True), ("predict", False)])
+def test_without_memory_evaluation_names_its_largest_pair_and_what_the_command_knows(
+    command: str, resizes: bool, tmp_path: Path
+) -> None:
+    message = str(explain(MemoryError(), command, _sized, tmp_path))
+    assert "with batch 1 of made/7 (30x50), the largest pair." in message
+    assert ("--transforms.resize" in message, "--trainer.precision" in message) == (resizes, True)
+
+
+def _sized(stage: str) -> BatchSize:
+    return BatchSize(1, 30, 50, "made/7")
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(

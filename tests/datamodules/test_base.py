@@ -4,18 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from datamodules.configuration import LoadingConfig, TransformConfig
 from datamodules.datasets.batch import Batch
 from datamodules.datasets.errors import DatasetNotFoundError, SplitError
 from datamodules.datasets.prompts import PromptConfig
+from datamodules.folder import FolderDataModule
 from datamodules.llvip import LLVIPDataModule
 from datamodules.m3fd import M3FDDataModule
 from datamodules.msrs import MSRSDataModule
 from datamodules.paired import PairedDataModule
 from datamodules.roadscene import RoadSceneDataModule
 from datamodules.tno import TNODataModule
-from tests.fakes import write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
+from tests.fakes import write_folder, write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
 
 LOADING = LoadingConfig(batch_size=2, num_workers=0)
 CROP = TransformConfig(crop=16)
@@ -60,7 +62,26 @@ def test_resizing_makes_evaluation_batches(tmp_path: Path) -> None:
     module = MSRSDataModule(root=tmp_path, loading=LOADING, transforms=TransformConfig(crop=None, resize=(24, 32)))
     module.setup("test")
     assert _first(module.test_dataloader()[0], module)["visible"].shape == (2, 3, 24, 32)
-    assert module.training_size() == (2, 24, 32)
+    for stage in ("train", "val", "test"):
+        assert module.largest_batch(stage) == (2, 24, 32, "")
+
+
+def test_the_largest_batch_is_known_from_headers(tmp_path: Path) -> None:
+    write_folder(tmp_path, count=3)
+    largest = sorted((tmp_path / "vi").iterdir())[1]
+    Image.new("RGB", (90, 70)).save(largest)
+    whole = TransformConfig(crop=None)
+    module = FolderDataModule(root=tmp_path, predict_stage="all", loading=LOADING, transforms=whole)
+    assert module.largest_batch("predict") == (1, 70, 90, f"folder/{largest.stem}")
+    largest.write_bytes(b"no image")  # the reader's own message comes when it is read
+    second = module.largest_batch("predict")
+    assert second is not None
+    assert second.pair != f"folder/{largest.stem}"
+    transforms = TransformConfig(crop=8, resize=(64, 80))
+    resized = FolderDataModule(root=tmp_path, predict_stage="all", loading=LOADING, transforms=transforms)
+    assert resized.largest_batch("train") == (2, 8, 8, "")
+    assert resized.largest_batch("val") == (2, 64, 80, "")
+    assert resized.largest_batch("predict") == second  # which keeps every size
 
 
 def test_stages_do_not_overlap(msrs: MSRSDataModule) -> None:

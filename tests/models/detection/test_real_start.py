@@ -56,7 +56,7 @@ def test_thirty_steps_from_coco_find_persons_and_cars() -> None:
 
 @pytest.mark.parametrize("parts", [2, 3, 6])
 def test_parts_of_six_real_frames_give_the_gradient_of_the_whole(parts: int) -> None:
-    """11, 13, 13, 1, 1 and 22 objects, with a start that assigns well: divided part by part, it is off by as much again."""
+    """11, 13, 13, 1, 1 and 22 objects, and a start that assigns well: divided by parts, it is off by as much again."""
     dataset = M3FD(REAL_DATA / "M3FD", "all")
     samples = [resize(dataset[index], (480, 640), dataset.reading.box_rule) for index in (0, 3, 7, 11, 15, 19)]
     torch.manual_seed(0)

@@ -1,0 +1,105 @@
+"""What helps where a step does not fit: only options that the stage knows, each with what it would need."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import torch
+from lightning import LightningModule, Trainer
+
+from datamodules.datasets.batch import BatchSize
+from datamodules.free_memory import free_memory
+
+GIB: Final = 2**30
+_LEVELS: Final = "--model.init_args.bilevel.accumulate"
+
+
+class Remedy(NamedTuple):
+    """An option, and the size and switches that the step would then have.
+
+    Attributes:
+        option: As on the command line, with a word on what it changes where it changes results.
+        size: (pairs, height, width).
+        switches: Of `FusionTask.estimate_memory`.
+    """
+
+    option: str
+    size: tuple[int, int, int]
+    switches: dict[str, bool]
+
+
+def remedies(trainer: Trainer, task: LightningModule, stage: str, size: BatchSize, free: int) -> str:
+    """Sentences with what makes the step fit, cheapest first; else with all that lowers its need.
+
+    Args:
+        trainer: Gives precision and device.
+        task: Estimates each.
+        stage: `train`, `val`, `test` or `predict`.
+        size: Of the batch that does not fit.
+        free: Bytes that it may take.
+    """
+    estimate: Callable[..., Any] = task.estimate_memory  # type: ignore[assignment]
+    before = estimate(size[:3], stage == "train")
+    needs = [
+        (each.option, estimate(each.size, stage == "train", **each.switches))
+        for each in _known(trainer, task, stage, size)
+    ]
+    helping = [(option, need) for option, need in needs if need is not None and need < before]
+    enough = [(option, need) for option, need in helping if need <= free]
+    listed = ", or ".join(f"{option} ({need / GIB:.1f} GiB)" for option, need in _shortest(enough) or helping)
+    first = (
+        f"Use {listed}"
+        if enough
+        else f"Each of these lowers the need, none alone is enough: {listed}"
+        if listed
+        else ""
+    )
+    return ". ".join([*filter(None, [first]), *_elsewhere(trainer, stage, before, size)]) + "."
+
+
+def _shortest(found: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Of the same option with several values, the first that is enough."""
+    return list({option.split(" ")[0]: (option, need) for option, need in reversed(found)}.values())[::-1]
+
+
+def _known(trainer: Trainer, task: LightningModule, stage: str, size: BatchSize) -> Iterator[Remedy]:
+    pairs, height, width, _ = size
+    full = pairs, height, width
+    transforms = getattr(trainer.datamodule, "transforms", None)  # type: ignore[attr-defined]
+    if stage == "train":
+        yield from _smaller_parts(task, size)
+        yield Remedy("--model.init_args.network.checkpoint_blocks true", full, {"recompute": True})
+    elif pairs > 1:
+        yield from (Remedy(f"--loading.batch_size {part}", (part, height, width), {}) for part in _halves(pairs))
+    if "16" not in str(trainer.precision):
+        yield Remedy("--trainer.precision bf16-mixed", full, {"half": True})
+    if stage == "train" and getattr(transforms, "crop", None):
+        yield from (Remedy(f"--transforms.crop {side}", (pairs, side, side), {}) for side in _halves(height, 8))
+    elif stage != "predict":
+        for rows, columns in zip(_halves(height, 64), _halves(width, 64), strict=False):
+            yield Remedy(f"--transforms.resize [{rows},{columns}] for smaller frames", (pairs, rows, columns), {})
+
+
+def _smaller_parts(task: LightningModule, size: BatchSize) -> Iterator[Remedy]:
+    bilevel = getattr(task, "bilevel_config", None)
+    for part in _halves(size.pairs):
+        parts = -(-size.pairs // part)
+        option = f"--loading.batch_size {part} --trainer.accumulate_grad_batches {parts}"
+        if bilevel is not None:
+            option = f"{_LEVELS} {bilevel.accumulate * parts}"
+        yield Remedy(option, (part, size.height, size.width), {})
+
+
+def _halves(number: int, least: int = 1) -> Iterator[int]:
+    while (number := number // 2) >= least:
+        yield number
+
+
+def _elsewhere(trainer: Trainer, stage: str, need: int, size: BatchSize) -> Iterator[str]:
+    device = trainer.strategy.root_device
+    if stage != "train" and device.type != "cpu" and (free_memory(torch.device("cpu")) or 0) >= need:
+        yield "--trainer.accelerator cpu has the memory"
+    if stage == "val" and trainer.state.fn == "fit":
+        yield "--trainer.limit_val_batches 0 leaves validation out"
+    if stage == "predict":
+        yield f"Predict takes every pair at its own size: store {size.pair} smaller, or move its files elsewhere"
+    yield "--memory_guard.enabled false tries all the same"

@@ -34,7 +34,7 @@ class MadeOnce(Generic[Arguments, Made]):
         """The result for these arguments."""
         if torch.compiler.is_compiling():
             return self.make(*args, **kwargs)
-        return self.cached(*args, **kwargs)
+        return self.cached(*args, **kwargs)  # type: ignore[arg-type] # ours are all hashable
 
 
 def made_once(kept: int) -> Callable[[Callable[Arguments, Made]], MadeOnce[Arguments, Made]]:

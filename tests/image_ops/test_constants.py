@@ -41,7 +41,7 @@ def _uses() -> dict[str, Callable[[Tensor], Tensor]]:
     return {
         "sobel": lambda x: sobel_components(x)[0],
         "ssim": lambda x: ssim_map(x, 1.0 - x),
-        "ms_ssim": lambda x: ms_ssim(255.0 * x[:, :1], 255.0 * x[:, 1:2].detach(), 255.0 * x[:, 2:].detach()),
+        "ms_ssim": lambda x: ms_ssim(255.0 * x[:, :1], 200.0 * x[:, :1].detach(), 100.0 * x[:, :1].detach()),
     }
 
 

@@ -1,11 +1,15 @@
 """Compiled networks: `torch.compile` in place, so that names of weights, checkpoints and results stay."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
+
+MODES: Final = ("default", "max-autotune-no-cudagraphs")
+"""Modes of `torch.compile` that record no CUDA graphs."""
 
 NETWORKS = ("network", "value_network", "teacher.network")
 """Where tasks keep fusion networks: the trained one, the value function's copy, the teacher."""
@@ -20,11 +24,20 @@ class Compilation(Callback):
 
     Args:
         enabled: Whether to compile at all.
-        mode: See `torch.compile`: `default`, `reduce-overhead`, `max-autotune`.
+        mode: See `torch.compile`: `default`, or `max-autotune-no-cudagraphs`, which tries more kernels.
         dynamic: Whether sizes are taken as variable from the start; null finds out.
+
+    Raises:
+        ValueError: If the mode is another one.
     """
 
     def __init__(self, enabled: bool = False, mode: str = "default", dynamic: bool | None = None) -> None:
+        if enabled and mode not in MODES:
+            raise ValueError(
+                f"--compilation.mode {mode}: it can be {' or '.join(MODES)}. Modes that record CUDA graphs write each "
+                f"result where the one before lay, which a bilevel step, its levels in turn, and what is kept between "
+                f"steps may still need."
+            )
         self.enabled = enabled
         self.mode = mode
         self.dynamic = dynamic

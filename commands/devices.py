@@ -1,8 +1,13 @@
 """Devices by the names that people type."""
 
 import os
+from typing import Any, Final
 
 import torch
+
+from commands.errors import UsageError
+
+_NO_APPLE_GPU: Final = "Apple's GPU (mps) has no float64, in which metrics and filters are computed"
 
 
 def choose_device(name: str) -> torch.device:
@@ -11,6 +16,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ValueError: If there is no such device, or it cannot be used here.
     """
+    if name.partition(":")[0] == "mps":
+        raise ValueError(f"--device '{name}' cannot be used here ({_NO_APPLE_GPU}). Choose auto or cpu.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -30,3 +37,38 @@ def settle_missing_gpu() -> None:
     """
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+
+
+def settle_devices(config: Any) -> None:
+    """Settles what a run's configuration says about devices and their arithmetic, before anything is built.
+
+    Args:
+        config: Of the subcommand; `auto` becomes `cpu` in it where Lightning would choose Apple's GPU.
+
+    Raises:
+        UsageError: If Apple's GPU is asked for, or equal results of algorithms that are chosen by their speed.
+    """
+    deterministic = config.trainer.deterministic
+    if deterministic and config.trainer.benchmark:
+        raise UsageError(
+            f"--trainer.deterministic {str(deterministic).lower()}: --trainer.benchmark true takes the algorithm that "
+            f"is fastest at the moment, another in each run. Add --trainer.benchmark false (the overlays "
+            f"cluster/*.yaml switch it on)."
+        )
+    config.trainer.accelerator = _without_apple_gpu(config.trainer.accelerator)
+    torch.set_float32_matmul_precision(config.matmul_precision)
+
+
+def _without_apple_gpu(accelerator: Any) -> Any:
+    chosen = accelerator if torch.backends.mps.is_available() and not torch.cuda.is_available() else None
+    if accelerator == "mps" or chosen == "gpu":
+        raise UsageError(
+            f"--trainer.accelerator {accelerator}: {_NO_APPLE_GPU}. Take --trainer.accelerator cpu, or a machine with "
+            f"an NVIDIA GPU."
+        )
+    if chosen == "auto":
+        from lightning.pytorch.utilities import rank_zero_info  # seconds, which commands without a trainer spare
+
+        rank_zero_info(f"{_NO_APPLE_GPU}: this run takes the CPU.")
+        return "cpu"
+    return accelerator

@@ -34,6 +34,7 @@ from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import CHECKPOINT_WORDS, check_weights
 from commands.cluster import without_own_requeue
 from commands.detector_classes import refuse_unknown_classes
+from commands.devices import settle_devices
 from commands.errors import UsageError
 from commands.loggers import build_loggers, logging_callbacks
 from commands.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
@@ -140,6 +141,7 @@ class SuiteCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuses what cannot work before anything is built, and chooses the run folder."""
         refuse_linked_options(self.line.arguments)
+        settle_devices(self.config[self.subcommand])
         refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
         if self._option("convention"):
             self.config[self.subcommand].evaluator.convention = self._option("convention")

@@ -90,6 +90,17 @@ def add_suite_arguments(parser: Any) -> None:
         choices=["stop", "skip"],
         help="fit: what to do about a batch whose loss or gradient is NaN or infinite.",
     )
+    parser.add_argument(
+        "--matmul_precision",
+        type=str,
+        default="highest",
+        choices=["highest", "high"],
+        help="Of float32 matrix products on a GPU; high: in TensorFloat-32, several times faster (docs/cluster.md).",
+    )
+    _add_predict_arguments(parser)
+
+
+def _add_predict_arguments(parser: Any) -> None:
     parser.add_argument("--output_dir", type=str | None, default=None, help="predict: where the fused PNGs go.")
     parser.add_argument("--grey", action="store_true", help="predict: save luma instead of colour.")
     parser.add_argument(

@@ -6,11 +6,12 @@ that tree: by the Noble identities each of its leaves is one filter and one latt
 the pyramid. A subband is the image, filtered once and sampled.
 """
 
-from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from image_ops.constants import made_once
 
 _K1, _K2, _K3 = 1.0 - 2.0**0.5, 0.5**0.5, 1.0 - 2.0**0.5
 
@@ -68,7 +69,7 @@ class ScaleFilters(NamedTuple):
     second: Tensor
 
 
-@lru_cache(maxsize=_CACHED_SETS)
+@made_once(_CACHED_SETS)
 def scale_filters(
     kind: Kind, form: Form, level: int, size: tuple[int, int], tiles: int, dtype: torch.dtype, device: torch.device
 ) -> ScaleFilters:

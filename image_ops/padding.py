@@ -1,12 +1,10 @@
 """Padding to a multiple and back, for planes of any size, also smaller than the padding."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PadMode = Literal["replicate", "reflect"]
+from image_ops.padding_maps import PadMode, padded
 
 
 def pad_to_multiple(x: Tensor, multiple: int, mode: PadMode = "replicate") -> tuple[Tensor, tuple[int, int]]:
@@ -63,18 +61,24 @@ def pad_planes(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode = "r
             on mirroring, as NumPy does (a plane of one pixel is repeated).
 
     Returns:
-        (B, C, H + top + bottom, W + left + right), the precision of `x`, also under autocast.
+        (B, C, H + top + bottom, W + left + right), the precision of `x`, also under autocast, and its memory format.
     """
     left, right, top, bottom = padding
     height, width = x.shape[-2:]
     if mode == "replicate" and torch.compiler.is_compiling():
         return _repeated(_repeated(x, left, right, -1), top, bottom, -2)
     if mode == "replicate" or (max(left, right) < width and max(top, bottom) < height):
+        if _beyond_cpu(x):
+            return padded(x, padding, mode)
         with torch.autocast(x.device.type, enabled=False):  # which would widen half precision to float32, on a CPU
             return F.pad(x, padding, mode=mode)
     rows = _mirrored_indices(height, top, bottom, x.device)
     columns = _mirrored_indices(width, left, right, x.device)
     return x[..., rows, :][..., columns]
+
+
+def _beyond_cpu(x: Tensor) -> bool:
+    return not x.is_cpu and not torch.compiler.is_compiling()
 
 
 def _mirrored_indices(length: int, before: int, after: int, device: torch.device) -> Tensor:

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from image_ops.constants import made_once
+from image_ops.precision import single_precision
+
 _LEVELS = 256
 
 
@@ -30,10 +33,9 @@ def saliency(image: Tensor) -> Tensor:
     levels = (image.detach().float().clamp(0.0, 1.0) * (_LEVELS - 1)).round().long().flatten(1)
     offset = torch.arange(batch, device=image.device)[:, None] * _LEVELS
     counts = torch.bincount((levels + offset).flatten(), minlength=batch * _LEVELS).view(batch, _LEVELS)
-    grey = torch.arange(_LEVELS, dtype=torch.float32, device=image.device)
     shares = counts.float() / levels.shape[1]
-    with torch.autocast(image.device.type, enabled=False):
-        table = shares @ (grey[:, None] - grey[None, :]).abs() / (_LEVELS - 1)
+    with single_precision(image.device):
+        table = shares @ _distances(image.device) / (_LEVELS - 1)
     return table.gather(1, levels).view(image.shape)
 
 
@@ -55,3 +57,10 @@ def saliency_pair(infrared: Tensor, visible_luma: Tensor) -> Tensor:
             f"Saliency planes of a pair have one size; got {tuple(infrared.shape)} and {tuple(visible_luma.shape)}."
         )
     return torch.cat((saliency(infrared), saliency(visible_luma)), dim=1)
+
+
+@made_once(kept=4)
+def _distances(device: torch.device) -> Tensor:
+    """How far each grey level is from each other one."""
+    grey = torch.arange(_LEVELS, dtype=torch.float32, device=device)
+    return (grey[:, None] - grey[None, :]).abs()

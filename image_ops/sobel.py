@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from image_ops.constants import constant
 from image_ops.padding import pad_planes
+
+_KERNEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 def sobel_components(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,8 +25,7 @@ def sobel_components(x: Tensor) -> tuple[Tensor, Tensor]:
     padded = pad_planes(x, (1, 1, 1, 1))
     if x.shape[1] == 1:
         return _components_by_shifts(padded)
-    kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], dtype=x.dtype, device=x.device)
-    weights = kernel.expand(x.shape[1], 1, 3, 3)
+    weights = constant(_KERNEL, x.dtype, x.device).expand(x.shape[1], 1, 3, 3)
     with torch.autocast(x.device.type, enabled=False):
         horizontal = F.conv2d(padded, weights, groups=x.shape[1])
         vertical = F.conv2d(padded, weights.transpose(-1, -2), groups=x.shape[1])

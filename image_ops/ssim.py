@@ -4,26 +4,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from image_ops.constants import made_once
 from image_ops.padding import pad_planes
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
 
 
-def gaussian_window(size: int, sigma: float, device: torch.device | None = None) -> Tensor:
-    """Samples of a Gaussian that sum to one.
+@made_once(kept=16)
+def gaussian_window(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Samples of a Gaussian that sum to one; made once, not to be changed in place.
 
     Args:
         size: Number of taps, odd.
         sigma: Standard deviation in pixels, > 0.
+        dtype: Of the result, which is computed in double precision and rounded to single on the way.
         device: Where the result shall lie.
 
     Returns:
-        (size,), float32.
+        (size,).
     """
     distance = torch.arange(size, dtype=torch.float64, device=device) - (size - 1) / 2
     weights = torch.exp(-distance.square() / (2.0 * sigma**2))
-    return (weights / weights.sum()).float()
+    return (weights / weights.sum()).float().to(dtype)
 
 
 def gaussian_blur(x: Tensor, size: int = _WINDOW, sigma: float = _SIGMA) -> Tensor:
@@ -38,7 +41,7 @@ def gaussian_blur(x: Tensor, size: int = _WINDOW, sigma: float = _SIGMA) -> Tens
         (B, C, H, W).
     """
     radius, channels = size // 2, x.shape[1]
-    window = gaussian_window(size, sigma, x.device).to(x.dtype)
+    window = gaussian_window(size, sigma, x.dtype, x.device)
     padded = pad_planes(x, (radius, radius, radius, radius), mode="reflect")
     rows = F.conv2d(padded, window.view(1, 1, size, 1).expand(channels, 1, size, 1), groups=channels)
     return F.conv2d(rows, window.view(1, 1, 1, size).expand(channels, 1, 1, size), groups=channels)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from datamodules.datasets.batch import Batch, Detections, Targets
+from image_ops.precision import single_precision
 from lightning_modules.averaging import WeightAverage
 from lightning_modules.bilevel.level_loss import LevelLoss
 from lightning_modules.imagined import Use
@@ -106,13 +107,14 @@ class DetectorPart(nn.Module):
     def detect(self, images: Tensor) -> list[Detections]:
         """What the averaged detector (the present one, where there is no average) finds in each image.
 
-        Computed in single precision whatever the run's precision: half of it moves boxes by whole pixels.
+        Computed in single precision whatever the run's precision, without TensorFloat-32: half of it moves boxes by
+        whole pixels.
 
         Args:
             images: (B, 3, H, W) in [0, 1], RGB.
         """
         detector = self.detector if self.average is None else cast("Detector", self.average.module)
-        with torch.autocast(images.device.type, enabled=False):
+        with single_precision(images.device):
             return [
                 {"boxes": found["boxes"], "scores": found["scores"], "labels": found["labels"]}
                 for found in detector.predict(images.float())

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from image_ops.contourlet_filters import scale_filters
+from image_ops.constants import forget_constants
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def imagined() -> Iterator[None]:
         try:
             yield
         finally:
-            scale_filters.cache_clear()  # it would hand filters without content to real pictures
+            forget_constants()  # they would hand filters without content to real pictures
 
 
 really = unset_fake_temporarily

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from image_ops.resize import resize
 from models.clip import instantiate
 from models.clip_config import WEIGHT_SUFFIXES, ClipConfig
 from models.clip_encoder import OPENAI_MEAN, OPENAI_STD
@@ -124,7 +124,7 @@ class Captioner(FrozenModule):
         size = (self.image_size, self.image_size)
         pixels = image[None].to(self.mean)
         if pixels.shape[-2:] != size:
-            pixels = F.interpolate(pixels, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+            pixels = resize(pixels, size, "bicubic").clamp(0, 1)
         return (pixels.expand(-1, 3, -1, -1) - self.mean) / self.std
 
     def _sentence(self, ids: list[int]) -> str:

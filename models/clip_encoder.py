@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, Protocol, Self, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from image_ops.resize import resize
 from models.clip_state import fingerprint
 from models.layers.frozen import FrozenModule, freeze
 
@@ -170,7 +170,7 @@ class ImageTextEncoder(FrozenModule):
         images = images.float()
         size = (self.image_size, self.image_size)
         if images.shape[-2:] != size:
-            images = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+            images = resize(images, size, "bicubic")
         if not (torch.is_grad_enabled() and images.requires_grad):
             # Bicubic overshoot is cut off only where no gradient would die in it.
             images = images.clamp(0.0, 1.0)

@@ -1,11 +1,12 @@
 """Metrics with a model of human contrast sensitivity: Qcv (Chen and Varshney) and Qcb (Chen and Blum)."""
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from image_ops.constants import made_once
 from metrics.functional.filters import gaussian_taps, pad_zero, separable_filter, sobel
 from metrics.functional.triplet import Triplet, triplet_metric
 
@@ -79,7 +80,7 @@ def stretched(planes: Tensor) -> Tensor:
     return torch.where((low == 0) & (high == 0), planes, values)
 
 
-@lru_cache(maxsize=8)
+@made_once(kept=8)
 def _mannos_sakrison(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     radius = _frequency_radius(height, width, height / 4, width / 4, device)
     response: Tensor = 2.6 * (0.0192 + 0.144 * radius) * torch.exp(-((0.144 * radius) ** 1.1))
@@ -141,7 +142,7 @@ def _band_passed(planes: Tensor, grid: float) -> Tensor:
     return passed
 
 
-@lru_cache(maxsize=8)
+@made_once(kept=8)
 def _difference_of_gaussians(height: int, width: int, grid: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     radius = _frequency_radius(height, width, grid * height / 30, grid * width / 30, device)
     response: Tensor = torch.exp(-((radius / 15.3870) ** 2)) - 0.7622 * torch.exp(-((radius / 1.3456) ** 2))
@@ -157,7 +158,7 @@ def _masked_contrast(planes: Tensor) -> Tensor:
     return local**3 / (local.square() + 1e-4)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _gaussian_mass() -> float:
     positions = torch.arange(-15, 16, dtype=torch.float64)
     mass = [

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from image_ops.constants import constant
 from metrics.functional.filters import gaussian_taps, separable_filter
 from metrics.functional.triplet import Triplet, triplet_metric
 
@@ -98,7 +99,7 @@ def ms_ssim(triplet: Triplet, data_range: float = 255.0, reduction: str = "sum",
             planes = F.avg_pool2d(planes, kernel_size=2, padding=padding)
         whole, contrast = _similarity(_gaussian_statistics(planes), data_range)
         terms.append(whole if scale == len(_SCALE_WEIGHTS) - 1 else contrast)
-    weights = torch.tensor(_SCALE_WEIGHTS, dtype=torch.float64, device=planes.device).view(-1, 1, 1)
+    weights = constant(_SCALE_WEIGHTS, torch.float64, planes.device).view(-1, 1, 1)
     values = (torch.stack(terms).clamp(min=0) ** weights).prod(dim=0)
     return values.sum(dim=1) if reduction == "sum" else values.mean(dim=1)
 

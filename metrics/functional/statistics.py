@@ -137,5 +137,5 @@ def peak_signal_to_noise_ratio(triplet: Triplet, variant: str = "standard") -> T
         error = (_squared_error(triplet, _INFRARED).sqrt() + _squared_error(triplet, _VISIBLE).sqrt()) / 2 / pixels**0.5
     elif variant != "standard":
         raise ValueError(f"Unknown PSNR variant '{variant}'; known: standard, fused_peak, mixed_range, root.")
-    ratio = torch.as_tensor(peak, dtype=error.dtype, device=error.device) ** 2 / error
+    ratio = peak**2 / error
     return torch.where(error > 0, 10 * torch.log10(ratio), torch.full_like(error, torch.nan))

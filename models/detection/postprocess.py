@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, box_convert, clip_boxes_to_image
 
+from image_ops.constants import constant
+from image_ops.resize import resize
 from models.detection.base import Found, Objects
 
 GREY = 114 / 255
@@ -35,14 +37,19 @@ class Letterbox(NamedTuple):
 
     def to_network(self, boxes: Tensor) -> Tensor:
         """Boxes (N, 4) xyxy of the image in the network's pixels."""
-        return boxes * boxes.new_tensor([self.scale_x, self.scale_y] * 2) + boxes.new_tensor([self.left, self.top] * 2)
+        return boxes * self._scale(boxes) + self._shift(boxes)
 
     def to_image(self, boxes: Tensor) -> Tensor:
         """Boxes (N, 4) xyxy of the network in the image's pixels, cut at its borders."""
-        boxes = boxes - boxes.new_tensor([self.left, self.top] * 2)
-        boxes = boxes / boxes.new_tensor([self.scale_x, self.scale_y] * 2)
+        boxes = (boxes - self._shift(boxes)) / self._scale(boxes)
         clipped: Tensor = clip_boxes_to_image(boxes, (self.height, self.width))
         return clipped
+
+    def _scale(self, boxes: Tensor) -> Tensor:
+        return constant((self.scale_x, self.scale_y) * 2, boxes.dtype, boxes.device)
+
+    def _shift(self, boxes: Tensor) -> Tensor:
+        return constant((self.left, self.top) * 2, boxes.dtype, boxes.device)
 
 
 def letterbox(images: Tensor, size: int | None, stride: int) -> tuple[Tensor, Letterbox]:
@@ -60,7 +67,7 @@ def letterbox(images: Tensor, size: int | None, stride: int) -> tuple[Tensor, Le
     scale = 1.0 if size is None else size / max(height, width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     if (new_height, new_width) != (height, width):
-        images = F.interpolate(images, (new_height, new_width), mode="bilinear", antialias=scale < 1)
+        images = resize(images, (new_height, new_width), "bilinear", antialias=scale < 1)
     below, right = -new_height % stride, -new_width % stride
     top, left = below // 2, right // 2
     if below or right:
@@ -82,7 +89,7 @@ def relative_boxes(targets: Sequence[Objects], box: Letterbox, size: tuple[int, 
     owners = torch.cat([entry["labels"].new_full((len(entry["labels"]),), i) for i, entry in enumerate(targets)])
     labels = torch.cat([entry["labels"] for entry in targets])
     boxes = box.to_network(torch.cat([entry["boxes"] for entry in targets]).float())
-    relative = box_convert(boxes, "xyxy", "cxcywh") / boxes.new_tensor([size[1], size[0]] * 2)
+    relative = box_convert(boxes, "xyxy", "cxcywh") / constant((size[1], size[0]) * 2, boxes.dtype, boxes.device)
     return owners.float(), labels.float()[:, None], relative
 
 

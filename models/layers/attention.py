@@ -6,14 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from image_ops.constants import made_once
+
 _LONGEST: Final = 10_000.0
 
 
-def sine_positions(height: int, width: int, channels: int, device: torch.device | None = None) -> Tensor:
+@made_once(kept=4)
+def sine_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Fixed positions of a grid: sines and cosines of the row in half of the channels, of the column in the others.
 
     Wavelengths grow geometrically from 2 pi to 10,000 * 2 pi cells (Vaswani et al. 2017), so any grid has positions,
-    and a cell's own do not depend on the grid's size.
+    and a cell's own do not depend on the grid's size. Made once, not to be changed in place.
 
     Args:
         height: Rows H.

@@ -5,6 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from image_ops.precision import single_precision
+
 _DISTANCES_AT_ONCE: Final = 2**22  # 16 MiB of float32
 
 
@@ -23,7 +25,7 @@ def nearest_entries(vectors: Tensor, entries: Tensor) -> Tensor:
         (N,), int64; the first of several that are equally near.
     """
     precise = torch.promote_types(torch.promote_types(vectors.dtype, entries.dtype), torch.float32)
-    with torch.autocast(vectors.device.type, enabled=False):
+    with single_precision(vectors.device):
         codes = entries.to(precise)
         centre = codes.mean(dim=0)  # distances to it are small numbers, whose differences keep their digits
         codes = codes - centre

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import os
+import socket
 
 from callbacks import memory_guard
 from callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
@@ -27,9 +28,9 @@ def main(folder: Path, lacking: int, places: str) -> None:
     """Each needs 1000 bytes: on machines of their own one has less, on one machine both have 1500."""
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     free = 1500 if places == "together" or rank != lacking else 500
-    memory_guard.free_memory = lambda _: free  # type: ignore[assignment]
+    memory_guard.free_memory = lambda *_: free  # type: ignore[attr-defined]
     if places == "apart":
-        memory_guard.socket.gethostname = lambda: f"machine{rank}"
+        socket.gethostname = lambda: f"machine{rank}"
     FusionTask.estimate_memory = lambda *_, **__: 1000  # type: ignore[method-assign]
     task = MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2))
     trainer = quiet_trainer(folder, max_steps=1, devices=2, strategy="ddp", callbacks=[MemoryGuard()])

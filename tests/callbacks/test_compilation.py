@@ -116,6 +116,14 @@ def test_it_is_off_unless_asked_for_and_refuses_a_task_without_network(tmp_path:
         Compilation(enabled=True).setup(quiet_trainer(tmp_path), holder, "fit")
 
 
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune", "fastest"])
+def test_modes_that_record_cuda_graphs_are_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match=f"--compilation.mode {mode}: it can be default or max-autotune-no-cudagraphs"):
+        Compilation(enabled=True, mode=mode)
+    assert Compilation(enabled=True, mode="max-autotune-no-cudagraphs").mode == "max-autotune-no-cudagraphs"
+    Compilation(mode=mode)
+
+
 def test_validation_runs_as_written_and_checkpoints_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[bool, bool]] = []
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -31,7 +32,8 @@ def test_there_is_one_for_each_size() -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_says_nothing_about_the_method(overlay: str) -> None:
     settings = yaml.safe_load((CONFIGS / "cluster" / overlay).read_text(encoding="utf-8"))
-    assert set(settings) == {"trainer", "loading"}
+    assert set(settings) == {"trainer", "loading", "matmul_precision"}
+    assert (settings["matmul_precision"], settings["trainer"]["benchmark"]) == ("high", True)
     assert set(settings["loading"]) == {"num_workers"}
     assert settings["trainer"]["accelerator"] == "gpu"
     assert settings["trainer"].get("sync_batchnorm", False) == (overlay != "one_gpu.yaml")
@@ -47,7 +49,19 @@ def test_an_overlay_parses_after_every_method(method: str, capsys: pytest.Captur
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_runs_with_one_process(overlay: str, tmp_path: Path) -> None:
-    assert main(_line("mgfusion", overlay, f"--runs_dir={tmp_path}")) == 0
+    try:
+        assert main(_line("mgfusion", overlay, f"--runs_dir={tmp_path}")) == 0
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.benchmark
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.benchmark = False
+
+
+def test_equal_results_need_algorithms_that_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = _line("mgfusion", "one_gpu.yaml", f"--runs_dir={tmp_path}", "--trainer.deterministic=true")
+    assert main(line) == 1
+    assert "Add --trainer.benchmark false" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("method", "searches"), [("mgfusion", False), ("text_to_pixels", True)])

@@ -108,17 +108,17 @@ def test_filters_of_one_call_do_not_serve_another(name: str, value: object) -> N
 
 
 def test_filters_are_cached_and_the_cache_is_bounded() -> None:
-    scale_filters.cache_clear()
+    scale_filters.cached.cache_clear()
     for side in range(16, 16 * 40, 16):
         contourlet(torch.zeros(1, 1, 16, side), (0, 3))
-    information = scale_filters.cache_info()
+    information = scale_filters.cached.cache_info()
     assert information.currsize == information.maxsize
     contourlet(torch.zeros(1, 1, 16, 16 * 39), (0, 3))
-    assert scale_filters.cache_info().misses == information.misses
+    assert scale_filters.cached.cache_info().misses == information.misses
 
 
 def test_filters_made_in_inference_mode_serve_training() -> None:
-    scale_filters.cache_clear()
+    scale_filters.cached.cache_clear()
     image = torch.rand(1, 1, 16, 16)
     with torch.inference_mode():
         contourlet(image)

@@ -45,7 +45,7 @@ def test_float32_under_autocast() -> None:
 
 
 def test_blur_keeps_constants_and_window_sums_to_one() -> None:
-    assert gaussian_window(11, 1.5).sum().item() == pytest.approx(1.0)
+    assert gaussian_window(11, 1.5, torch.float32, torch.device("cpu")).sum().item() == pytest.approx(1.0)
     torch.testing.assert_close(gaussian_blur(torch.full((1, 2, 7, 3), 0.3)), torch.full((1, 2, 7, 3), 0.3))
 
 

@@ -17,11 +17,14 @@ from datamodules.datasets.batch import Batch, batch_to_float, collate
 from datamodules.datasets.scenes import CLASSES
 from datamodules.datasets.synthetic import SyntheticDataset
 from datamodules.synthetic import SyntheticDataModule
+from image_ops.precision import single_precision
+from lightning_modules import detector_part
 from lightning_modules.detection import DetectionTask
 from lightning_modules.detection_sources import DetectionSource
 from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from models.detection import DetectorConfig, build_detector
+from models.detection.yolov5 import YOLOv5Detector
 from tests.batches import quiet_trainer
 
 SIZE = (64, 96)
@@ -233,6 +236,23 @@ def test_a_batch_without_objects_trains(task: DetectionTask) -> None:
     task.train()
     terms = task.losses(batch["visible"], batch)
     assert all(torch.isfinite(term) for term in terms.values())
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9 names the setting otherwise")
+def test_answers_are_computed_without_tensorfloat(task: DetectionTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    convolution: Any = vars(torch.backends)["cudnn"].conv  # which its stubs lack
+
+    def predict(*_: Any) -> list[Any]:
+        seen.append(convolution.fp32_precision)
+        return []
+
+    monkeypatch.setattr(detector_part, "single_precision", lambda _: single_precision(torch.device("cuda")))
+    monkeypatch.setattr(YOLOv5Detector, "predict", predict)
+    before = convolution.fp32_precision
+    task.part.detect(torch.zeros(1, 3, 64, 64))
+    assert seen == ["ieee"]
+    assert convolution.fp32_precision == before != "ieee"
 
 
 def test_half_precision_trains_and_detects_in_single(tmp_path: Path) -> None:

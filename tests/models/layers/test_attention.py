@@ -56,9 +56,9 @@ def test_grid_attention_reads_everything() -> None:
 
 
 def test_positions_are_fixed_distinct_and_independent_of_the_grid() -> None:
-    positions = sine_positions(9, 13, 16)
+    positions = sine_positions(9, 13, 16, torch.device("cpu"))
     assert positions.shape == (9, 13, 16)
-    assert torch.equal(sine_positions(4, 20, 16)[:, :13], positions[:4])
+    assert torch.equal(sine_positions(4, 20, 16, torch.device("cpu"))[:, :13], positions[:4])
     distances = torch.cdist(positions.flatten(0, 1), positions.flatten(0, 1)) + 10 * torch.eye(117)
     assert distances.min() > 0.1
     torch.testing.assert_close(positions[3, 5, 0], torch.tensor(3.0).sin())
@@ -69,6 +69,6 @@ def test_positions_are_fixed_distinct_and_independent_of_the_grid() -> None:
 
 def test_wrong_sizes_are_named() -> None:
     with pytest.raises(ValueError, match="multiple of 4"):
-        sine_positions(2, 2, 6)
+        sine_positions(2, 2, 6, torch.device("cpu"))
     with pytest.raises(ValueError, match=r"width \(8\)"):
         MultiHeadAttention(8, 3)

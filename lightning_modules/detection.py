@@ -86,7 +86,7 @@ class DetectionTask(FusionTask):
         """The detector's own terms, which hold their gains already.
 
         Raises:
-            ValueError: If the batch has no boxes, or labels beyond the classes.
+            ValueError: If the batch has no boxes.
         """
         terms = self.part.loss(fused, batch)
         self.loss_weights = dict.fromkeys(terms, 1.0)

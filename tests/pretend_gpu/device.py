@@ -41,12 +41,24 @@ class _Backend(_DummyBackendModule):
         note("synchronize")
 
 
+_LIBRARY: Final[list[torch.library.Library]] = []
+
+
+def _silu_backward(gradient: Tensor, values: Tensor) -> Tensor:
+    """As on CPU and CUDA; for devices that it does not know, torch computes it of other operations."""
+    with torch._C._AutoDispatchBelowAutograd():
+        found: Tensor = torch.ops.aten.silu_backward.default(gradient, values)
+    return found
+
+
 def install() -> torch.device:
     """Makes the device known to torch; once in a process."""
     if not hasattr(torch, NAME):
         _setup_privateuseone_for_python_backend(NAME, _Backend())
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) is made on the host and copied
         torch.serialization.add_safe_globals([_restored])
+        _LIBRARY.append(torch.library.Library("aten", "IMPL"))
+        _LIBRARY[0].impl("silu_backward", _silu_backward, "AutogradPrivateUse1")
     return torch.device(NAME, 0)
 
 

@@ -1,6 +1,7 @@
 """The running average of weights: its numbers, its buffers, its mode."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def test_it_stays_in_eval_mode_without_gradients_and_apart() -> None:
     assert "1.module.0.weight" in owner.state_dict()
 
 
-def _average_or_copy(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+def _average_or_copy(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
     kept = kept_share(float(updates), 0.9, 3.0) if averaged[0].is_floating_point() else 0.0
     for own, now in zip(averaged, current, strict=True):
         own.copy_(torch.lerp(own, now, 1 - kept) if own.is_floating_point() else now)

@@ -7,9 +7,11 @@ back: `conftest.py` runs these tests in a process of their own.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
@@ -57,8 +59,8 @@ def install() -> torch.device:
         _setup_privateuseone_for_python_backend(NAME, _Backend())
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) is made on the host and copied
         torch.serialization.add_safe_globals([_restored])
-        _LIBRARY.append(torch.library.Library("aten", "IMPL"))
-        _LIBRARY[0].impl("silu_backward", _silu_backward, "AutogradPrivateUse1")
+        _LIBRARY.append(torch.library.Library("aten", "IMPL"))  # type: ignore[no-untyped-call]
+        _LIBRARY[0].impl("silu_backward", _silu_backward, "AutogradPrivateUse1")  # type: ignore[no-untyped-call]
     return torch.device(NAME, 0)
 
 
@@ -150,16 +152,17 @@ def present() -> Iterator[None]:
 
     Parameters stay the same objects when a module moves, as they do on CUDA (two names for one stay one), gradients are
     computed in the thread that asks for them, so that their lines are known, and `torch.load` puts tensors back on the
-    device that they were saved on.
+    device that they were saved on. Attention is computed by its formula, on the CPU too: its fused kernels round
+    otherwise. Inference mode, whose tensors the device cannot follow, only takes no gradient.
     """
-    swaps, load = torch.__future__.get_swap_module_params_on_conversion(), torch.load
+    swaps = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
-    torch.load = _loading(load)
+    one_thread, formula = torch.autograd.set_multithreading_enabled(False), sdpa_kernel(SDPBackend.MATH)
+    loading = patch.object(torch, "load", _loading(torch.load))
     try:
-        with torch.autograd.set_multithreading_enabled(False), _Mode():  # type: ignore[no-untyped-call]
+        with one_thread, formula, loading, patch.object(torch, "inference_mode", torch.no_grad), _Mode():  # type: ignore[no-untyped-call]
             yield
     finally:
-        torch.load = load
         torch.__future__.set_swap_module_params_on_conversion(swaps)
 
 

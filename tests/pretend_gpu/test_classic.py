@@ -26,6 +26,6 @@ def test_its_task_predicts(gpu: torch.device, tmp_path: Path) -> None:
     for trainer in (gpu_trainer, quiet_trainer):
         outputs = trainer(tmp_path).predict(ClassicFusionTask("contourlet"), MadeData())
         assert outputs is not None
-        pictures.append([output["fused"].cpu() for loader in outputs for output in loader])  # type: ignore[call-overload, union-attr]
+        pictures.append([output["fused"].cpu() for loader in outputs for output in loader])
     assert len(pictures[0]) == 5
     assert all(torch.equal(one, other) for one, other in zip(*pictures, strict=True))

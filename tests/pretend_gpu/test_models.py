@@ -9,6 +9,7 @@ from torch import Tensor
 from models.captioner import Captioner
 from models.clip import build_image_text_encoder
 from models.detection import Detector, DetectorConfig, build_detector
+from models.prompt_examples import NEGATIVE_KINDS, DegradationConfig, negative_examples, positive_examples
 from tests.tiny_coca import tiny_coca
 
 DETECTORS = {
@@ -54,7 +55,7 @@ def test_the_captioner_says_the_same(gpu: torch.device) -> None:
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(3, 32, 32, generator=generator), torch.rand(1, 40, 60, generator=generator) * 0.2]
     sentences = [
-        Captioner(tiny_coca(), "coca_tiny:test").to(device).describe([image.to(device) for image in images])
+        Captioner(tiny_coca(), "coca_tiny:test").to(device).caption([image.to(device) for image in images])
         for device in (gpu, torch.device("cpu"))
     ]
     assert sentences[0] == sentences[1]
@@ -72,3 +73,15 @@ def test_clip_encodes_and_keeps_texts_where_it_is(gpu: torch.device, tmp_path: P
         ours = [*encoder.encode_text_tokens(texts), encoder.encode_text(texts), encoder.encode_image(images.to(gpu))]
         assert {value.device for value in ours} == {gpu}
         assert all(torch.equal(one.cpu(), other) for one, other in zip(ours, reference, strict=True))
+
+
+@pytest.mark.parametrize("kind", NEGATIVE_KINDS)
+def test_examples_for_prompts_are_the_cpus(kind: str, gpu: torch.device) -> None:
+    made = []
+    for device in (gpu, torch.device("cpu")):
+        planes = torch.rand(2, 3, 1, 48, 48, generator=torch.Generator().manual_seed(5)).to(device)
+        positives, generator = positive_examples(planes[0], planes[1]), torch.Generator().manual_seed(6)
+        negatives = negative_examples(planes[0], planes[1], positives, generator, [kind], DegradationConfig())
+        assert {positives.device, negatives.device} == {device}
+        made.append((positives.cpu(), negatives.cpu()))
+    assert all(torch.equal(one, other) for one, other in zip(*made, strict=True))

@@ -30,19 +30,21 @@ def test_it_ends_with_the_very_weights_and_scores_of_the_cpu(kind: str, gpu: tor
 
 
 @pytest.mark.parametrize("kind", ONE_OF_EACH)
-def test_it_tests_and_predicts_as_on_the_cpu(kind: str, gpu: torch.device, tmp_path: Path) -> None:
+def test_it_tests_with_every_metric(kind: str, gpu: torch.device, tmp_path: Path) -> None:
     run = fitted(kind)
-    found = {}
-    for place, trainer in (("device", gpu_trainer), ("host", quiet_trainer)):
-        evaluator, writer = Evaluator(test_metrics=SMALL_ENOUGH, chunk=1), PredictionWriter(tmp_path / place / "out")
-        (scores,) = trainer(tmp_path / place, callbacks=[evaluator]).test(run.task, data(run.task), verbose=False)
-        predicting = trainer(tmp_path / place, callbacks=[writer])
-        predicting.predict(run.task, data(run.task), return_predictions=False)
-        files = {path.relative_to(writer.results[0].parent): path.read_bytes() for path in writer.results}
-        found[place] = scores, files, sorted(path.name for path in (tmp_path / place).rglob("*.csv"))
-    (on_device, files, tables), (on_host, host_files, host_tables) = found["device"], found["host"]
-    assert set(SMALL_ENOUGH) <= {name.removeprefix("test/") for name in on_device}
-    assert on_device == pytest.approx(on_host, nan_ok=True, rel=1e-6)
-    assert files
-    assert files == host_files
-    assert tables == host_tables
+    trainer = gpu_trainer(tmp_path, callbacks=[Evaluator(test_metrics=SMALL_ENOUGH)])
+    (scores,) = trainer.test(run.task, data(run.task), verbose=False)
+    assert set(SMALL_ENOUGH) <= {name.removeprefix("test/") for name in scores}
+    assert ("test/mAP50" in scores) == run.task.scores_detection
+    assert (tmp_path / "tables" / "test.md").read_text().count("contourlet") > 0
+
+
+@pytest.mark.parametrize("kind", ONE_OF_EACH)
+def test_it_predicts_the_very_pictures_of_the_cpu(kind: str, gpu: torch.device, tmp_path: Path) -> None:
+    run, pictures = fitted(kind), []
+    for name, trainer in (("device", gpu_trainer), ("host", quiet_trainer)):
+        writing = trainer(tmp_path, callbacks=[PredictionWriter(tmp_path / name)])
+        writing.predict(run.task, data(run.task), return_predictions=False)
+        pictures.append({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.png")})
+    assert pictures[0]
+    assert pictures[0] == pictures[1]

@@ -16,6 +16,10 @@ def _weights(images: Sequence[Tensor], form: Any = "ratio") -> Tensor:
     return content.saliency_weights(torch.cat([images[1], images[2]], dim=1).detach(), form)
 
 
+def _rgb(images: Sequence[Tensor]) -> Sequence[Tensor]:
+    return [image.repeat(1, 3, 1, 1) for image in images]
+
+
 def _scores(images: Sequence[Tensor]) -> Tensor:
     """Scores (B, 2) of the first image."""
     return images[0].flatten(1)[:, :2]
@@ -26,6 +30,8 @@ LOSSES: dict[str, Loss] = {
     "decomposition_loss": lambda x: decomposition.decomposition_loss(x[0], x[1], x[2], x[0] * x[1]),
     "gradient_max_loss": lambda x: gradient.gradient_max_loss(x[0], x[1], x[2]),
     "intensity_max_loss": lambda x: intensity.intensity_max_loss(x[0], x[1], x[2]),
+    "gradient_max_loss, RGB": lambda x: gradient.gradient_max_loss(*_rgb(x)),
+    "intensity_max_loss, RGB": lambda x: intensity.intensity_max_loss(*_rgb(x)),
     "ssim_loss": lambda x: ssim.ssim_loss(x[0], x[1]),
     "reconstruction_terms": lambda x: reconstruction.reconstruction_terms(x[0], x[1]),
     "comparison_maps": lambda x: structure.comparison_maps(x[0], x[1]),

@@ -177,7 +177,8 @@ class FusionDataModule(LightningDataModule):
             pipelines.mosaic(self.transforms, self.box_rule()),
             self._previous(pairs, _several(readers)),
         )
-        return self._loader(view, self.loading.batch_size, sampler=sampler)
+        known = getattr(self.trainer and self.trainer.lightning_module, "class_names", ())
+        return self._loader(view, self.loading.batch_size, sampler, class_names=known)
 
     def _with_fused(self, readers: Sequence[Dataset[Sample]], resized: tuple[int, int] | None) -> list[Dataset[Sample]]:
         if self.fused_dir is None:
@@ -279,13 +280,13 @@ class FusionDataModule(LightningDataModule):
         view = EvaluationView(reader, pipelines.evaluation(transforms, self.box_rule()))
         return self._loader(view, self.loading.batch_size if transforms.resize else 1, sampler=self._sampler(len(view)))
 
-    def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any, **collating: Any) -> DataLoader[Batch]:
         return DataLoader(
             dataset,  # type: ignore[arg-type]
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.loading.num_workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, **collating),
             worker_init_fn=leave_signals_to_parent,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.loading.num_workers > 0,

@@ -1,17 +1,19 @@
 """Running averages of weights: what a detector is evaluated with."""
 
 import math
-from functools import partial
-from typing import Self
+from copy import deepcopy
+from itertools import chain
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from lightning_modules.host_counts import HostCountsMixin
 from models.layers.frozen import freeze
 
 
-class WeightAverage(AveragedModel):
+class WeightAverage(HostCountsMixin, nn.Module):
     """An exponential moving average of a module, buffers included: the module's copy, always in eval mode.
 
     After the n-th update the average keeps `decay * (1 - exp(-n / ramp))` of itself, so that a run shorter than `ramp`
@@ -19,7 +21,8 @@ class WeightAverage(AveragedModel):
     weights; its integer counters are copied.
 
     It needs no gradient, so optimisers and DDP's search for unused parameters pass over it, and it is part of its
-    owner's state dict. Under DDP every process averages the same weights.
+    owner's state dict, with the layout of torch's `AveragedModel`, which looks at its counter on the device three times
+    at each update. Under DDP every process averages the same weights.
 
     Args:
         module: What to average; the copy starts from its present state.
@@ -27,9 +30,29 @@ class WeightAverage(AveragedModel):
         ramp: Updates over which the share grows, positive.
     """
 
+    host_counts: ClassVar[tuple[str, ...]] = ("n_averaged",)
+
     def __init__(self, module: nn.Module, decay: float, ramp: float) -> None:
-        super().__init__(module, multi_avg_fn=partial(_update, decay=decay, ramp=ramp), use_buffers=True)
-        freeze(self)
+        super().__init__()
+        self.module = freeze(deepcopy(module))
+        self.decay = decay
+        self.ramp = ramp
+        self.n_averaged = 0
+        self.train(False)
+
+    @torch.no_grad()
+    def update_parameters(self, module: nn.Module) -> None:
+        """Takes the module's present weights and buffers into the average."""
+        averaged, current = [], []
+        for own, now in zip(_tensors(self.module), _tensors(module), strict=True):
+            if own.is_floating_point():
+                averaged.append(own)
+                current.append(now)
+            else:
+                own.copy_(now)
+        average = get_ema_multi_avg_fn(kept_share(self.n_averaged, self.decay, self.ramp))  # type: ignore[no-untyped-call]
+        average(averaged, current, self.n_averaged)
+        self.n_averaged += 1
 
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever its owner does."""
@@ -41,10 +64,5 @@ def kept_share(updates: float, decay: float, ramp: float) -> float:
     return -decay * math.expm1(-updates / ramp)
 
 
-def _update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int, *, decay: float, ramp: float) -> None:
-    if not torch.is_floating_point(averaged[0]):
-        for counter, now in zip(averaged, current, strict=True):
-            counter.copy_(now)
-        return
-    average = get_ema_multi_avg_fn(kept_share(float(updates), decay, ramp))  # type: ignore[no-untyped-call]
-    average(averaged, current, updates)
+def _tensors(module: nn.Module) -> chain[Tensor]:
+    return chain(module.parameters(), module.buffers())

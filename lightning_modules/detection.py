@@ -89,7 +89,7 @@ class DetectionTask(FusionTask):
         """The detector's own terms, which hold their gains already.
 
         Raises:
-            ValueError: If the batch has no boxes, or labels beyond the classes.
+            ValueError: If the batch has no boxes.
         """
         return self.part.loss(self.fuse_images(batch), batch)
 

@@ -90,10 +90,10 @@ class DetectorPart(nn.Module):
 
         Args:
             images: (B, 3, H, W) in [0, 1], RGB, on the pixel grid of the batch's boxes.
-            batch: Gives the boxes.
+            batch: Gives the boxes; `collate` has refused labels beyond the class names.
 
         Raises:
-            ValueError: If the batch has no boxes, or labels beyond the class names.
+            ValueError: If the batch has no boxes.
         """
         found = self.detector.counted_loss(images, self._targets(batch))
         value = torch.stack(list(found.terms.values())).sum()
@@ -183,19 +183,7 @@ class DetectorPart(nn.Module):
                 "Training a detector needs boxes, and the batch has none. Choose a dataset with boxes and leave "
                 "--data.init_args.reading.labels true; every dataset of a mixture must have them."
             )
-        labels = [target["labels"] for target in batch["targets"]]
-        present = torch.cat(labels)
-        if present.numel() and (int(present.max()) >= len(self.class_names) or int(present.min()) < 0):
-            index = next(i for i, own in enumerate(labels) if own.numel() and not self._known(own))
-            raise ValueError(
-                f"{batch['dataset'][index]}/{batch['name'][index]} has the labels {sorted(set(labels[index].tolist()))}"
-                f", but the detector knows {len(self.class_names)} classes ({', '.join(self.class_names)}). Give the "
-                f"task the classes of its dataset."
-            )
         return batch["targets"]
-
-    def _known(self, labels: Tensor) -> bool:
-        return int(labels.min()) >= 0 and int(labels.max()) < len(self.class_names)
 
 
 def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

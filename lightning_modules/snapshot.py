@@ -1,32 +1,32 @@
 """A frozen copy of a network, kept from one epoch to the next."""
 
 from copy import deepcopy
-from typing import Self
+from typing import ClassVar, Self
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from lightning_modules.host_counts import HostCountsMixin
 from models.layers.frozen import freeze
 
 
-class Snapshot(nn.Module):
+class Snapshot(HostCountsMixin, nn.Module):
     """The network of an earlier moment, in eval mode and without gradients; checkpoints keep it.
 
     Args:
         network: What to copy, now and at each `take`.
     """
 
-    count: Tensor
+    host_counts: ClassVar[tuple[str, ...]] = ("count",)
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = freeze(deepcopy(network))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.count = 0
 
     @property
     def taken(self) -> bool:
         """Whether a network has been taken since the run began."""
-        return bool(self.count > 0)
+        return self.count > 0
 
     def take(self, network: nn.Module) -> None:
         """Replaces the copy by the present network."""

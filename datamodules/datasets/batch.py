@@ -143,11 +143,17 @@ def _targets_of(arrays: Iterable[tuple[Any, Any]]) -> TargetList:
     return TargetList({"boxes": boxes, "labels": labels} for boxes, labels in tensors)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
+def collate(samples: Sequence[Sample], class_names: Sequence[str] = ()) -> Batch:
     """Stacks the planes and lists everything else.
 
+    Args:
+        samples: Of one batch.
+        class_names: Of the detector that is to learn from them, where there is one. Labels are looked at here: on a GPU
+            each look would wait for all that runs there.
+
     Raises:
-        ValueError: If samples differ in their keys or in the size or type of a plane; names the samples and the remedy.
+        ValueError: If samples differ in their keys or in the size or type of a plane, or a label is beyond the class
+            names; names the samples and the remedy.
     """
     first = samples[0]
     batch: dict[str, Any] = {}
@@ -162,7 +168,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
         batch[key] = _stack(samples, key, cast("list[Tensor]", values)) if key in IMAGE_KEYS else values
     if "targets" in batch:
         batch["targets"] = TargetList(batch["targets"])
+    if "targets" in batch and class_names:
+        _refuse_unknown_labels(samples, class_names)
     return cast("Batch", batch)
+
+
+def _refuse_unknown_labels(samples: Sequence[Sample], class_names: Sequence[str]) -> None:
+    for sample in samples:
+        labels = sorted(set(sample["targets"]["labels"].tolist()))
+        if labels and not 0 <= labels[0] <= labels[-1] < len(class_names):
+            raise ValueError(
+                f"{sample['dataset']}/{sample['name']} has the labels {labels}, but the detector knows "
+                f"{len(class_names)} classes ({', '.join(class_names)}). Give the task the classes of its dataset."
+            )
 
 
 def _stack(samples: Sequence[Sample], key: str, planes: list[Tensor]) -> Tensor:

@@ -1,10 +1,12 @@
 """The running average of weights: its numbers, its buffers, its mode."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from lightning_modules.averaging import WeightAverage, kept_share
 
@@ -53,3 +55,46 @@ def test_it_stays_in_eval_mode_without_gradients_and_apart() -> None:
         linear.weight.zero_()
     assert average.state_dict()["module.0.weight"].abs().sum() > 0
     assert "1.module.0.weight" in owner.state_dict()
+
+
+def _average_or_copy(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+    kept = kept_share(float(updates), 0.9, 3.0) if averaged[0].is_floating_point() else 0.0
+    for own, now in zip(averaged, current, strict=True):
+        own.copy_(torch.lerp(own, now, 1 - kept) if own.is_floating_point() else now)
+
+
+def test_it_is_torchs_own_average_in_numbers_and_in_its_files() -> None:
+    """Checkpoints of either load into the other."""
+    linear, norm, module = _parts()
+    average = WeightAverage(module, decay=0.9, ramp=3.0)
+    reference = AveragedModel(module, multi_avg_fn=_average_or_copy, use_buffers=True)
+    for step in range(3):
+        with torch.no_grad():
+            linear.weight.add_(float(step + 1))
+        norm(torch.full((4, 2), float(step)) + torch.arange(4.0)[:, None])
+        average.update_parameters(module)
+        reference.update_parameters(module)
+    ours, theirs = average.state_dict(), reference.state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert torch.equal(ours[key], value), key
+        assert ours[key].dtype == value.dtype
+    fresh = WeightAverage(module, decay=0.9, ramp=3.0)
+    fresh.load_state_dict(theirs)
+    assert fresh.n_averaged == 3
+    reference.load_state_dict(ours)
+
+
+def test_a_count_is_part_of_the_state_and_missed_there() -> None:
+    _, _, module = _parts()
+    average = WeightAverage(module, decay=0.9, ramp=3.0)
+    state = average.state_dict() | {"n_averaged": torch.tensor(5)}
+    owner = nn.ModuleDict({"average": average})
+    owner.load_state_dict({f"average.{key}": value for key, value in state.items()})
+    assert average.n_averaged == 5
+    assert owner.state_dict()["average.n_averaged"].dtype == torch.int64
+    del state["n_averaged"]
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "n_averaged"'):
+        average.load_state_dict(state)
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "n_average"'):
+        average.load_state_dict(average.state_dict() | {"n_average": torch.tensor(5)})

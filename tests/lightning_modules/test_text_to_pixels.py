@@ -295,3 +295,8 @@ def test_a_network_of_one_scheme_is_tested_under_another(tmp_path: Path) -> None
         quiet_trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(
             _task("value_function"), _data(), ckpt_path=tmp_path / "task.ckpt", weights_only=True
         )
+
+
+def test_labels_beyond_the_classes_end_the_run_with_the_pairs_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"synthetic/\w+ has the labels \[.*\], but the detector knows 1 classes"):
+        _fit(tmp_path, _task(classes=SyntheticDataModule().classes[:1]))

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
@@ -40,3 +41,20 @@ def test_targets_leave_a_loader_process_without_a_file_descriptor(monkeypatch: p
 def test_targets_elsewhere_are_copied_as_they_are() -> None:
     targets = TargetList([{"boxes": torch.empty(2, 4, device="meta"), "labels": torch.empty(2, device="meta")}])
     assert copy.deepcopy(targets)[0]["boxes"].device.type == "meta"
+
+
+@pytest.mark.parametrize("labels", [[-1], [0, 3], [5, 1, 5]])
+def test_a_label_beyond_the_detectors_classes_names_its_pair(labels: list[int]) -> None:
+    samples = [make_sample(index) for index in range(3)]
+    for sample in samples:
+        sample["targets"] = {"boxes": torch.rand(2, 4), "labels": torch.tensor([0, 2])}
+    classes = ("person", "car", "lamp")
+    collate(samples, classes)
+    samples[1]["targets"] = {"boxes": torch.rand(len(labels), 4), "labels": torch.tensor(labels)}
+    collate(samples)
+    message = (
+        f"made/0001 has the labels {sorted(set(labels))}, but the detector knows 3 classes (person, car, lamp). "
+        f"Give the task the classes of its dataset."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        collate(samples, classes)

@@ -1,0 +1,40 @@
+"""The pretend device for every test of this folder, which runs in a process of its own.
+
+What torch is told of the device it never forgets, so that it would be there for every test that follows.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from tests.pretend_gpu.own_process import PLUGIN, OwnProcess
+
+PROCESS = pytest.StashKey[OwnProcess]()
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Takes a test's reports from the process that has the device; in that process, lets pytest go on."""
+    if item.config.pluginmanager.has_plugin(PLUGIN):
+        return None
+    if PROCESS not in item.config.stash:
+        ours = [own.nodeid for own in item.session.items if own.path.is_relative_to(__file__.rpartition("/")[0])]
+        item.config.stash[PROCESS] = process = OwnProcess(item.config, ours)
+        item.config.add_cleanup(process.end)
+    hook: Any = item.ihook
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in item.config.stash[PROCESS].reports_of(item):
+        hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.fixture
+def gpu() -> Iterator[torch.device]:
+    """The device, while a test runs."""
+    from tests.pretend_gpu.device import install, present
+
+    device = install()
+    with present():
+        yield device

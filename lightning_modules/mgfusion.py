@@ -115,5 +115,5 @@ class MGFusionTask(FusionTask):
             return torch.stack(encoder.encode_pair(infrared[missing], visible[missing]), dim=1)
 
         view = f"full-{infrared.shape[-2]}x{infrared.shape[-1]}-{visible.shape[-2]}x{visible.shape[-1]}"
-        both = self.features.get_or_compute(batch["content_id"], view, compute).to(infrared.device)
+        both = self.features.get_or_compute(batch["content_id"], view, compute).to(infrared.device, non_blocking=True)
         return both[:, 0], both[:, 1]

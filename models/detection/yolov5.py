@@ -59,6 +59,7 @@ class YOLOv5Detector(Detector):
         self.model: nn.Module = tasks.DetectionModel(f"{config.architecture}.yaml", nc=len(class_names), verbose=False)
         self.model.args = SimpleNamespace(box=config.box_gain, cls=config.class_gain, dfl=config.dfl_gain)
         self.model.names = dict(enumerate(self.class_names))
+        self._criteria: dict[torch.device, Any] = {}
         for name, parameter in self.model.named_parameters():
             if ".dfl" in name:  # fixed numbers 0..15, not weights
                 parameter.requires_grad_(False)
@@ -83,7 +84,7 @@ class YOLOv5Detector(Detector):
         raw = output[1] if isinstance(output, tuple) else output
         with torch.autocast(images.device.type, enabled=False):
             raw = {key: _in_float32(value) for key, value in raw.items()}
-            criterion, assigner = self._criterion()
+            criterion, assigner = self._criterion(images.device)
             terms, _ = criterion(raw, {"batch_idx": owners, "cls": labels, "bboxes": boxes})
             numerators = terms * (assigner.total.clamp(min=1) / len(images))  # ultralytics gives quotients times images
         return CountedLoss(dict(zip(("box", "class", "dfl"), numerators, strict=True)), assigner.total)
@@ -107,12 +108,15 @@ class YOLOv5Detector(Detector):
         self.head.shape = None  # its cached anchors may be inference tensors, which no later gradient could pass
         return self.model(inputs)
 
-    def _criterion(self) -> tuple[Any, "_RememberingAssigner"]:
-        # Made anew: it holds tensors of one device, and takes microseconds.
-        _, losses = _ultralytics()
-        criterion = losses.v8DetectionLoss(self.model)
-        criterion.assigner = assigner = _RememberingAssigner(criterion.assigner)
-        return criterion, assigner
+    def _criterion(self, device: torch.device) -> tuple[Any, "_RememberingAssigner"]:
+        """Ultralytics' loss, which holds tensors of one device; made once for each, because that reads the strides."""
+        if device not in self._criteria:
+            _, losses = _ultralytics()
+            criterion = losses.v8DetectionLoss(self.model)
+            criterion.stride = criterion.stride.tolist()  # numbers: a GPU is not asked for them at each step
+            criterion.assigner = _RememberingAssigner(criterion.assigner)
+            self._criteria[device] = criterion
+        return self._criteria[device], self._criteria[device].assigner
 
 
 def _class_branch_like(branch: Any, width: int) -> nn.Sequential:

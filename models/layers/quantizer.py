@@ -92,7 +92,7 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self._seen: list[tuple[Tensor, Tensor]] = []
-        self._has_started = False  # what `started` says, without asking the device
+        self._surely_started = False  # since an update; before it, buffers may yet be put back
 
     @property
     def entries(self) -> int:
@@ -129,7 +129,7 @@ class VectorQuantizer(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             exact = vectors.to(torch.promote_types(vectors.dtype, self.codebook.dtype))
             flat = exact.reshape(-1, width)
-            if self.training and not self._has_started:
+            if self.training and not (self._surely_started or self.started):  # asks the device at first only
                 self._start(flat.detach())
             indices = nearest_entries(flat.detach(), self.codebook.detach())
             if self.training:
@@ -155,6 +155,7 @@ class VectorQuantizer(nn.Module):
         """
         if not self._seen:
             return
+        self._surely_started = True
         vectors, indices = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self.forget()
         vectors = vectors.to(self.codebook.dtype)
@@ -180,17 +181,13 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def _start(self, vectors: Tensor) -> None:
-        self._has_started = bool(self.started)
-        if self._has_started:
-            return
         sample = self._sample(vectors)
         # Sums on a GPU may round differently in each process: the first one decides.
         self.codebook.copy_(broadcast_first(k_means(sample, self.entries)))
         self.started.fill_(True)
-        self._has_started = True
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._has_started = False  # asked anew
+        self._surely_started = False
         super()._load_from_state_dict(*args, **kwargs)
 
     def _revive(self, vectors: Tensor) -> None:

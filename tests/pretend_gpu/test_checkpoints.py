@@ -47,15 +47,15 @@ class _Poison(Callback):
         self.seen = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        name, where = ("losses", 0) if pl_module.automatic_optimization else ("weighted", 1)
+        name = "losses" if pl_module.automatic_optimization else "weighted"
         original = getattr(type(pl_module), name)
         self.seen += 1
 
-        def poisoned(*args: Any) -> Any:
+        def poisoned(first: Any, *args: Any, **options: Any) -> Any:
             """Spoils what `losses` returns, or the terms that `weighted` is given."""
-            if where:
-                return original(pl_module, args[0], _spoilt(args[1]), args[2])
-            return _spoilt(original(pl_module, *args))
+            if name == "weighted":
+                return original(pl_module, _spoilt(first), *args, **options)
+            return _spoilt(original(pl_module, first, *args))
 
         setattr(pl_module, name, poisoned if self.seen == self.batch else partial(original, pl_module))
 

@@ -7,21 +7,21 @@ from tests.pretend_gpu.runs import PHASES, fitted
 from tests.pretend_gpu.waits import table
 
 EXPECTED = {
-    "mgfusion": 3,
-    "mgfusion, cached features": 4,
-    "detection": 22,
-    "detection of a rule": 24,
-    "text_to_pixels, separate": 28,
-    "text_to_pixels, joint": 36,
-    "text_to_pixels, alternate": 35,
-    "text_to_pixels, value_function": 43,
-    "text_to_pixels, rank1": 35,
-    "promptfusion, autoencoder": 2,
-    "promptfusion, prompts": 9,
-    "promptfusion, fusion": 2,
-    "promptfusion, detector": 22,
-    "promptfusion, bilevel": 26,
-    "promptfusion, refinement": 10,
+    "mgfusion": 1,
+    "mgfusion, cached features": 1,
+    "detection": 14,
+    "detection of a rule": 14,
+    "text_to_pixels, separate": 16,
+    "text_to_pixels, joint": 14,
+    "text_to_pixels, alternate": 15,
+    "text_to_pixels, value_function": 15,
+    "text_to_pixels, rank1": 15,
+    "promptfusion, autoencoder": 1,
+    "promptfusion, prompts": 6,
+    "promptfusion, fusion": 1,
+    "promptfusion, detector": 14,
+    "promptfusion, bilevel": 15,
+    "promptfusion, refinement": 7,
 }
 """Waits of one step that neither logs nor ends an epoch. Lower a number when a wait is gone."""
 

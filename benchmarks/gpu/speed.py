@@ -13,7 +13,7 @@ from benchmarks.networks import METHODS
 
 SMALL: Final = (256, 256)
 LARGE: Final = (480, 640)
-COMPILING: Final = 20.0
+COMPILING: Final = 40.0
 """Seconds without which no network is compiled."""
 
 Kind = tuple[str, tuple[int, int]]

@@ -36,8 +36,8 @@ SCHEMES: Final = ("separate", "joint", "alternate", "value_function", "rank1")
 PHASES: Final = ("autoencoder", "prompts", "fusion", "detector", "bilevel", "refinement")
 """Of `promptfusion`, three steps each."""
 
-SHORT: Final = {"autoencoder": 1, "prompts": 1, "fusion": 1, "detector": 1, "bilevel": 2}
-"""Phases of six steps."""
+SHORT: Final = {"autoencoder": 1, "prompts": 1, "fusion": 1, "detector": 1, "bilevel": 4}
+"""Phases of eight steps."""
 
 
 def _mgfusion(folder: Path, clip: bool = True, view: Literal["crop", "full"] = "crop") -> FusionTask:

@@ -180,7 +180,7 @@ def measure(case: Case) -> Measurement:
     torch.manual_seed(0)
     on_gpu = case.device == "cuda"
     if on_gpu:  # several cases may share a process: each has a peak of its own
-        torch.cuda.init()  # before it, there is no peak to reset
+        torch.cuda.init()  # type: ignore[no-untyped-call] # before it, there is no peak to reset
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -93,11 +93,12 @@ def network_rows(results: dict[Case, Measurement]) -> list[Row]:
         rows.append(
             {
                 "device": case.device,
+                "method": case.method,
                 "task": case.task,
                 "size": f"{case.height}x{case.width}",
                 "variant": case.variant + ("" if case.tuned else ", default malloc"),
-                "median s": f"{statistics.median(result.seconds):.3f}",
-                "min s": f"{best:.3f}",
+                "median s": f"{statistics.median(result.seconds):.3g}",
+                "min s": f"{best:.3g}",
                 "n": str(len(result.seconds)),
                 "anchor / this": f"{min(anchor.seconds) / best:.2f}" if anchor else "",
                 "memory MiB": f"{result.peak - result.before:.0f}",

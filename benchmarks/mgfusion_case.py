@@ -1,10 +1,11 @@
-"""One measurement of the MGFusion benchmark, in a process of its own so that its peak memory is its own.
+"""One measurement of a fusion network, in a process of its own so that its peak memory is its own.
 
     python -m benchmarks.mgfusion_case '{"task": "infer", "height": 480, "width": 640}'
 
 prints one line of JSON: the seconds of each repetition, the peak memory and what the process held before.
 """
 
+import gc
 import json
 import re
 import resource
@@ -14,13 +15,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Parameter
 
+from benchmarks.networks import build
 from benchmarks.restormer_anchor import use_published_blocks
 from commands.allocator import tune_malloc
 from datamodules.datasets.batch import batch_to_float, collate
@@ -31,39 +34,45 @@ from image_ops.color import luma
 from losses.gradient import gradient_max_loss
 from losses.intensity import intensity_max_loss
 from models.clip import build_image_text_encoder
-from models.mgfusion import MGFusionConfig, MGFusionNetwork
 
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Case:
-    """What to measure; batch 1, MGFusion `base` with vectors as wide as ViT-B/32's.
+    """What to measure; batch 1, with CLIP's vectors as wide as ViT-B/32's.
 
     Attributes:
         task: `train` (forward, both losses, backward, fused Adam), `infer`, `data` (reads a 640x480 PNG pair and crops
             it), or `clip` (both images through the encoder).
         height: Height in pixels.
         width: Width in pixels.
-        variant: `fp32`, `bf16` (autocast), `compiled` (torch.compile, fp32) or `published` (the anchor's blocks, fp32).
+        variant: `fp32`, `bf16` (autocast), `compiled` (as `--compilation.enabled true` does it, fp32), `compiled, bf16`
+            or `published` (the anchor's blocks, fp32).
         device: `cpu` or `cuda`.
         tuned: Whether `commands.allocator.tune_malloc` is called first.
         encoder: Which encoder `clip` measures.
         threads: CPU threads.
         repeats: Repetitions at most, after two that do not count.
         seconds: Stops repeating after this long, once there are three.
+        method: Whose network; see `benchmarks.networks.METHODS`.
+        preset: `base` or `light`.
+        compiler: Backend of `torch.compile`.
     """
 
     task: Literal["train", "infer", "data", "clip"]
     height: int
     width: int
-    variant: Literal["fp32", "bf16", "compiled", "published"] = "fp32"
+    variant: Literal["fp32", "bf16", "compiled", "compiled, bf16", "published"] = "fp32"
     device: str = "cpu"
     tuned: bool = True
     encoder: str = ""
     threads: int = 2
     repeats: int = 7
     seconds: float = 12.0
+    method: str = "mgfusion"
+    preset: str = "base"
+    compiler: str = "inductor"
 
     def to_json(self) -> str:
         """The case as an argument for this module."""
@@ -91,35 +100,41 @@ def resident_peak() -> float:
 
 
 def network_action(case: Case) -> Callable[[], object]:
-    """A training step or an inference of MGFusion."""
-    config, device = MGFusionConfig.preset("base"), torch.device(case.device)
-    network = MGFusionNetwork(config, clip_width=512)
+    """A training step or an inference of a network."""
+    device = torch.device(case.device)
+    network, fuse = build(case.method, case.preset)
     if case.variant == "published":
+        config: Any = network.config
         use_published_blocks(network, config.channels, config.heads, config.expansion)
     network.to(device).train(case.task == "train")
-    call = torch.compile(network) if case.variant == "compiled" else network
+    if case.variant.startswith("compiled"):
+        torch.compiler.reset()
+        for part in network.children():
+            part.compile(backend=case.compiler)
     images = torch.rand(1, 4, case.height, case.width, device=device)
-    vector = torch.randn(1, 512, device=device)
-    autocast = torch.autocast(case.device, torch.bfloat16, enabled=case.variant == "bf16")
+    autocast = torch.autocast(case.device, torch.bfloat16, enabled=case.variant.endswith("bf16"))
+
+    def run() -> Tensor:
+        with autocast:
+            return fuse(network, images)
 
     def infer() -> object:
-        with torch.inference_mode(), autocast:
-            return call(images[:, :1], images[:, 1:], vector, vector)
+        with torch.inference_mode():
+            return run()
 
-    return infer if case.task == "infer" else _training_step(network, call, images, vector, autocast)
+    return infer if case.task == "infer" else _training_step(list(network.parameters()), run, images, autocast)
 
 
 def _training_step(
-    network: nn.Module, call: Callable[..., Tensor], images: Tensor, vector: Tensor, autocast: torch.autocast
+    parameters: list[Parameter], run: Callable[[], Tensor], images: Tensor, autocast: torch.autocast
 ) -> Callable[[], object]:
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
-    infrared, visible = images[:, :1], images[:, 1:]
-    brightness = luma(visible)
+    optimizer = torch.optim.Adam(parameters, lr=1e-4, fused=True)
+    infrared, brightness = images[:, :1], luma(images[:, 1:])
 
     def step() -> None:
         optimizer.zero_grad()
+        fused = run()
         with autocast:
-            fused = call(infrared, visible, vector, vector)
             intensity = intensity_max_loss(fused, infrared, brightness)
             loss = gradient_max_loss(fused, infrared, brightness) + 0.2 * intensity
         torch.autograd.backward(loss)
@@ -164,7 +179,12 @@ def measure(case: Case) -> Measurement:
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     on_gpu = case.device == "cuda"
-    before = 0.0 if on_gpu else resident_peak()
+    if on_gpu:  # several cases may share a process: each has a peak of its own
+        torch.cuda.init()  # type: ignore[no-untyped-call] # before it, there is no peak to reset
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() / MIB if on_gpu else resident_peak()
     with tempfile.TemporaryDirectory() as folder:
         if case.task == "data":
             action = data_action(case, Path(folder))

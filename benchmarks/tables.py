@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 import torch
@@ -14,6 +15,9 @@ from rich.table import Table
 
 Row = dict[str, str]
 """Column -> text; every row of a table has the same columns."""
+
+GPU_SECTION: Final = "<!-- rows of a GPU, written by scripts/gpu_check.sh -->\n"
+"""Starts the last part of a page, which stays when the rest of it is measured anew on a machine without a GPU."""
 
 
 def describe_machine(threads: int) -> str:
@@ -65,7 +69,7 @@ def heading(script: str, title: str, machine: str, command: str | None = None) -
 
 
 def write(folder: Path, name: str, text: str, tables: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
-    """Writes `NAME.md` and a CSV file for each table.
+    """Writes `NAME.md`, whose GPU section stays, and a CSV file for each table.
 
     Args:
         folder: Made if it is missing.
@@ -74,6 +78,27 @@ def write(folder: Path, name: str, text: str, tables: Mapping[str, Sequence[Mapp
         tables: Name of a CSV file, without ending -> its rows.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    page = folder / f"{name}.md"
+    _, mark, section = _cut(page)
+    page.write_text(f"{text.rstrip()}\n\n{mark}{section}" if mark else text, encoding="utf-8")
     for own, rows in tables.items():
         pd.DataFrame(list(rows)).to_csv(folder / f"{own}.csv", index=False)
+
+
+def write_gpu_section(folder: Path, name: str, text: str) -> None:
+    """Puts a GPU's rows at the end of `NAME.md`, in the place of those that it has.
+
+    Args:
+        folder: Made if it is missing.
+        name: Of the page; without one the section stands alone.
+        text: Heading and table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{name}.md"
+    rest, _, _ = _cut(page)
+    page.write_text(f"{rest.rstrip()}\n\n{GPU_SECTION}{text}".lstrip(), encoding="utf-8")
+
+
+def _cut(page: Path) -> tuple[str, str, str]:
+    """What a page says of other machines, the mark, and its GPU section."""
+    return (page.read_text(encoding="utf-8") if page.exists() else "").partition(GPU_SECTION)

@@ -26,21 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from torch import nn  # noqa: E402
 
 from benchmarks.mgfusion_case import MIB, resident_peak  # noqa: E402
+from benchmarks.networks import METHODS, build  # noqa: E402
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from commands.allocator import tune_malloc  # noqa: E402
 from losses.gradient import gradient_max_loss  # noqa: E402
 from losses.intensity import intensity_max_loss  # noqa: E402
-from models.mgfusion import MGFusionConfig, MGFusionNetwork  # noqa: E402
-from models.promptfusion import PromptFusionConfig, PromptFusionNetwork  # noqa: E402
-from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork  # noqa: E402
-
-WIDTH: Final = 512
-"""Of CLIP's vectors."""
-
-METHODS: Final = ("mgfusion", "text_to_pixels", "promptfusion")
 
 
 @dataclass(frozen=True)
@@ -73,30 +66,6 @@ OPTIONS: Final[dict[str, Option]] = {
     "compiled, bf16": Option(compiled=True, precision=torch.bfloat16),
     "checkpoint_blocks, bf16": Option(checkpoint=True, precision=torch.bfloat16),
 }
-
-
-def build(method: str, preset: str, checkpoint: bool) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
-    """A network, and how it fuses (B, 4, H, W): infrared beside RGB."""
-    if method == "mgfusion":
-        network: nn.Module = MGFusionNetwork(MGFusionConfig.preset(preset, checkpoint_blocks=checkpoint), WIDTH)
-
-        def fuse(network: nn.Module, images: Tensor) -> Tensor:
-            vector = torch.ones(len(images), WIDTH, device=images.device)
-            fused: Tensor = network(images[:, :1], images[:, 1:], vector, vector)
-            return fused
-
-        return network, fuse
-    if method == "text_to_pixels":
-        network = TextToPixelsNetwork(TextToPixelsConfig.preset(preset, checkpoint_blocks=checkpoint), WIDTH)
-        text = torch.randn(1, 8, WIDTH)
-        return (
-            network,
-            lambda network, images: (
-                network(images[:, :1], images[:, 1:2], text.expand(len(images), -1, -1).to(images.device)).fused
-            ),
-        )
-    network = PromptFusionNetwork(PromptFusionConfig.preset(preset, checkpoint_blocks=checkpoint))
-    return network, lambda network, images: network(images[:, :1], images[:, 1:2]).fused
 
 
 def make_step(method: str, option: Option, arguments: argparse.Namespace) -> Callable[[], None]:

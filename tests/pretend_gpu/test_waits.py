@@ -11,7 +11,7 @@ EXPECTED = {
     "mgfusion, cached features": 1,
     "detection": 14,
     "detection of a rule": 14,
-    "text_to_pixels, separate": 16,
+    "text_to_pixels, separate": 16,  # its detector's first step, which makes the loss: 2 of them once a run
     "text_to_pixels, joint": 14,
     "text_to_pixels, alternate": 15,
     "text_to_pixels, value_function": 15,

@@ -230,11 +230,8 @@ class FusionDataModule(LightningDataModule):
 
     def warn_of_leaks(self, stage: str, scores_detection: bool) -> bool:
         """Warns when a test's prompts come from its boxes while detection is scored; returns whether it did."""
-        leaks = [
-            warn_if_labels_leak(reader, stage, scores_detection=scores_detection)
-            for reader in self.stage_readers(stage)
-            if isinstance(reader, PromptedDataset)
-        ]
+        prompted = [reader for reader in self.stage_readers(stage) if isinstance(reader, PromptedDataset)]
+        leaks = [warn_if_labels_leak(reader, stage, scores_detection=scores_detection) for reader in prompted]
         return any(leaks)
 
     def skip_predictions(self, finished: Callable[[str, str, bool], bool]) -> int:

@@ -91,7 +91,7 @@ class Memory(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Where the memory guard asks, too."""
-        needed = pl_module.estimate_training_memory(*self.size)  # type: ignore[operator]
+        needed = pl_module.estimate_memory(self.size, training=True)  # type: ignore[operator]
         self.row["estimate GiB"] = None if needed is None else round(needed / GIB, 3)
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.empty_cache()

@@ -4,6 +4,7 @@ Configurations travel with papers and run folders: what they say about a dataset
 they switch uploads on, vouch for code, or have something written elsewhere on the machine.
 """
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,14 @@ from jsonargparse import Namespace
 from callbacks.wandb_run import Mode
 from commands.config_files import is_file
 from commands.errors import UsageError
+from lightning_modules.allowed_classes import OURS
 from models.trusted_archives import trust_archive
 
 _CHOSEN_BY_US: Final = "default_root_dir"
 """An argument of the trainer that is the run folder, whatever a file says."""
+
+_FILLED_IN: Final = "/local_nvme"
+"""Lightning's default for DeepSpeed, which the parser fills in; nothing is written there unless it is asked for."""
 
 
 def settle_consents(arguments: Sequence[str], config: Namespace) -> None:
@@ -29,7 +34,8 @@ def settle_consents(arguments: Sequence[str], config: Namespace) -> None:
         config: The configuration of its subcommand; changed in place.
 
     Raises:
-        UsageError: If a file has the trainer write outside of the working folder, or send checkpoints away.
+        UsageError: If a file has the trainer write outside of the working folder, send checkpoints away, or call a
+            function of this suite or of Lightning.
     """
     typed = list(_typed(arguments))
     if config.get("wandb") == "online" and [value for option, value in typed if option == "--wandb"][-1:] != ["online"]:
@@ -76,23 +82,32 @@ def _trusting(part: Any) -> Iterator[str]:
 def _refuse_places(trainer: Any, typed: Sequence[str]) -> None:
     if _mapping(trainer).get("model_registry") and not typed:
         raise UsageError("trainer.model_registry sends checkpoints away: give it on the command line, not in a file.")
-    for option, value in _texts(trainer, "trainer"):
+    for option, given in _leaves(trainer, "trainer"):
+        if inspect.isroutine(given) and str(given.__module__).partition(".")[0] in (*OURS, "lightning"):
+            raise UsageError(
+                f"{option}: '{given.__module__}.{given.__qualname__}' is a function that was not made to be called by "
+                f"a trainer. Leave it out, or name one of a package of your own."
+            )
+        value = str(given) if isinstance(given, str | os.PathLike) and given != _FILLED_IN else ""
         outside = "://" in value or value.startswith(("/", "~")) or ".." in PurePath(value).parts
-        if outside and not any(value in given for given in typed):
+        if outside and not any(value in word for word in typed):
             raise UsageError(
                 f"{option}: a file may not have '{value}' written or read, because it lies outside of the working "
                 f"folder. If you mean it, give it on the command line: --{option}={value}"
             )
 
 
-def _texts(part: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(part, str | os.PathLike):
-        yield path, str(part)
-    for key, value in _mapping(part).items():
-        if key != _CHOSEN_BY_US:
-            yield from _texts(value, f"{path}.{key}")
-    for value in part if isinstance(part, list | tuple) else ():
-        yield from _texts(value, path)
+def _leaves(part: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every single value of a configuration, with its option."""
+    if isinstance(part, list | tuple):
+        for value in part:
+            yield from _leaves(value, path)
+    elif isinstance(part, Namespace | Mapping):
+        for key, value in _mapping(part).items():
+            if key != _CHOSEN_BY_US:
+                yield from _leaves(value, f"{path}.{key}")
+    else:
+        yield path, part
 
 
 def _mapping(part: Any) -> Mapping[str, Any]:

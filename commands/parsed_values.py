@@ -11,8 +11,10 @@ from commands.errors import UsageError
 from datamodules.plain_yaml import PlainYamlError, measure
 from lightning_modules.allowed_classes import ALLOWED, REFUSED, allowed_class_path, plugins, refusal
 
-_DENIED: Final = re.compile(r"Importing '([^']+)' is not allowed")
+_DENIED: Final = re.compile(r"Importing '([^']+)' is not allowed, denied by .*?to allow it\.")
 """How jsonargparse refuses a class; it names its own functions as the remedy."""
+
+_FILES: Final = (".yaml", ".yml")
 
 _load: Final = get_loader("yaml")
 
@@ -33,8 +35,12 @@ def guard_parser() -> None:
 
 def denied_class(message: str) -> str | None:
     """The refusal of a class in the parser's message, in our words; None where it says something else."""
-    found = _DENIED.search(message)
-    return None if found is None else refusal(found[1])
+    return next((refusal(path) for path in _DENIED.findall(message) if not path.endswith(_FILES)), None)
+
+
+def without_denied_files(message: str) -> str:
+    """The parser's message; a file that is not there was taken for a class."""
+    return _DENIED.sub(r"there is no file '\1'", message)
 
 
 def _load_guarded(text: str) -> Any:

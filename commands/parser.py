@@ -8,7 +8,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from callbacks.detection_files import DetectionFiles
 from commands.errors import HINT, UsageError
-from commands.parsed_values import denied_class, guard_parser
+from commands.parsed_values import denied_class, guard_parser, without_denied_files
 from commands.parser_messages import with_nearest
 
 _FILES: Final = (
@@ -43,7 +43,7 @@ class SuiteParser(LightningArgumentParser):
         denied = denied_class(message)
         if denied is not None:
             raise UsageError(denied) from ex
-        raise UsageError(f"{with_nearest(message, self.option_names())}\n{HINT}") from ex
+        raise UsageError(f"{with_nearest(without_denied_files(message), self.option_names())}\n{HINT}") from ex
 
     def add_described(self, commands: Mapping[str, "SuiteParser"]) -> None:
         """Adds commands below this one, each with the first sentence of its description in the list of `--help`."""

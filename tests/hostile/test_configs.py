@@ -38,7 +38,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "mgfusion --model.init_args.clip={nothing: 1}": ("model.init_args.clip.nothing", "no such option"),
     "mgfusion --model=os.system": ("os.system", "part of Python"),
     "mgfusion --model=nowhere.Thing": ("nowhere.Thing", "lightning_modules", "IVIF_PLUGINS=nowhere"),
-    "mgfusion --model=lightning_modules.nowhere.Thing": ("model", "nowhere", "No module"),
+    "mgfusion --model=lightning_modules.nowhere.Thing": ("model", "no attribute 'nowhere'"),
     "mgfusion --model=models.clip.ClipConfig": ("model", "ClipConfig", "FusionTask"),
     "mgfusion --data=subprocess.Popen": ("subprocess.Popen", "part of Python"),
     "mgfusion --data=nowhere.yaml": ("nowhere.yaml", "configs/data"),

@@ -18,12 +18,13 @@ from tests.refusals import refused
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 FIT: Final = ("fit", "--config=mgfusion.yaml", *SCENES)
+_space: Any = Namespace  # its constructor has no types
 
 
-def _config(wandb: str | None = None, **trainer: Any) -> Namespace:
-    clip = Namespace(weights="archive.pt", trust_archive=True)
-    model = Namespace(class_path="x.Task", init_args=Namespace(clip=clip))
-    return Namespace(wandb=wandb, model=model, trainer=Namespace(**trainer))
+def _config(wandb: str | None = None, **trainer: Any) -> Any:
+    clip = _space(weights="archive.pt", trust_archive=True)
+    model = _space(class_path="x.Task", init_args=_space(clip=clip))
+    return _space(wandb=wandb, model=model, trainer=_space(**trainer))
 
 
 @pytest.mark.parametrize(
@@ -126,11 +127,11 @@ def test_configurations_and_checkpoints_do_not_open_archives(
 
 
 PLACES: Final[dict[str, dict[str, Any]]] = {
-    "a server": {"callbacks": [Namespace(init_args=Namespace(dirpath="ftp://127.0.0.1/x"))]},
-    "a chain of file systems": {"logger": Namespace(init_args=Namespace(save_dir="simplecache::ftp://127.0.0.1/x"))},
-    "an absolute folder": {"profiler": Namespace(init_args=Namespace(dirpath="/elsewhere"))},
-    "the user's folder": {"profiler": Namespace(init_args=Namespace(dirpath="~/elsewhere"))},
-    "the folder above": {"logger": [Namespace(init_args=Namespace(save_dir="logs", name="../../elsewhere"))]},
+    "a server": {"callbacks": [_space(init_args=_space(dirpath="ftp://127.0.0.1/x"))]},
+    "a chain of file systems": {"logger": _space(init_args=_space(save_dir="simplecache::ftp://127.0.0.1/x"))},
+    "an absolute folder": {"profiler": _space(init_args=_space(dirpath="/elsewhere"))},
+    "the user's folder": {"profiler": _space(init_args=_space(dirpath="~/elsewhere"))},
+    "the folder above": {"logger": [_space(init_args=_space(save_dir="logs", name="../../elsewhere"))]},
     "a path": {"plugins": [{"init_args": {"deep": [Path("/elsewhere")]}}]},
     "a registry": {"model_registry": "someone/project"},
 }
@@ -143,10 +144,11 @@ def test_files_have_nothing_written_elsewhere(name: str) -> None:
 
 
 def test_the_command_line_may(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    profiler = Namespace(init_args=Namespace(dirpath="/elsewhere"))
+    profiler = _space(init_args=_space(dirpath="/elsewhere"))
     settle_consents(["fit", "--trainer.profiler.init_args.dirpath=/elsewhere"], _config(profiler=profiler))
     settle_consents(["fit", "--trainer.profiler.init_args.dirpath", "/elsewhere"], _config(profiler=profiler))
-    settle_consents(["fit"], _config(logger=Namespace(init_args=Namespace(save_dir="logs")), default_root_dir="/x"))
+    settle_consents(["fit"], _config(logger=_space(init_args=_space(save_dir="logs")), default_root_dir="/x"))
+    settle_consents(["fit"], _config(strategy=_space(init_args=_space(nvme_path="/local_nvme"))))
     (place / "given.yaml").write_text(
         "trainer: {profiler: {class_path: SimpleProfiler, init_args: {dirpath: /nowhere, filename: x}}}\n"
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["IVIF_PLUGINS"] = f"{os.environ.get('IVIF_PLUGINS', '')},benchmarks"  # its tasks are named below
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 

@@ -3,7 +3,9 @@
 import netrc
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -109,11 +111,12 @@ class WandbRun(WandbLogger, Dashboard):
     def _open(self) -> Any:
         import wandb
 
+        start_wandb()
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)  # W&B falls back to a temporary folder otherwise
         mode = self.mode or os.environ.get("WANDB_MODE") or "offline"
         if mode == "online":
-            obstacle = _obstacle(wandb.setup().settings.base_url)
+            obstacle = _obstacle(wandb.setup().settings.base_url)  # of the user's settings: `start_wandb`
             if obstacle is None:
                 try:
                     return self._init("online", resume="allow")
@@ -189,6 +192,26 @@ class WandbRun(WandbLogger, Dashboard):
         artifact = wandb.Artifact(f"checkpoint-{self.experiment.id}", type="model", metadata=found)
         artifact.add_file(str(path), name="model.ckpt")
         self.experiment.log_artifact(artifact, aliases=["best"])
+
+
+def start_wandb() -> None:
+    """Has W&B read its settings from the user's folder and environment, and not from the working folder.
+
+    `./wandb/settings` comes with a stranger's folder, and could name the host that the key is sent to.
+    """
+    import wandb
+
+    here = Path.cwd()
+    given = [path for path in (here / "wandb/settings", here / ".wandb/settings") if os.path.lexists(path)]
+    if not given:
+        wandb.setup()
+        return
+    rank_zero_info(
+        f"W&B: {given[0]} is not read. Settings belong into ~/.config/wandb/settings or the environment, such as "
+        f"WANDB_BASE_URL."
+    )
+    with TemporaryDirectory() as empty, chdir(empty):  # W&B takes the working folder's file, and has no option for it
+        wandb.setup(settings=wandb.Settings(root_dir=str(here)))
 
 
 def _obstacle(address: str) -> str | None:

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from commands.config_files import is_file
 from commands.errors import UsageError
+from datamodules.plain_yaml import load_plain
 
 PARTS: Final = ("--model", "--data", "--trainer.logger")
 """Options that choose a whole part, by a file or a class; options inside it come after them."""
@@ -87,7 +86,7 @@ def _item_names_class(item: Sequence[str]) -> bool:
 
 
 def _load(path: str) -> Any:
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+    return load_plain(Path(path))
 
 
 def _refusal(config: str, section: str, later: str | None) -> UsageError:

@@ -7,12 +7,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from commands.errors import UsageError
-
-LARGEST_FILE: Final = 1_000_000
-"""Bytes; the longest of ours have 2,000."""
-
-MOST_VALUES: Final = 100_000
-"""Values after aliases are written out: ten lines of YAML can stand for billions."""
+from datamodules.plain_yaml import LARGEST_TEXT, PlainYamlError, measure
 
 GROUPS: Final = (
     "trainer",
@@ -50,15 +45,17 @@ def check_config_file(option: str, path: Path) -> None:
         UsageError: If it cannot be read, is no YAML mapping, or gives a key twice; names file and line.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        if path.stat().st_size > LARGEST_TEXT:
             raise _refusal(option, path, f"has {path.stat().st_size} bytes, too many for a configuration")
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8-sig")
+        measure(text)
+        root: Node | None = yaml.compose(text, yaml.SafeLoader)  # the faster loader names no undefined alias
     except (OSError, UnicodeDecodeError) as error:
         raise _refusal(option, path, f"cannot be read as UTF-8 text ({error})") from error
     except yaml.YAMLError as error:
         raise _refusal(option, path, f"is no YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise _refusal(option, path, "has more levels than a configuration can have") from error
+    except PlainYamlError as error:
+        raise _refusal(option, path, error.reason, error.line) from error
     if root is None:
         raise _refusal(option, path, "is empty")
     if not isinstance(root, MappingNode):
@@ -68,49 +65,46 @@ def check_config_file(option: str, path: Path) -> None:
         named = isinstance(value, ScalarNode) and value.value.endswith((".yaml", ".yml"))
         whole = isinstance(value, MappingNode) or named
         if isinstance(value, SequenceNode) or (key.value in GROUPS and not whole):
-            raise _refusal(option, path, f"needs a mapping of options for '{key.value}'", value)
+            raise _refusal(option, path, f"needs a mapping of options for '{key.value}'", _line(value))
 
 
 def _check(root: Node, option: str, path: Path) -> None:
-    sizes: dict[int, int] = {}
-
-    def size(node: Node) -> int:
-        """How many values a node stands for; -1 while it is being looked at."""
-        if isinstance(node, ScalarNode) or id(node) in sizes:
-            _refuse_tag(node, option, path)
-            known = sizes.get(id(node), 1)
-            if known < 0:
-                raise _refusal(option, path, "holds itself by an alias", node)
-            return known
+    """Refuses what no configuration means, in every value; those with several names are looked at once."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop(0)
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
         _refuse_tag(node, option, path)
-        sizes[id(node)] = -1
         if isinstance(node, MappingNode):
             _refuse_twice(node, option, path)
-        children = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
-        sizes[id(node)] = 1 + sum(size(child) for child in children)
-        if sizes[id(node)] > MOST_VALUES:
-            raise _refusal(option, path, f"stands for more than {MOST_VALUES} values by its aliases", node)
-        return sizes[id(node)]
-
-    size(root)
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, SequenceNode):
+            waiting += node.value
 
 
 def _refuse_tag(node: Node, option: str, path: Path) -> None:
     if not str(node.tag).startswith("tag:yaml.org,2002:") or "python" in str(node.tag):
         tag = str(node.tag).replace("tag:yaml.org,2002:", "!!")
-        raise _refusal(option, path, f"has the tag {tag}, and only plain values are read", node)
+        raise _refusal(option, path, f"has the tag {tag}, and only plain values are read", _line(node))
 
 
 def _refuse_twice(node: MappingNode, option: str, path: Path) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, ScalarNode):
-            raise _refusal(option, path, "has a key that is no text", key)
+            raise _refusal(option, path, "has a key that is no text", _line(key))
         if key.value in seen:
-            raise _refusal(option, path, f"gives '{key.value}' twice, of which one would be lost", key)
+            raise _refusal(option, path, f"gives '{key.value}' twice, of which one would be lost", _line(key))
         seen.add(key.value)
 
 
-def _refusal(option: str, path: Path, reason: str, node: Node | None = None) -> UsageError:
-    line = "" if node is None else f", line {node.start_mark.line + 1}"
-    return UsageError(f"{option} '{path}'{line}: the file {reason}. Correct it; configs/ has examples.")
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _refusal(option: str, path: Path, reason: str, line: int | None = None) -> UsageError:
+    where = "" if line is None else f", line {line}"
+    return UsageError(f"{option} '{path}'{where}: the file {reason}. Correct it; configs/ has examples.")

@@ -33,6 +33,7 @@ from commands.agreement import (
 from commands.arguments import CONFIGS, CommandLine
 from commands.checkpoints import CHECKPOINT_WORDS, check_weights
 from commands.cluster import without_own_requeue
+from commands.consents import settle_consents
 from commands.detector_classes import refuse_unknown_classes
 from commands.devices import settle_devices
 from commands.errors import UsageError
@@ -141,6 +142,7 @@ class SuiteCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuses what cannot work before anything is built, and chooses the run folder."""
         refuse_linked_options(self.line.arguments)
+        settle_consents(self.line.arguments, self.config[self.subcommand])
         settle_devices(self.config[self.subcommand])
         refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
         if self._option("convention"):

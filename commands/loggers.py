@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 from callbacks.dashboards import Dashboard, DashboardRecords
 from callbacks.run_log import RunLog
 from callbacks.wandb_run import Mode, WandbRun
+from commands.consents import mode_of_a_file
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel_task import BilevelTask
 
@@ -24,7 +25,8 @@ def build_loggers(
     """The loggers of a run, in its folder.
 
     Args:
-        configured: `trainer.logger`; False means none at all, True and None only the CSV file.
+        configured: `trainer.logger`; False means none at all, True and None only the CSV file. It comes from a file, so
+            that it cannot put W&B online.
         run_folder: Where they write.
         job: The subcommand.
         wandb: `--wandb`: adds W&B where it is not configured, and sets its mode; `disabled` takes it away.
@@ -42,7 +44,7 @@ def build_loggers(
         boards = [WandbRun()]
         loggers += boards
     for board in boards:
-        board.mode = wandb or board.mode
+        board.mode = wandb or mode_of_a_file(board.mode)
         board.project = wandb_project or board.project
     for logger in loggers:
         if isinstance(logger, Dashboard):

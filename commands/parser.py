@@ -8,6 +8,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from callbacks.detection_files import DetectionFiles
 from commands.errors import HINT, UsageError
+from commands.parsed_values import denied_class, guard_parser, without_denied_files
 from commands.parser_messages import with_nearest
 
 _FILES: Final = (
@@ -26,9 +27,10 @@ DESCRIPTIONS: Final = {
 
 
 class SuiteParser(LightningArgumentParser):
-    """Raises `UsageError` where argparse would print its usage and exit."""
+    """Raises `UsageError` where argparse would print its usage and exit, and imports what files may name alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        guard_parser()
         kwargs.setdefault("allow_abbrev", False)  # else `--trainer.max_epoch 3` would quietly mean max_epochs
         super().__init__(*args, **kwargs)
 
@@ -38,7 +40,10 @@ class SuiteParser(LightningArgumentParser):
         Raises:
             UsageError: With the part of the message that names the key, the value and what was expected.
         """
-        raise UsageError(f"{with_nearest(message, self.option_names())}\n{HINT}") from ex
+        denied = denied_class(message)
+        if denied is not None:
+            raise UsageError(denied) from ex
+        raise UsageError(f"{with_nearest(without_denied_files(message), self.option_names())}\n{HINT}") from ex
 
     def add_described(self, commands: Mapping[str, "SuiteParser"]) -> None:
         """Adds commands below this one, each with the first sentence of its description in the list of `--help`."""

@@ -22,6 +22,7 @@ from commands.errors import UsageError
 from commands.report_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
 from commands.report_sections import progress, sections
 from commands.run_log import read_log
+from datamodules.plain_yaml import load_plain
 from metrics.registry import METRICS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -207,7 +208,7 @@ def _records(run: Path) -> list[tuple[str, str]]:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        return dict(load_plain(path)) if path.is_file() else {}
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise UsageError(f"'{path}' is no configuration: {error}.") from error
 

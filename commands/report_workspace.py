@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from callbacks.wandb_run import start_wandb
 from commands.errors import UsageError
 from commands.report_sections import DETECTION, GROUPS, LEVELS
 from metrics.registry import METRICS
@@ -35,6 +36,8 @@ def report_workspace(project: str, entity: str, out: Path, save: bool = False) -
     Raises:
         UsageError: If `wandb-workspaces` is not installed, or W&B refuses.
     """
+    if save:
+        start_wandb()
     workspace, report = build_workspace(project, entity), build_report(project, entity)
     out.mkdir(parents=True, exist_ok=True)
     for name, definition in (("workspace", workspace), ("report", report)):

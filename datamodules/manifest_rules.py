@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from datamodules.datasets.errors import SplitError
+from datamodules.plain_yaml import PlainYamlError, load_plain
 
 SPLITS_FOLDER: Final = Path(__file__).parent / "splits"
 """Committed manifests `<manifest>.yaml`, their lists `<manifest>/<dataset>_<stage>.txt`, known names in `names/`."""
@@ -17,6 +18,9 @@ SPLITS_FOLDER: Final = Path(__file__).parent / "splits"
 _DATASET_KEYS: Final = {"released", "stages", "unlisted", "follow", "strata", "scenes", "guard"}
 _STAGE_KEYS: Final = {"pool", "count", "fraction", "same_as"}
 _TOP_KEYS: Final = {"seed", "description", "datasets", "known", "lists"}
+_LARGEST_TEXT: Final = 100_000_000
+"""Characters of a manifest: it may hold the name of every pair."""
+_MOST_VALUES: Final = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SplitError: If it is no mapping of the known keys.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        content = load_plain(path, _LARGEST_TEXT, _MOST_VALUES)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, PlainYamlError) as error:
         raise SplitError(
             f"Cannot read the manifest '{path}': {error}. Compare it with those in '{SPLITS_FOLDER}'."
         ) from error

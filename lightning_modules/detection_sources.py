@@ -14,6 +14,7 @@ from torch import Tensor
 
 from datamodules.datasets.batch import Batch
 from image_ops.color import luma, recolor, split_luma_chroma
+from lightning_modules.allowed_classes import allowed_class_path, refusal
 from lightning_modules.base import TASK_KEY, FusionTask
 from models.archives import load_checked
 from models.classic import CLASSIC_FUSIONS
@@ -21,9 +22,6 @@ from models.layers.frozen import FrozenModule, freeze
 
 SOURCES: Final = ("infrared", "visible", *CLASSIC_FUSIONS, "checkpoint", "folder")
 """Every kind of source."""
-
-TASK_PACKAGE: Final = "lightning_modules"
-"""Only classes of this package are built from a checkpoint."""
 
 
 class FusionCheckpointError(ValueError):
@@ -103,7 +101,7 @@ def load_fusion(path: Path) -> tuple[FusionTask, str]:
     """A fusion task with its trained weights, ready for use: from a checkpoint alone, with the identity of both.
 
     It is in evaluation mode, so that no call changes a BatchNorm; call `train()` to train it further. Nothing in the
-    file is run: it loads with `weights_only`, and its class must be a `FusionTask` of this suite.
+    file is run: it loads with `weights_only`, and its class must be a `FusionTask` that a file may name.
 
     Raises:
         FusionCheckpointError: If the file is missing, damaged, holds code, or names no fusion task of ours.
@@ -141,11 +139,12 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _task_class(checkpoint: Mapping[str, Any], path: Path) -> type[FusionTask]:
     name = str(checkpoint.get(TASK_KEY, ""))
     module, _, attribute = name.rpartition(".")
-    if not module.startswith(f"{TASK_PACKAGE}."):
+    if not module:
         raise FusionCheckpointError(
-            f"source.checkpoint {path}: it names {repr(name) if name else 'no task'}, and only fusion tasks of "
-            f"{TASK_PACKAGE} are built from a file. Give a checkpoint that this version of the suite wrote."
+            f"source.checkpoint {path}: it names no task. Give a checkpoint that this version of the suite wrote."
         )
+    if not allowed_class_path(name):
+        raise FusionCheckpointError(f"source.checkpoint {path}: {refusal(name)}")
     try:
         kind = getattr(import_module(module), attribute, None)
     except ModuleNotFoundError as error:

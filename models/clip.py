@@ -57,7 +57,7 @@ def build_image_text_encoder(spec: str | ClipConfig | Mapping[str, Any]) -> Imag
     path = locate_weights(config)
     published = _published(config)
     layout["quick_gelu"] = _quick_gelu(config, layout, published, path)
-    state = read_state_dict(path, config.trust_archive)
+    state = read_state_dict(path)
     clip = instantiate(layout)
     load_weights(clip, state, f"CLIP weights {path} and architecture '{config.architecture}'")
     mean, std = published.get("mean", OPENAI_MEAN), published.get("std", OPENAI_STD)

@@ -39,7 +39,8 @@ class ClipConfig:
             statistics, or `random`. None means `openai` without a weights file, and "unnamed" with one.
         weights: Local weights file. None searches the folders listed in MODELS.md for the tag's file.
         quick_gelu: Forces the activation; None follows the tag, the `-quickgelu` name or the OpenAI archive.
-        trust_archive: Loads a TorchScript archive whose sha256 is not one of OpenAI's published ones.
+        trust_archive: On the command line alone: the weights may be a TorchScript archive whose sha256 is not one of
+            OpenAI's published ones. In files, checkpoints and Python it counts for nothing (`models.trusted_archives`).
         precision: Arithmetic of the encoder. Features are float32 either way.
     """
 

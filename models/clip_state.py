@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.archives import load_checked
 from models.clip_weights import ClipWeightsError, file_digest
+from models.trusted_archives import TRUST_VARIABLE, is_trusted
 
 _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 """What TorchScript archives hold besides weights: sizes, and the causal mask, which every model builds itself."""
@@ -28,11 +29,11 @@ def is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def read_state_dict(path: Path, trust_archive: bool = False) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Reads a safetensors file, a state dict, a training checkpoint or an OpenAI TorchScript archive.
 
     Pickles are read with `weights_only=True`. A TorchScript archive holds code, so only OpenAI's published files, known
-    by their sha256, are opened unless `trust_archive` is set.
+    by their sha256, are opened, and those that the user vouches for (`models.trusted_archives`).
 
     Raises:
         ClipWeightsError: If the file is damaged, not trusted, or holds no open_clip weights.
@@ -43,7 +44,7 @@ def read_state_dict(path: Path, trust_archive: bool = False) -> dict[str, Tensor
 
             content: Any = load_file(path)
         elif is_torchscript(path):
-            content = _read_archive(path, trust_archive)
+            content = _read_archive(path)
         else:
             content = load_checked(path)
     except ClipWeightsError:
@@ -58,11 +59,13 @@ def read_state_dict(path: Path, trust_archive: bool = False) -> dict[str, Tensor
     return _plain_state_dict(content, path)
 
 
-def _read_archive(path: Path, trust_archive: bool) -> dict[str, Tensor]:
-    if not trust_archive and file_digest(path) not in _openai_digests():
+def _read_archive(path: Path) -> dict[str, Tensor]:
+    if not is_trusted(path) and file_digest(path) not in _openai_digests():
         raise ClipWeightsError(
             f"{path} is a TorchScript archive, which holds code, and its sha256 is none of OpenAI's published ones. "
-            f"Fetch the original or its .safetensors form (MODELS.md), or set `trust_archive: true` for your own file."
+            f"Fetch the original or its .safetensors form (MODELS.md). If the file is your own, say so in the "
+            f"environment, {TRUST_VARIABLE}='{path}', or where a command builds the encoder as "
+            f"--model.init_args.clip.trust_archive=true; in a file or checkpoint that counts for nothing."
         )
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch advises torch.export to authors
         archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]

@@ -31,7 +31,8 @@ def test_no_logger_means_none_at_all(tmp_path: Path) -> None:
         (WandbRun(), None, None),
         (WandbRun("offline"), "online", "online"),
         ([TensorBoardRun(), WandbRun("online")], "offline", "offline"),
-        ([TensorBoardRun(), WandbRun("online")], None, "online"),
+        ([TensorBoardRun(), WandbRun("online")], None, "offline"),
+        (WandbRun("disabled"), None, "disabled"),
     ],
 )
 def test_the_flag_adds_wandb_or_sets_its_mode(

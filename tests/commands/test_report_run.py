@@ -228,6 +228,7 @@ def test_the_tables_of_a_test_elsewhere_are_shown_too(tmp_path: Path) -> None:
         ("config.yaml", "- [unclosed\n", "is no configuration"),
         ("environment.json", "{", "is no record"),
         ("panels/val/step0000030/made_0001.png", "text", "cannot be read"),
+        ("config.yaml", f"a: &a [{'1, ' * 400}]\nb: [{'*a, ' * 400}]\n", "values by its aliases"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, file: str, content: str, message: str) -> None:

@@ -36,9 +36,11 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "mgfusion --model.init_args.schedule.peak=1e400": ("schedule", "inf", "finite"),
     "mgfusion --model.init_args.clip={}": ("model.init_args.clip", "mapping", "{}"),
     "mgfusion --model.init_args.clip={nothing: 1}": ("model.init_args.clip.nothing", "no such option"),
-    "mgfusion --model=os.system": ("model", "os.system", "FusionTask"),
-    "mgfusion --model=nowhere.Thing": ("model", "nowhere", "No module"),
-    "mgfusion --data=subprocess.Popen": ("data", "FusionDataModule"),
+    "mgfusion --model=os.system": ("os.system", "part of Python"),
+    "mgfusion --model=nowhere.Thing": ("nowhere.Thing", "lightning_modules", "IVIF_PLUGINS=nowhere"),
+    "mgfusion --model=lightning_modules.nowhere.Thing": ("model", "no attribute 'nowhere'"),
+    "mgfusion --model=models.clip.ClipConfig": ("model", "ClipConfig", "FusionTask"),
+    "mgfusion --data=subprocess.Popen": ("subprocess.Popen", "part of Python"),
     "mgfusion --data=nowhere.yaml": ("nowhere.yaml", "configs/data"),
     "mgfusion --data.init_args.nothing=1": ("data.init_args.nothing", "no such option"),
     "mgfusion --data.init_args.size=[0,0]": ("size", "0x0", "at least"),
@@ -175,8 +177,8 @@ FILES: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
         ("model.init_args.loss.gradient", "null", "default"),
     ),
     "a number left out": ("transforms: {jitter: }\n", ("transforms.jitter", "null")),
-    "another program's class": ("model: {class_path: os.system}\n", ("model", "os.system", "FusionTask")),
-    "a class that is not there": ("model: {class_path: nowhere.Thing}\n", ("model", "nowhere")),
+    "another program's class": ("model: {class_path: os.system}\n", ("os.system", "part of Python")),
+    "a class that is not there": ("model: {class_path: datamodules.nowhere.Thing}\n", ("model", "nowhere")),
     "a run name that climbs": ("run_name: ../../x\n", ("--run_name", "..", "--runs_dir")),
     "itself": ("config: itself.yaml\n", ("config",)),
     "itself as data": ("data: itself.yaml\n", ("data",)),
@@ -192,6 +194,27 @@ def test_hostile_configuration_files_are_refused(name: str, place: Path, capsys:
     arguments = ["fit", "--config=mgfusion.yaml", *METHODS["mgfusion"], "--trainer.fast_dev_run=1", f"--config={path}"]
     refused(arguments, capsys, *words)
     assert list(place.iterdir()) == [path]
+
+
+BOMBS: Final[dict[str, tuple[str, ...]]] = {
+    "data in a file": ("--config=above.yaml",),
+    "data by an option": ("--data=bomb.yaml",),
+    "a section": ("--config=section.yaml",),
+    "a list of loggers": ("--trainer.logger=bomb.yaml",),
+    "an option": (f"--model.init_args.network={{a: &a [{'1, ' * 400}], b: [{'*a, ' * 400}]}}",),
+    "levels": ("--trainer.callbacks=" + "[" * 5000 + "]" * 5000,),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_texts_that_grow_are_refused_wherever_they_stand(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "bomb.yaml").write_text(ALIASES)
+    (place / "above.yaml").write_text("data: bomb.yaml\n")
+    (place / "section.yaml").write_text("trainer: bomb.yaml\n")
+    words = ("levels",) if name == "levels" else ("values by its aliases",)
+    refused(["fit", "--config=mgfusion.yaml", *METHODS["mgfusion"], *BOMBS[name]], capsys, *words)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "missing without an ending"])

@@ -141,10 +141,18 @@ def test_notes_on_how_to_build_the_class_are_not_followed(trained: tuple[MGFusio
 
 
 @pytest.mark.parametrize(
-    "name", ["", "os.path.join", "lightning.LightningModule", "lightning_modulesx.base.FusionTask"]
+    ("name", "reason"),
+    [
+        ("", "names no task"),
+        ("os.path.join", "a part of Python"),
+        ("lightning.LightningModule", "IVIF_PLUGINS=lightning$"),
+        ("lightning_modulesx.base.FusionTask", "IVIF_PLUGINS=lightning_modulesx.base$"),
+    ],
 )
-def test_classes_of_others_are_refused(trained: tuple[MGFusionTask, Path], name: str, tmp_path: Path) -> None:
-    with pytest.raises(FusionCheckpointError, match=r"only fusion tasks of lightning_modules"):
+def test_classes_of_others_are_refused(
+    trained: tuple[MGFusionTask, Path], name: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FusionCheckpointError, match=reason):
         load_fusion(_edited(trained[1], tmp_path, task=name))
 
 

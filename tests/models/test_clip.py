@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.clip import TINY_ARCHITECTURE, ClipConfig, ClipWeightsError, build_image_text_encoder, resolve_clip
+from models.trusted_archives import TRUST_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,10 +60,13 @@ def write(kind: str, model: nn.Module, directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["archive", "state_dict", "training", "safetensors"])
-def test_every_format_gives_the_trained_features(kind: str, trained: Any, tmp_path: Path) -> None:
+def test_every_format_gives_the_trained_features(
+    kind: str, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(kind, trained, tmp_path)
+    monkeypatch.setenv(TRUST_VARIABLE, f"elsewhere.pt{os.pathsep}{path}")
     tag = None if kind == "archive" else "openai"
-    encoder = build_image_text_encoder(ClipConfig("tiny", tag, str(path), trust_archive=True))
+    encoder = build_image_text_encoder(ClipConfig("tiny", tag, str(path)))
     pixels = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         reference = trained.visual((pixels - encoder.mean) / encoder.std)
@@ -87,8 +91,9 @@ def test_activation_changes_features_without_changing_weights(trained: Any, tmp_
 
 def test_an_archive_with_code_must_be_known_or_trusted(trained: Any, tmp_path: Path) -> None:
     path = write("archive", trained, tmp_path)
-    with pytest.raises(ClipWeightsError, match=r"clip.pt is a TorchScript archive.*trust_archive"):
-        build_image_text_encoder(ClipConfig("tiny", "openai", str(path)))
+    for said in (False, True):  # what a file or a checkpoint says about another file counts for nothing
+        with pytest.raises(ClipWeightsError, match=rf"clip.pt is a TorchScript archive.*{TRUST_VARIABLE}='{path}'"):
+            build_image_text_encoder(ClipConfig("tiny", "openai", str(path), trust_archive=said))
     with pytest.raises(ClipWeightsError, match=r"none of the published CLIP files.*architecture: ViT-B-32"):
         build_image_text_encoder(str(path))
 

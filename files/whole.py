@@ -43,9 +43,10 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
             raise
     except OSError as error:
-        if error.filename in (None, str(partial)):
-            error.filename, error.filename2 = str(path), None  # a full disk names no file, and no user knows `partial`
-        raise
+        if error.errno is None or error.filename not in (None, str(partial)):
+            raise
+        # a full disk names no file, and no user knows `partial`
+        raise OSError(error.errno, error.strerror, str(path)) from error
     if durable:
         _flush_folder(path.parent)
 

@@ -167,8 +167,10 @@ class RunCheckpoint(ModelCheckpoint):
 
         A checkpoint is data, and what it names would be removed, or kept as the best, later.
         """
-        if state_dict.get("dirpath") != self.dirpath:
-            return  # another run's: this one ranks its own
+        if state_dict.get("dirpath") != self.dirpath:  # another run's, or this folder by another path
+            best = state_dict.get("best_model_path")
+            self.best_model_path = best if isinstance(best, str) and self._is_own(best) else ""
+            return
         if not self._ranks_own_files(state_dict):
             logger.warning("The checkpoint ranks files outside of '%s'; ranking begins anew.", self.dirpath)
             return

@@ -173,6 +173,19 @@ def test_what_a_checkpoint_ranks_is_neither_removed_nor_kept_as_best(name: str, 
     assert folder.is_dir()
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_folder_by_another_path_keeps_its_best_alone(kept: bool, place: Path) -> None:
+    folder = place / "checkpoints"
+    folder.mkdir()
+    best = (folder if kept else place) / "epoch0001.ckpt"
+    best.write_text("a checkpoint")
+    callback = RunCheckpoint(monitor="val/VIF")
+    callback.dirpath = "checkpoints"
+    callback.load_state_dict({"dirpath": str(folder), "best_model_path": str(best), "best_k_models": {str(best): 1}})
+    assert callback.best_model_path == (str(best) if kept else "")
+    assert callback.best_k_models == {}
+
+
 def test_of_its_own_folder_only_files_are_removed(place: Path) -> None:
     folder = place / "checkpoints"
     (folder / "deep.ckpt").mkdir(parents=True)
@@ -195,7 +208,7 @@ def test_resuming_a_foreign_checkpoint_removes_no_folder(place: Path, capsys: py
     last = run / "checkpoints" / "last.ckpt"
     stored = torch.load(last, weights_only=True)
     (state,) = (value for key, value in stored["callbacks"].items() if key.startswith("RunCheckpoint"))
-    state["best_model_path"] = os.path.join(state["dirpath"], os.path.relpath(victim, run / "checkpoints"))
+    state["best_model_path"] = f"{state['dirpath']}/{os.path.relpath(victim, run / 'checkpoints')}"
     state["best_k_models"] = {state["best_model_path"]: torch.tensor(0.0)}
     torch.save(stored, last)
     accepted(["fit", f"--resume={run}", "--trainer.max_epochs=2"], capsys)

@@ -71,9 +71,7 @@ NAMES: Final = ["score", "curves", "run", "check"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_reports_replace_reports_and_nothing_else(
-    name: str, place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reports_replace_reports_and_nothing_else(name: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command, files = _commands(place)[name]
     accepted(command, capsys)
     accepted(command, capsys)
@@ -103,9 +101,7 @@ def test_a_full_disk_is_one_line_and_leaves_old_files_whole(
 
 
 @pytest.mark.parametrize("command", ["scenes", "prompts", "predict"])
-def test_a_quota_is_one_line_that_names_the_file(
-    command: str, place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_quota_is_one_line_that_names_the_file(command: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = place / "out"
     root = write_folder(place / "data", count=10, size=(96, 128))
     data = ["--data=folder.yaml", f"--data.init_args.root={root}"]
@@ -199,7 +195,9 @@ def test_decoded_pairs_that_others_can_write_are_not_read(which: str, place: Pat
     before = built.path.stat().st_ino
     (folder if which == "folder" else built.path).chmod(0o777)
     if which == "folder":
-        refusal(lambda: CachedDataset(reader, "disk", folder), CacheError, str(folder), "chmod o-w", "loading.cache_dir")
+        refusal(
+            lambda: CachedDataset(reader, "disk", folder), CacheError, str(folder), "chmod o-w", "loading.cache_dir"
+        )
         return
     again = CachedDataset(reader, "disk", folder)
     assert torch.equal(again[0]["visible"], reader[0]["visible"])

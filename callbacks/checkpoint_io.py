@@ -1,16 +1,14 @@
 """How a checkpoint reaches the disk: whole or not at all, on the filesystem that it belongs to."""
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-PARTIAL: Final = ".partial"
-"""Ending of a file that is still being written, or was when its process was killed; its name begins with a dot."""
+from files.whole import write_whole
 
 
 class CheckpointWriteError(RuntimeError):
@@ -37,7 +35,6 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)  # not into the file: torch reports a full disk there as an internal error
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_whole(Path(path), buffer.getbuffer())
         except OSError as error:
             raise CheckpointWriteError(
@@ -56,48 +53,3 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         """
         checkpoint: dict[str, Any] = super().load_checkpoint(path, map_location or "cpu", weights_only=True)  # type: ignore[arg-type]
         return checkpoint
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Replaces a file in one step, after its content has reached the disk.
-
-    Raises:
-        OSError: If it cannot be written; `path` is then as before, and nothing lies beside it.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _flush_folder(path.parent)
-
-
-def remove_partial_files(folder: Path, below: bool = True) -> list[Path]:
-    """Removes what killed processes left half written, and says what; only for the process that holds the folder.
-
-    Args:
-        folder: It may be missing.
-        below: Whether its folders are looked through as well.
-    """
-    left = sorted((folder.rglob if below else folder.glob)(f".*{PARTIAL}"))
-    for path in left:
-        path.unlink(missing_ok=True)
-    return left
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes the new name durable; where folders cannot be opened, the filesystem decides."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """What a dashboard of a run can show beside scalars, and the callback that hands it the run's records and tables."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from callbacks.boxes import Boxes
+from files.inside import read_inside
 
 RECORDS: Final = ("config.yaml", "environment.json", "splits")
 """What a run folder holds of how the run was made."""
@@ -62,9 +63,17 @@ class Dashboard(ABC):
         """Training goes on at this step: what was shown of later ones is void."""
 
 
-def record_files(path: Path) -> list[Path]:
-    """A record itself, or the files of its folder; none where it is missing."""
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+def read_records(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Path in the run folder and content of every file of `RECORDS` that is there.
+
+    Raises:
+        OutsideFileError: If one of them lies elsewhere, behind a link, or is too large.
+    """
+    for name in RECORDS:
+        path = folder / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                yield file.relative_to(folder), read_inside(file, folder)
 
 
 def dashboards(trainer: Trainer) -> list[Dashboard]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from callbacks.boxes import Boxes, above_score, draw_boxes
 from callbacks.images import save_atomically, save_text_atomically
+from files.inside import read_inside
 
 PARTS: Final = "detections"
 """Folder of the files of single pictures, beside these."""
@@ -96,7 +97,7 @@ def gather(folder: Path) -> list[Path]:
         files = sorted(parts.glob("*.json"))
         if not files:
             continue
-        contents = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        contents = [json.loads(read_inside(path, folder)) for path in files]
         ids = image_ids([path.stem for path in files])
         results = [
             {"image_id": number, "file_name": content["file_name"], **entry}

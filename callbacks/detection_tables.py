@@ -7,9 +7,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.checkpoint_io import write_whole
 from callbacks.table_files import write_table
 from callbacks.tables import OVERALL
+from files.whole import write_whole
 from metrics.detection import DETECTIONS_PER_CLASS, DetectionReport, DetectionScores
 from metrics.operating_point import MATCHING_IOU
 

@@ -1,21 +1,14 @@
 """Tensors to pictures on disk: 8-bit conversion, atomic PNG writing, captioned panels."""
 
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from callbacks.boxes import Boxes, draw_boxes
-from callbacks.checkpoint_io import PARTIAL
-
-_SHOWN: Final = 40
-"""Characters of a file's name in that of its temporary file."""
+from files.whole import whole_file, write_whole
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -30,7 +23,7 @@ def save_atomically(picture: Image.Image, path: Path) -> None:
     Raises:
         OSError: If the folder cannot be written.
     """
-    with atomic_file(path) as stream:
+    with whole_file(path, durable=False) as stream:
         picture.save(stream, format="PNG", compress_level=3)
 
 
@@ -40,31 +33,7 @@ def save_text_atomically(text: str, path: Path) -> None:
     Raises:
         OSError: If the folder cannot be written.
     """
-    with atomic_file(path) as stream:
-        stream.write(text.encode("utf-8"))
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under its name when it is complete, or not at all.
-
-    It is a temporary file beside it, so that the rename stays on one filesystem; its folder is made. What a killed
-    process leaves of it ends as all such files do (`checkpoint_io.remove_partial_files`).
-
-    Raises:
-        OSError: If the folder cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # a name of its own: several processes may write one picture; no long name, for it must not exceed that of a file
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:_SHOWN]}-", suffix=PARTIAL)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, text.encode("utf-8"), durable=False)
 
 
 def panel(

@@ -1,7 +1,7 @@
 """Writes fused images as PNG files, and what was detected in them, resumable and never half written."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,11 +9,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from callbacks.boxes import Boxes
-from callbacks.checkpoint_io import write_whole
 from callbacks.detection_files import DetectionFiles, gather
 from callbacks.finite_pictures import refuse_not_finite
 from callbacks.images import save_atomically, to_picture
 from datamodules.datasets.batch import Batch, StepOutput
+from files.inside import read_inside
+from files.whole import write_whole
 from image_ops.color import luma
 
 RECORD = "predictions.json"
@@ -110,38 +111,47 @@ def picture_path(folder: Path, dataset: str, name: str, several: bool) -> Path:
     return (folder / dataset if several else folder) / f"{name}.png"
 
 
-def check_record(folder: Path, made_by: dict[str, str], claims: bool = True) -> None:
+def check_record(folder: Path, made_by: dict[str, str], claims: bool = True, pictures: Iterable[Path] = ()) -> None:
     """Claims an output folder for one set of weights, or refuses it when other weights filled it.
 
     Args:
         folder: The folder.
         made_by: What decides the pictures.
         claims: Whether to write the record, where there is none.
+        pictures: What will be written there.
 
     Raises:
-        FileExistsError: If the record there names other weights or options.
+        FileExistsError: If the record there names other weights or options, or there is none beside one of `pictures`:
+            nobody knows what made it.
+        OutsideFileError: If the record is a link out of the folder.
     """
     record = folder / RECORD
     if record.is_file():
-        found = _record(record)
-        if found != made_by:
+        noted = _record(record)
+        if noted != made_by:
             differing = ", ".join(
-                f"{key} {found.get(key)!r} there, {made_by.get(key)!r} now"
-                for key in sorted(found.keys() | made_by.keys())
-                if found.get(key) != made_by.get(key)
+                f"{key} {noted.get(key)!r} there, {made_by.get(key)!r} now"
+                for key in sorted(noted.keys() | made_by.keys())
+                if noted.get(key) != made_by.get(key)
             )
             raise FileExistsError(
                 f"'{folder}' holds pictures made otherwise ({differing}). Choose another --output_dir, or remove the "
                 f"folder."
             )
-    elif claims:
-        folder.mkdir(parents=True, exist_ok=True)
+        return
+    found = next((path for path in pictures if path.exists()), None)
+    if found is not None:
+        raise FileExistsError(
+            f"'{found}' is there, but no '{record}' says that predict made it. It is neither taken for a result nor "
+            f"written over: choose another --output_dir, or move it away."
+        )
+    if claims:
         write_whole(record, (json.dumps(made_by, indent=2) + "\n").encode())  # other processes may be reading it
 
 
 def _record(path: Path) -> dict[str, str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_inside(path, path.parent))
     except (OSError, ValueError, RecursionError) as error:
         raise FileExistsError(f"'{path}' is damaged ({error}). Choose another --output_dir, or remove it.") from error
     if not isinstance(content, dict):

@@ -1,7 +1,7 @@
 """The store of last epoch's results that a method may be held near to (From Text to Pixels, eq 8)."""
 
 import json
-import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from lightning import Callback, LightningModule, Trainer
 
 from callbacks.images import save_atomically, to_picture
 from datamodules.datasets.batch import STORE_RECORD, set_aside
+from files.inside import read_inside
+from files.whole import write_whole
 
 
 class PreviousResults(Callback):
@@ -46,22 +48,25 @@ class PreviousResults(Callback):
         pl_module.train(training)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = record.with_name(f".{STORE_RECORD}.{os.getpid()}.partial")
-            partial.write_text(json.dumps({"epoch": trainer.current_epoch}) + "\n", encoding="utf-8")
-            partial.replace(record)
+            write_whole(record, (json.dumps({"epoch": trainer.current_epoch}) + "\n").encode())
 
     def _make_room(self) -> None:
         """Sets the present store aside in one step, and removes what no checkpoint needs."""
-        record = self.folder / STORE_RECORD
-        if record.is_file():
-            epoch = int(json.loads(record.read_text(encoding="utf-8"))["epoch"])
-            aside = set_aside(self.folder, epoch)
-            shutil.rmtree(aside, ignore_errors=True)
+        present = stored_epoch(self.folder)
+        if present is not None:
+            aside = set_aside(self.folder, present)
+            if stored_epoch(aside) == present:
+                _remove(aside)
+            if aside.exists():
+                raise FileExistsError(
+                    f"'{aside}' is there, and no store of epoch {present}. Move it away, or choose another "
+                    f"previous_dir."
+                )
             self.folder.rename(aside)
-        for old in self.folder.parent.glob(f"{self.folder.name}-epoch*"):
-            if int(old.name.rpartition("epoch")[2]) < self._needed:
-                shutil.rmtree(old, ignore_errors=True)
+        for old in self.folder.parent.iterdir() if self.folder.parent.is_dir() else ():
+            number = re.fullmatch(re.escape(self.folder.name) + r"-epoch(\d{4,})", old.name)
+            if number and int(number[1]) < self._needed and stored_epoch(old) == int(number[1]):
+                _remove(old)
 
     @torch.no_grad()
     def _write(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
@@ -69,3 +74,23 @@ class PreviousResults(Callback):
         fused = module.fuse_images(trainer.datamodule.on_after_batch_transfer(batch, 0))  # type: ignore[attr-defined, operator]
         for dataset, name, picture in zip(batch["dataset"], batch["name"], fused.float(), strict=True):
             save_atomically(to_picture(picture), self.folder / dataset / f"{name}.png")
+
+
+def stored_epoch(folder: Path) -> int | None:
+    """The epoch whose results a folder holds, as the record says that every store has; None if it is no store."""
+    if folder.is_symlink():
+        return None
+    try:
+        return int(json.loads(read_inside(folder / STORE_RECORD, folder))["epoch"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _remove(store: Path) -> None:
+    """Removes a store, its record last: what a kill leaves of it is still known for a store."""
+    for entry in store.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != STORE_RECORD:
+            entry.unlink(missing_ok=True)
+    shutil.rmtree(store, ignore_errors=True)

@@ -7,6 +7,8 @@ from typing import Any, Final
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from files.whole import write_whole
+
 PROMPTS_FILE: Final = "prompts.safetensors"
 WORDS_FILE: Final = "prompts.md"
 
@@ -34,7 +36,7 @@ class PromptRecord(Callback):
         folder = Path(trainer.default_root_dir)
         self.prompts.export_file(folder / PROMPTS_FILE)
         words = self.prompts.nearest_words(self.words)
-        (folder / WORDS_FILE).write_text(words_table(words), encoding="utf-8")
+        write_whole(folder / WORDS_FILE, words_table(words).encode())
         for name, vectors in words.items():
             rank_zero_info(f"Words nearest to the {name} prompt: {' '.join(near[0][0] for near in vectors)}")
 

@@ -1,6 +1,8 @@
 """Where and when checkpoints are written: into the run's own folder, always between two batches."""
 
+import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from callbacks.checkpoint_io import CheckpointWriteError
 from callbacks.finite_pictures import NotFinitePictureError
 from callbacks.loop_state import begin_epoch_anew, between_batches, counted_steps, no_batch_begun, settle
 from callbacks.stop_requests import RunStoppedError, StopRequests
+
+logger = logging.getLogger(__name__)
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -157,6 +161,39 @@ class RunCheckpoint(ModelCheckpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Writes the place of the run so that it is resumed exactly."""
         settle(checkpoint, self._validating)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on with the ranks that a checkpoint names, if they are of this folder's files.
+
+        A checkpoint is data, and what it names would be removed, or kept as the best, later.
+        """
+        if state_dict.get("dirpath") != self.dirpath:  # another run's, or this folder by another path
+            best = state_dict.get("best_model_path")
+            self.best_model_path = best if isinstance(best, str) and self._is_own(best) else ""
+            return
+        if not self._ranks_own_files(state_dict):
+            logger.warning("The checkpoint ranks files outside of '%s'; ranking begins anew.", self.dirpath)
+            return
+        super().load_state_dict(state_dict)
+
+    def _ranks_own_files(self, state: Mapping[str, Any]) -> bool:
+        ranked, worst = state.get("best_k_models", {}), state.get("kth_best_model_path", "")
+        if not isinstance(ranked, dict) or not all(isinstance(score, Tensor) for score in ranked.values()):
+            return False
+        named = [worst, state.get("best_model_path", ""), state.get("last_model_path", "")]
+        own = all(isinstance(path, str) and (not path or self._is_own(path)) for path in (*named, *ranked))
+        return own and (worst in ranked or not worst)
+
+    def _is_own(self, path: str) -> bool:
+        """Whether a path is that of a file in the run's own folder of checkpoints: no folder, and no link."""
+        file, folder = Path(path), Path(self.dirpath or "")
+        plain = file.name not in ("", "..") and not file.is_symlink() and not file.is_dir()
+        return plain and file.parent.resolve() == folder.resolve()
+
+    def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """Removes one file of the run's own; Lightning would remove whatever has that path, and all that is in it."""
+        if trainer.is_global_zero and self._is_own(filepath):
+            Path(filepath).unlink(missing_ok=True)
 
     def _at_rest(self, trainer: Trainer) -> None:
         if self._is_idle(trainer) or not between_batches(trainer):

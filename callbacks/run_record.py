@@ -16,7 +16,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
-from callbacks.checkpoint_io import write_whole
+from files.whole import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from callbacks.checkpoint_io import write_whole
+from files.whole import write_whole
 
 TEXTS: Final = ("dataset", "method", "class", "name", "convention", "metric", "direction")
 """Columns that hold texts, in whatever table: a pair may be called `00000`, a class `NA`."""

@@ -8,8 +8,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.checkpoint_io import write_whole
 from callbacks.table_files import write_table
+from files.whole import write_whole
 from metrics.fusion import FusionMetrics
 from metrics.registry import METRICS
 

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from callbacks.boxes import Boxes
-from callbacks.dashboards import RECORDS, Dashboard, record_files
+from callbacks.dashboards import Dashboard, read_records
 
 
 class TensorBoardRun(TensorBoardLogger, Dashboard):
@@ -54,9 +54,8 @@ class TensorBoardRun(TensorBoardLogger, Dashboard):
     @rank_zero_only
     def show_record(self, folder: Path) -> None:
         """Configuration, environment and splits as texts."""
-        for name in RECORDS:
-            for file in record_files(folder / name):
-                self.experiment.add_text(str(file.relative_to(folder)), _as_code(file.read_text(encoding="utf-8")))
+        for name, content in read_records(folder):
+            self.experiment.add_text(str(name), _as_code(content.decode(errors="replace")))
 
     @rank_zero_only
     def continue_at(self, step: int) -> None:

@@ -17,15 +17,17 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 
 from callbacks.boxes import Boxes, overlay
-from callbacks.checkpoint_io import write_whole
-from callbacks.dashboards import RECORDS, Dashboard, record_files
+from callbacks.dashboards import Dashboard, read_records
 from callbacks.network import unreachable
 from callbacks.table_files import read_table
+from files.inside import read_inside
+from files.whole import write_whole
 from metrics.registry import METRICS
 
 RUN_ID: Final = "wandb_run_id"
 """File of the run folder that holds the id of its W&B run, so that a resumed run continues it."""
 
+_LONGEST_ID: Final = 1000
 STEP: Final = "trainer/global_step"
 """The axis of every curve."""
 
@@ -87,7 +89,7 @@ class WandbRun(WandbLogger, Dashboard):
         self._folder = folder
         self._save_dir = str(folder)
         stored = folder / RUN_ID
-        self._id = stored.read_text(encoding="utf-8").strip() if stored.is_file() else None
+        self._id = read_inside(stored, folder, _LONGEST_ID).decode().strip() if stored.is_file() else None
         experiment = folder.parent.name
         self._wandb_init |= {
             "dir": str(folder),
@@ -156,15 +158,12 @@ class WandbRun(WandbLogger, Dashboard):
     @rank_zero_only
     def show_record(self, folder: Path) -> None:
         """The configuration as the run's config; all records as its files."""
-        for name in RECORDS:
-            for file in record_files(folder / name):
-                copy = Path(self.experiment.dir) / "record" / file.relative_to(folder)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(file.read_bytes())
-                self.experiment.save(str(copy), base_path=self.experiment.dir, policy="now")
-        config = folder / "config.yaml"
-        if config.is_file():
-            self.log_hyperparams(yaml.safe_load(config.read_text(encoding="utf-8")))
+        for name, content in read_records(folder):
+            copy = Path(self.experiment.dir) / "record" / name
+            write_whole(copy, content, durable=False)
+            self.experiment.save(str(copy), base_path=self.experiment.dir, policy="now")
+            if name == Path("config.yaml"):
+                self.log_hyperparams(yaml.safe_load(content))
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Notes who knows the best checkpoint."""

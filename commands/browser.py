@@ -9,6 +9,7 @@ from typing import Final
 from PIL import Image
 
 from commands.errors import UsageError
+from commands.report_files import save_picture
 
 BROWSERS: Final = (
     "chromium-headless-shell",
@@ -80,10 +81,9 @@ def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 2150), da
     Raises:
         UsageError: As `run_browser`.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         taken = Path(folder) / "page.png"
         run_browser(page, f"--screenshot={taken}", f"--window-size={size[0]},{size[1]}", dark=dark)
         with Image.open(taken) as picture:
             smaller = (SHRINK * picture.width // 100, SHRINK * picture.height // 100)
-            picture.convert("RGB").resize(smaller, Image.Resampling.LANCZOS).save(out, quality=80)
+            save_picture(picture.convert("RGB").resize(smaller, Image.Resampling.LANCZOS), out)

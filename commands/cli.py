@@ -4,7 +4,7 @@ import logging
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -70,13 +70,29 @@ def check_command(arguments: Sequence[str]) -> None:
 
 
 def _run_plain(command: str, arguments: list[str]) -> int:
+    """Runs `data` or `report`.
+
+    Raises:
+        UsageError: If the command line is wrong, or a file cannot be written or read.
+    """
+    from commands.failures import disk_failure
+
+    try:
+        return _plain_main(command)(arguments)
+    except OSError as error:
+        if error.filename is None or isinstance(error, user_errors()):
+            raise
+        raise UsageError(f"{disk_failure(error)} Make room, or choose another place.") from error
+
+
+def _plain_main(command: str) -> Callable[[list[str]], int]:
     if command == "data":
         from commands.data import main as data_main
 
-        return data_main(arguments)
+        return data_main
     from commands.report import main as report_main
 
-    return report_main(arguments)
+    return report_main
 
 
 def _quiet_lightning() -> None:

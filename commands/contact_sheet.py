@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from commands.report_files import save_picture
 from datamodules.datasets.batch import Sample, plane_to_float
 
 COLORS: Final = ("#ffd400", "#00e5ff", "#ff4fa3", "#7cff4f", "#ff8a1f", "#b48cff", "#ffffff", "#ff3b30")
@@ -59,8 +60,7 @@ def draw_contact_sheet(entries: Sequence[Entry], path: Path, columns: int = 3) -
     for position, entry in enumerate(entries):
         row, column = divmod(position, columns)
         sheet.paste(_cell(entry, (width, height)), (column * width + _MARGIN, row * height + _MARGIN))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    save_picture(sheet, path)
 
 
 def _cell(entry: Entry, size: tuple[int, int]) -> Image.Image:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from commands.arguments import rewrite
 from commands.parser import SuiteParser
+from commands.report_files import OVERWRITE
 from datamodules.base import FusionDataModule
 from models.captioner import DEFAULT_COCA
 
@@ -58,6 +59,7 @@ def _parser() -> SuiteParser:
     parser = SuiteParser(prog="main.py data", description="Looks at a dataset before training, and writes its prompts.")
     check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
+    check.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
     prompts = SuiteParser(description=PROMPTS)
     prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
     prompts.add_argument("--by", type=Literal["template", "dataset", "coca"], default="template", help=BY)
@@ -83,7 +85,7 @@ def _check(datamodule: FusionDataModule, options: Any) -> int:
     from commands.data_check import check
 
     stages = {stage: readers for stage in STAGES if (readers := datamodule.stage_readers(stage))}
-    return check(stages, Path(options.out))
+    return check(stages, Path(options.out), overwrite=options.overwrite)
 
 
 def _prompts(datamodule: FusionDataModule, options: Any) -> int:

@@ -15,9 +15,11 @@ from torch.utils.data import Dataset
 
 from commands.contact_sheet import Entry, draw_contact_sheet, evenly
 from commands.data_inspection import ImageReport, PairReport, PairSource, files_of, inspect
+from commands.report_files import MARK, refuse_others
 from datamodules.datasets.base import PairedDataset
 from datamodules.datasets.batch import Sample, Targets
 from datamodules.datasets.errors import DatasetError
+from files.whole import write_whole
 
 SHEET_PAIRS = 24
 """Pairs on the contact sheet; every dataset of every stage has at least one."""
@@ -45,18 +47,28 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def check(stages: Mapping[str, Sequence[Dataset[Sample]]], out_dir: Path, console: Console | None = None) -> int:
+def check(
+    stages: Mapping[str, Sequence[Dataset[Sample]]],
+    out_dir: Path,
+    console: Console | None = None,
+    overwrite: bool = False,
+) -> int:
     """Checks the datasets of all stages.
 
     Args:
         stages: Stage (`train`, `val`, `test`) -> its datasets.
         out_dir: Gets `report.txt` and `contact_sheet.png`.
         console: Where to print; standard output by default.
+        overwrite: Whether other files of these names may be replaced.
 
     Returns:
         0 if everything is fine; 1 if there is no pair, a file cannot be read or used, a label is of an unknown class, a
         file lacks its partner although the reader is strict, or training pairs appear in validation or test.
+
+    Raises:
+        UsageError: If other files have these names.
     """
+    refuse_others([out_dir / "report.txt", out_dir / "contact_sheet.png"], overwrite)
     console = console or Console()
     inspected = _inspect_all(cast("Mapping[str, Sequence[PairSource]]", stages), console)
     findings = find(inspected)
@@ -73,8 +85,7 @@ def check(stages: Mapping[str, Sequence[Dataset[Sample]]], out_dir: Path, consol
     verdict = f"{len(findings.problems)} problem(s)" if findings.problems else "no problems"
     where = f"Contact sheet: {sheet}" if sheet else "No contact sheet: no pair could be read"
     report.print(f"{count} pairs checked, {verdict}. {where}", highlight=False, soft_wrap=True)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    report.save_text(str(out_dir / "report.txt"))
+    write_whole(out_dir / "report.txt", f"{report.export_text()}{MARK}.\n".encode())
     return 1 if findings.problems else 0
 
 

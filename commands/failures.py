@@ -17,6 +17,7 @@ RESUME: Final = "The last checkpoint is untouched: go on with fit --resume RUN_F
 _DISK: Final = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the disk or the limit of the user allows",
     errno.EROFS: "the filesystem is read-only",
     errno.EIO: "the disk reports an error",
     errno.ESTALE: "the network filesystem is gone",
@@ -58,9 +59,9 @@ def explain(
         size = largest(_STAGES[command])
         return FailedRunError(f"{_out_of_memory(text, size)} {_REMEDIES[command]} {resume}".strip())
     if isinstance(error, OSError) and error.errno in _DISK:
-        named = f" '{error.filename}'" if error.filename else f" in '{run_folder}'"
-        reason = _DISK[error.errno]
-        return FailedRunError(f"Cannot write{named}: {reason}. Make room, or choose --runs_dir. {resume}".strip())
+        apart = error.filename and not Path(error.filename).absolute().is_relative_to(run_folder.absolute())
+        option = "--output_dir" if command == "predict" and apart else "--runs_dir"
+        return FailedRunError(f"{disk_failure(error, str(run_folder))} Make room, or choose {option}. {resume}".strip())
     if found := _WORKER.search(text):
         return FailedRunError(
             f"A loader process ({found['pid'].strip()}) died: {found['how'].rstrip('.')}. Mostly it had no memory "
@@ -68,6 +69,17 @@ def explain(
             f"error says that /dev/shm is too small. {resume}".strip()
         )
     return None
+
+
+def disk_failure(error: OSError, place: str = "") -> str:
+    """What could not be written or read, and why, in a sentence.
+
+    Args:
+        error: Of the operating system.
+        place: Folder to name where the error names no file.
+    """
+    named = f" '{error.filename}'" if error.filename else f" in '{place}'" if place else ""
+    return f"Cannot {'write' if error.errno in _DISK else 'use'}{named}: {_DISK.get(error.errno or 0, error.strerror)}."
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

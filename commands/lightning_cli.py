@@ -9,7 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
-from callbacks.checkpoint_io import WholeFileCheckpointIO, write_whole
+from callbacks.checkpoint_io import WholeFileCheckpointIO
 from callbacks.compilation import Compilation
 from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
@@ -40,7 +40,7 @@ from commands.errors import UsageError
 from commands.loggers import build_loggers, logging_callbacks
 from commands.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
 from commands.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
-from commands.predictions import held_output, say_where, skip_finished
+from commands.predictions import held_output, refuse_sources, say_where, skip_finished
 from commands.run_control import checkpoint_to_resume, tidy_run_folder
 from commands.run_files import LAST
 from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
@@ -48,6 +48,7 @@ from commands.run_start import MarkLatest, remove_failed_start
 from commands.training_options import refuse_options
 from datamodules.base import FusionDataModule
 from datamodules.configuration import LoadingConfig, TransformConfig
+from files.whole import write_whole
 from lightning_modules.base import FusionTask
 
 DEFAULTS = CONFIGS / "default.yaml"
@@ -208,6 +209,7 @@ class SuiteCLI(LightningCLI):
 
     def run(self) -> None:
         """Carries out the subcommand in its locked folder, and says where the results are."""
+        self._refuse_sources()
         if self.trainer.is_global_zero:
             self._made_folder = lock_run_folder(self.run_folder)
             if self.subcommand == "fit":
@@ -216,6 +218,13 @@ class SuiteCLI(LightningCLI):
             self._run_trainer()
         if self.trainer.is_global_zero:
             self._say_where()
+
+    def _refuse_sources(self) -> None:
+        if self.subcommand == "predict" and self._option("output_dir"):
+            folder = Path(self._option("output_dir"))
+            refuse_sources(folder, self.datamodule, self.datamodule.predict_stage, "--output_dir")
+        if self.subcommand == "fit" and self.datamodule.previous_dir is not None:
+            refuse_sources(self.datamodule.previous_dir, self.datamodule, "train", "--data.init_args.previous_dir")
 
     def _run_trainer(self) -> None:
         if self.subcommand == "predict":

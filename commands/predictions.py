@@ -1,19 +1,21 @@
 """What `predict` does before it computes: claims its output folder and leaves out the pairs that are done."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from callbacks.checkpoint_io import remove_partial_files
 from callbacks.detection_files import PARTS_OF_PICTURES
 from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
 from commands.agreement import task_classes
 from commands.checkpoints import fingerprint
 from commands.config_files import is_file
+from commands.data_inspection import files_of
+from commands.errors import UsageError
 from commands.run_folder import lock_run_folder, unlock_folder
 from datamodules.base import FusionDataModule
+from files.whole import remove_partial_files
 from lightning_modules.base import FusionTask
 
 _OF_TRAINING: Final = frozenset(
@@ -35,6 +37,34 @@ _OF_TRAINING: Final = frozenset(
 
 _REPLACED_BY_WEIGHTS: Final = frozenset(("detector.weights", "network.checkpoint_blocks"))
 """Options inside other sections that say nothing once there is a checkpoint."""
+
+
+def refuse_sources(folder: Path, data: FusionDataModule, stage: str, option: str) -> None:
+    """Refuses to write where a stage's files are read: they would be written over, or taken for results.
+
+    Args:
+        folder: Where is to be written.
+        data: What reads.
+        stage: Whose pairs are read.
+        option: The option that chose the folder.
+
+    Raises:
+        UsageError: If one of the folders of pictures, labels or fused pictures is the folder, in it, or around it.
+    """
+    own = folder.resolve()
+    for source in sorted(_source_folders(data, stage)):
+        if own.is_relative_to(source) or source.is_relative_to(own):
+            raise UsageError(
+                f"{option} '{folder}': files are read from '{source}', and what is written there could replace them, "
+                f"or be taken for them. Choose a folder apart from the data."
+            )
+
+
+def _source_folders(data: FusionDataModule, stage: str) -> set[Path]:
+    files = (files_of(reader) for reader in data.stage_readers(stage))  # type: ignore[arg-type]
+    records = (record for reader in files if reader is not None for record in reader.records)
+    folders = {path.parent for one in records for path in (one.infrared, one.visible, one.label) if path is not None}
+    return {path.resolve() for path in (*folders, *([data.fused_dir] if data.fused_dir else []))}
 
 
 @contextmanager
@@ -99,12 +129,20 @@ def skip_finished(
     }
     if detects:
         made_by["boxes"] = writer.boxes.record()
-    check_record(folder, made_by, claims)
+    check_record(folder, made_by, claims, _pictures(folder, data))
     skipped = data.skip_predictions(
         lambda dataset, name, several: writer.is_finished(picture_path(folder, dataset, name, several), detects)
     )
     if skipped:
         print(f"{skipped} fused images are already in '{folder}' and are skipped.")
+
+
+def _pictures(folder: Path, data: FusionDataModule) -> Iterable[Path]:
+    """Where the fused image of every pair goes."""
+    readers = data.stage_readers(data.predict_stage)
+    for reader in readers:
+        for name in reader.names:  # type: ignore[attr-defined]
+            yield picture_path(folder, reader.dataset_name, name, len(readers) > 1)  # type: ignore[attr-defined]
 
 
 def say_where(writer: PredictionWriter, folder: Path) -> None:

@@ -15,9 +15,10 @@ from commands.devices import choose_device
 from commands.errors import UsageError
 from commands.parser import SuiteParser
 from commands.report_curves import METRICS, curves
+from commands.report_files import OVERWRITE, refuse_others
 from commands.report_pairs import ScoreInputs, collect
 from commands.report_run import report_run
-from commands.report_tables import COLUMNS, write_tables
+from commands.report_tables import COLUMNS, FILES, write_tables
 from commands.report_workspace import report_workspace
 from datamodules.datasets.errors import UnreadableFileError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
@@ -39,13 +40,15 @@ def main(arguments: Sequence[str]) -> int:
     config = parser.parse_args(list(arguments))
     options = config[config.subcommand]
     if config.subcommand == "curves":
-        return curves(Path(options.run), Path(options.out), options.metrics or METRICS)
+        return curves(Path(options.run), Path(options.out), options.metrics or METRICS, options.overwrite)
     if config.subcommand == "run":
         out = Path(options.out) if options.out else None
         picture = Path(options.picture) if options.picture else None
-        return report_run(Path(options.run_dir), out, [Path(folder) for folder in options.test or ()], picture)
+        return report_run(
+            Path(options.run_dir), out, [Path(folder) for folder in options.test or ()], picture, options.overwrite
+        )
     if config.subcommand == "workspace":
-        return report_workspace(options.project, options.entity, Path(options.out), options.save)
+        return report_workspace(options.project, options.entity, Path(options.out), options.save, options.overwrite)
     return score(
         infrared=Path(options.infrared),
         visible=Path(options.visible),
@@ -56,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         out=Path(options.out),
         classic=options.classic,
         device=options.device,
+        overwrite=options.overwrite,
     )
 
 
@@ -88,6 +92,8 @@ def _parser() -> SuiteParser:
     board.add_argument("--project", type=str, default="ivif-lightning", help="The project whose runs are shown.")
     board.add_argument("--out", type=str, default="runs/report", help="Folder of workspace.json and report.json.")
     board.add_argument("--save", action="store_true", help="Create both online; needs a key and a network.")
+    for command in (scores, drawing, page, board):
+        command.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
     parser.add_described({"score": scores, "curves": drawing, "run": page, "workspace": board})
     return parser
 
@@ -102,6 +108,7 @@ def score(
     out: Path = Path("runs/report"),
     classic: bool = True,
     device: str = "cpu",
+    overwrite: bool = False,
 ) -> int:
     """Scores every folder of fused images, prints the means, and writes tables and a figure into `out`.
 
@@ -118,17 +125,20 @@ def score(
         out: Folder for the results.
         classic: Whether to add the rows average, maximum, Laplacian pyramid and contourlet.
         device: Where to compute.
+        overwrite: Whether other files of these names may be replaced.
 
     Returns:
         0.
 
     Raises:
-        UsageError: If a folder is missing, a name is unknown, or there is nothing to score.
+        UsageError: If a folder is missing, a name is unknown, there is nothing to score, or other files have the names
+            of the results.
     """
     try:
         names = {known: check_names(metrics or suite(known).names) for known in dict.fromkeys(convention)}
     except ValueError as error:
         raise UsageError(str(error)) from error
+    refuse_others([out / name for name in FILES], overwrite)
     device = str(choose_device(device))
     inputs = collect(infrared, visible, fused, pair)
     rows: list[Row] = []

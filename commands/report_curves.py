@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from commands.errors import UsageError
+from commands.report_files import refuse_others, save_figure
 from commands.run_log import read_log
 
 SMOOTHING = 15
@@ -16,23 +17,24 @@ METRICS = ("Qabf", "VIF", "SSIM")
 """Validation metrics that are drawn, where they were logged."""
 
 
-def curves(run: Path, out: Path, metrics: Sequence[str] = METRICS) -> int:
+def curves(run: Path, out: Path, metrics: Sequence[str] = METRICS, overwrite: bool = False) -> int:
     """Draws the training loss and the validation metrics of a run over its steps.
 
     Args:
         run: A run folder.
         out: The PNG to write.
         metrics: Validation metrics to draw, where they were logged.
+        overwrite: Whether `out` may be replaced if it is no report.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        UsageError: If the run logged no training loss.
+        UsageError: If the run logged no training loss, or `out` is another file.
     """
+    refuse_others([out], overwrite)
     figure = draw_curves(read_log(run), metrics)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
+    save_figure(figure, out, dpi=110)
     print(f"Curves: {out}")
     return 0
 

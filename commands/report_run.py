@@ -14,15 +14,19 @@ import pandas as pd
 import yaml
 from PIL import Image
 
+from callbacks.dashboards import read_records
 from callbacks.detection_tables import SHARES
 from callbacks.table_files import read_table
 from callbacks.tables import with_direction
 from commands.browser import take_picture
 from commands.errors import UsageError
 from commands.report_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
+from commands.report_files import MARK, refuse_others
 from commands.report_sections import progress, sections
 from commands.run_log import read_log
-from datamodules.plain_yaml import load_plain
+from datamodules.plain_yaml import parse_plain
+from files.inside import read_inside, refuse_links_out
+from files.whole import write_whole
 from metrics.registry import METRICS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -59,7 +63,9 @@ class Picture:
     height: int
 
 
-def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = (), picture: Path | None = None) -> int:
+def report_run(
+    run: Path, out: Path | None = None, tests: Sequence[Path] = (), picture: Path | None = None, overwrite: bool = False
+) -> int:
     """Writes the page.
 
     Args:
@@ -67,17 +73,23 @@ def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = (), p
         out: The file to write; `RUN/report.html` by default.
         tests: Folders of runs of `test` or `validate` whose tables and panels belong here too.
         picture: A PNG or JPEG of the beginning of the page, where a headless browser is installed.
+        overwrite: Whether `out` and `picture` may be replaced if they are no reports.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        UsageError: If there is no such folder, nothing in it to report, or no browser for a picture.
+        UsageError: If there is no such folder, nothing in it to report, no browser for a picture, or `out` is another
+            file.
+        OutsideFileError: If something in one of the folders is a link out of it.
     """
+    out = out or run / "report.html"
     folders = [run, *tests]
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"'{folder}' is no folder. Give the folder of a run, such as runs/quickstart/latest.")
+        refuse_links_out(folder)
+    refuse_others([out, *([picture] if picture else [])], overwrite)
     tables = [table for folder in folders for table in _tables(folder)]
     if not (run / "metrics.csv").is_file() and not tables:
         raise UsageError(f"'{run}' holds no metrics.csv and no tables/. Give the folder of a run.")
@@ -87,6 +99,7 @@ def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = (), p
     )
     environment.filters["short"] = short
     page = environment.get_template("report_run.html").render(
+        mark=MARK,
         title=f"{run.resolve().parent.name} · {run.resolve().name}",
         facts=_facts(run, log),
         progress=progress(log),
@@ -98,9 +111,7 @@ def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = (), p
         records=_records(run),
         area={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
     )
-    out = out or run / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_whole(out, page.encode())
     print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
     if picture is not None:
         take_picture(out, picture)
@@ -202,19 +213,18 @@ def _picture(path: Path, caption: str) -> Picture:
 
 def _records(run: Path) -> list[tuple[str, str]]:
     """Configuration, environment and splits as texts, by file name."""
-    paths = [run / "config.yaml", run / "environment.json", *sorted((run / "splits").glob("*"))]
-    return [(str(p.relative_to(run)), p.read_text(encoding="utf-8")) for p in paths if p.is_file()]
+    return [(str(name), content.decode(errors="replace")) for name, content in read_records(run)]
 
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        return dict(load_plain(path)) if path.is_file() else {}
+        return dict(parse_plain(read_inside(path, path.parent).decode("utf-8-sig"))) if path.is_file() else {}
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise UsageError(f"'{path}' is no configuration: {error}.") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        return dict(json.loads(read_inside(path, path.parent))) if path.is_file() else {}
     except (TypeError, ValueError) as error:
         raise UsageError(f"'{path}' is no record of a run: {error}.") from error

@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from callbacks.checkpoint_io import write_whole
 from callbacks.table_files import write_table
+from commands.report_files import save_figure
+from files.whole import write_whole
 from metrics.conventions import CONVENTIONS
 from metrics.registry import METRICS
 
 COLUMNS = ("method", "name", "convention", "metric", "value")
 """Columns of `per_image.csv`."""
+
+FILES: Final = ("per_image.csv", "summary.csv", "summary.md", "summary.tex", "figure.png")
+"""What `write_tables` writes."""
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
@@ -35,13 +39,13 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_tables(scores: pd.DataFrame, problems: Sequence[str], out: Path) -> pd.DataFrame:
-    """Writes per_image.csv, summary.csv, summary.md, summary.tex and figure.png into `out`; returns the summary."""
+    """Writes `FILES` into `out`; returns the summary."""
     summary = summarise(scores)
     write_table(scores, out / "per_image.csv", undefined="nan")
     write_table(summary, out / "summary.csv", undefined="nan")
     write_whole(out / "summary.md", _markdown(summary, problems).encode())
     write_whole(out / "summary.tex", _latex(summary).encode())
-    _box_plots(scores).savefig(out / "figure.png", dpi=120)
+    save_figure(_box_plots(scores), out / "figure.png", dpi=120)
     return summary
 
 

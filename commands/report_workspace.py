@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from callbacks.wandb_run import start_wandb
 from commands.errors import UsageError
+from commands.report_files import refuse_others
 from commands.report_sections import DETECTION, GROUPS, LEVELS
+from files.whole import write_whole
 from metrics.registry import METRICS
 
 STEP: Final = "trainer/global_step"
@@ -21,7 +23,7 @@ NAME: Final = "Infrared-visible fusion"
 MISSING: Final = "W&B's workspaces are not installed: pip install -e '.[dashboards]'."
 
 
-def report_workspace(project: str, entity: str, out: Path, save: bool = False) -> int:
+def report_workspace(project: str, entity: str, out: Path, save: bool = False, overwrite: bool = False) -> int:
     """Writes what W&B would be sent, and sends it only if asked to.
 
     Args:
@@ -29,21 +31,22 @@ def report_workspace(project: str, entity: str, out: Path, save: bool = False) -
         entity: Whose project.
         out: Folder of `workspace.json` and `report.json`.
         save: Create both online, which needs a key and a network.
+        overwrite: Whether other files of these names may be replaced.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        UsageError: If `wandb-workspaces` is not installed, or W&B refuses.
+        UsageError: If `wandb-workspaces` is not installed, W&B refuses, or other files have these names.
     """
     if save:
         start_wandb()
     workspace, report = build_workspace(project, entity), build_report(project, entity)
-    out.mkdir(parents=True, exist_ok=True)
+    refuse_others([out / "workspace.json", out / "report.json"], overwrite)
     for name, definition in (("workspace", workspace), ("report", report)):
         model = definition._to_model()  # the only way to what `save` sends; tests/commands/test_report_workspace.py
         text = json.dumps(model.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2)
-        (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        write_whole(out / f"{name}.json", f"{text}\n".encode())
         print(f"Definition: {out / f'{name}.json'}")
     if save:
         try:

@@ -12,11 +12,13 @@ from typing import Final
 
 from commands.cluster import command_digest, launched_job
 from commands.errors import UsageError
+from files.inside import OutsideFileError, read_inside, refuse_links_out
 
 RUN_FOLDER_VARIABLE: Final = "IVIF_RUN_FOLDER"
 """Environment variable through which the processes of one DDP run agree on their folder."""
 
 _LOCK: Final = ".lock"
+_LONGEST_CLAIM: Final = 4096
 _HELD: Final[dict[Path, int]] = {}
 """Open lock files of this process."""
 
@@ -62,9 +64,11 @@ def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir")
 
     Raises:
         UsageError: If a living process holds it, or it cannot be written.
+        OutsideFileError: If something in it is a link out of it.
     """
     try:
         new = not folder.exists()
+        refuse_links_out(folder)
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _HELD.pop(folder.resolve(), None)
         descriptor = _open_locked(folder / _LOCK) if descriptor is None else descriptor
@@ -73,7 +77,7 @@ def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir")
             f"Cannot write the {kind} folder '{folder}': {error}. Choose another with {option}."
         ) from error
     # Through the descriptor: closing any other one of the same file would give the lock up.
-    held = _claim(_content(folder / _LOCK) if descriptor is None else os.pread(descriptor, 4096, 0))
+    held = _claim(_content(folder / _LOCK) if descriptor is None else os.pread(descriptor, _LONGEST_CLAIM, 0))
     if descriptor is None or _is_elsewhere(held):
         if descriptor is not None:
             os.close(descriptor)
@@ -132,7 +136,7 @@ def _open_locked(lock: Path) -> int | None:
     A record lock: it belongs to the process, so loader processes do not inherit it, and it ends with the process.
     """
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that another process holds
@@ -151,8 +155,8 @@ def _open_locked(lock: Path) -> int | None:
 
 def _content(lock: Path) -> bytes:
     try:
-        return lock.read_bytes()
-    except OSError:
+        return read_inside(lock, lock.parent, _LONGEST_CLAIM)
+    except (OSError, OutsideFileError):
         return b""
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callbacks.detection_files import save_yolo
+from callbacks.detection_files import CLASS_LIST, save_yolo
 from callbacks.images import save_atomically, to_picture
 from commands.errors import UsageError
 from datamodules.datasets.batch import plane_to_float
@@ -36,9 +36,10 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
         ValueError: If the size is too small, or the count out of range.
     """
     scenes = SyntheticDataset(count, size, seed)
-    others = {path.stem for path in Path(out).glob("ir/*")} - set(scenes.names)
-    if others:
-        raise UsageError(f"'{Path(out) / 'ir'}' holds other pictures ({len(others)}). Choose an empty --out.")
+    for folder in ("ir", "vi", "labels"):
+        others = {path.stem for path in (Path(out) / folder).glob("*") if path.name != CLASS_LIST} - set(scenes.names)
+        if others:
+            raise UsageError(f"'{Path(out) / folder}' holds other pictures ({len(others)}). Choose an empty --out.")
     root = write_scenes(scenes, Path(out))
     print(
         f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"

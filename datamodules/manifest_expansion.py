@@ -19,6 +19,7 @@ from datamodules.manifest_rules import (
     read_yaml,
 )
 from datamodules.manifests import Manifest, Selection
+from files.whole import write_whole
 
 GENERATED: Final = "# Below: written by `python main.py data manifests --write`.\n"
 GUARD: Final = "guard"
@@ -232,5 +233,5 @@ def _write(path: Path, text: str, lists: Mapping[str, Sequence[str]]) -> None:
     for stale in folder.glob("*.txt"):
         stale.unlink()
     for key, names in lists.items():
-        (folder / f"{key}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    path.write_text(text, encoding="utf-8")
+        write_whole(folder / f"{key}.txt", "".join(f"{name}\n" for name in names).encode())
+    write_whole(path, text.encode())

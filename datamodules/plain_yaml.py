@@ -75,6 +75,15 @@ def load_plain(path: Path, largest: int = LARGEST_TEXT, most_values: int = MOST_
     """
     if path.stat().st_size > 4 * largest:
         raise PlainYamlError(f"has {path.stat().st_size} bytes, too many")
-    text = path.read_text(encoding="utf-8-sig")
+    return parse_plain(path.read_text(encoding="utf-8-sig"), largest, most_values)
+
+
+def parse_plain(text: str, largest: int = LARGEST_TEXT, most_values: int = MOST_VALUES) -> Any:
+    """What a YAML text says, in plain values.
+
+    Raises:
+        PlainYamlError: As `load_plain`.
+        yaml.YAMLError: As there.
+    """
     measure(text, largest, most_values)
     return yaml.load(text, Loader=LOADER)

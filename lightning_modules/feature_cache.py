@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import uuid
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -16,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
+from files.owners import distrust
+from files.whole import write_whole
 from models.clip import ImageTextEncoder
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class FeatureCache:
     another encoder, other weights, another image or another view of it never meet. Files appear whole (temporary file
     beside, then an atomic rename), so several processes may share the folder; two that compute the same entry replace
     each other's equal file. An entry that is truncated, altered (checksum), of another shape, or not finite counts as
-    missing, is logged, and is written anew.
+    missing, is logged, and is written anew. One that another user wrote, or could have, is neither read nor replaced.
 
     Args:
         directory: Root of the cache; made when the first entry is written.
@@ -50,6 +51,7 @@ class FeatureCache:
         self._memory_entries = memory_entries
         self._memory: OrderedDict[str, Row] = OrderedDict()
         self._writable = True
+        self._has_warned = False
 
     @classmethod
     def for_pairs(cls, directory: Path, encoder: ImageTextEncoder) -> Self:
@@ -113,6 +115,8 @@ class FeatureCache:
             self._memory.move_to_end(entry)
             return row
         path = self._path(entry)
+        if self._distrusts(path):
+            return None
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata: dict[str, str] = file.metadata() or {}
@@ -128,6 +132,18 @@ class FeatureCache:
         self._remember(entry, row)
         return row
 
+    def _distrusts(self, path: Path) -> bool:
+        """Whether an entry is, or lies where it can be, another user's; says so once."""
+        reason = distrust(self.directory, path.parent, path)
+        if reason and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "%s: such features are neither read nor kept, but computed again. Choose a folder of your own: "
+                "--model.init_args.feature_cache FOLDER.",
+                reason,
+            )
+        return bool(reason)
+
     def _problem(self, entry: str, metadata: dict[str, str], row: Row) -> str:
         if metadata.get("key") != self._key or metadata.get("entry") != entry:
             return "they belong to another image, view or encoder"
@@ -138,13 +154,12 @@ class FeatureCache:
         return "" if np.isfinite(row).all() else "not finite"
 
     def _write(self, entry: str, row: Row) -> None:
-        if not self._writable:
+        if not self._writable or self._distrusts(self._path(entry)):
             return
         metadata = {"key": self._key, "entry": entry, "checksum": _checksum(row)}
         path = self._path(entry)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, save({"features": np.ascontiguousarray(row)}, metadata))
+            write_whole(path, save({"features": np.ascontiguousarray(row)}, metadata), durable=False)
         except OSError as error:
             self._writable = False
             logger.warning("Features cannot be cached in %s (%s); they stay in memory only.", self.directory, error)
@@ -152,13 +167,3 @@ class FeatureCache:
 
 def _checksum(row: Row) -> str:
     return f"{zlib.crc32(np.ascontiguousarray(row).tobytes()):08x}"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    # A name of its own, not `tempfile`, whose files other users of a shared folder could not read.
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

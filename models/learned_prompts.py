@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from files.whole import write_whole
 from models.clip_encoder import ImageTextEncoder
 from models.layers.frozen import FrozenPartsMixin
 
@@ -164,15 +165,14 @@ class LearnedPrompts(FrozenPartsMixin):
         Args:
             path: The file; one of that name is replaced.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {
             name: parameter.detach().to("cpu", torch.float32).contiguous()
             for name, parameter in (("positive", self.positive), ("negative", self.negative))
         }
         metadata = {_FORMAT_KEY: FILE_FORMAT, _ENCODER_KEY: self.encoder.identity, _CHECKSUM_KEY: _checksum(tensors)}
-        save_file(tensors, path, metadata)
+        write_whole(path, save(tensors, metadata))
 
     @torch.no_grad()
     def import_file(self, path: Path) -> None:

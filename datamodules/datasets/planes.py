@@ -27,6 +27,7 @@ from torch import Tensor
 from datamodules.datasets.batch import Sample
 from datamodules.datasets.errors import CacheError
 from datamodules.free_memory import free_memory
+from files.owners import distrust
 
 FORMAT_VERSION: Final = 1
 """Raise it when the layout changes: files of other versions are then built anew."""
@@ -163,8 +164,11 @@ def open_file(path: Path, identity: Any) -> tuple[list[Pair], Tensor] | str:
     """Maps a file of planes into memory.
 
     Returns:
-        The pairs and the mapped buffer; or, in words, why it has to be built: it is missing, damaged or out of date.
+        The pairs and the mapped buffer; or, in words, why it has to be built: it is missing, damaged, out of date, or
+        may be another user's.
     """
+    if reason := distrust(path.parent, path):
+        return reason
     try:
         mapped = np.memmap(path, np.uint8, "c")
     except FileNotFoundError:
@@ -178,10 +182,13 @@ def open_file(path: Path, identity: Any) -> tuple[list[Pair], Tensor] | str:
     index = mapped[max(0, end) : -_FOOTER.size].tobytes() if magic == _MAGIC else b""
     if magic != _MAGIC or zlib.crc32(index) != checksum:
         return "it is damaged"
-    content = json.loads(index)
-    if content["identity"] != json.loads(json.dumps(identity)):
-        return "files or reading options have changed"
-    pairs = [_pair(entry) for entry in content["pairs"]]
+    try:
+        content = json.loads(index)
+        if content["identity"] != json.loads(json.dumps(identity)):
+            return "files or reading options have changed"
+        pairs = [_pair(entry) for entry in content["pairs"]]
+    except (KeyError, TypeError, ValueError, RecursionError):  # a right checksum of what nobody of ours wrote
+        return "it is damaged"
     if max((plane.offset + plane.size for pair in pairs for plane in pair.planes), default=0) > end:
         return "it is damaged"
     return pairs, torch.from_numpy(np.asarray(mapped))
@@ -194,10 +201,15 @@ def building(path: Path) -> Iterator[None]:
     Without locks each process builds a file of its own, and the last one stays.
 
     Raises:
-        CacheError: If the folder cannot be made.
+        CacheError: If the folder cannot be made, or others may write there.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if reason := distrust(path.parent):
+            raise CacheError(
+                f"Decoded pairs are not kept in '{path.parent}': {reason}. Set loading.cache_dir to a folder of your "
+                f"own, or loading.cache to 'ram' or 'none'."
+            )
         lock = path.with_name(f"{path.name}.lock").open("ab")
     except OSError as error:
         raise CacheError(

@@ -1,13 +1,13 @@
 """The files that prompts are kept in: a JSONL for many pairs, or a folder with a text file per pair."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from datamodules.datasets.errors import DatasetError
+from files.whole import write_whole
 
 Origin = Literal["template", "brightness", "dataset", "caption", "human"]
 ORIGINS: Final = ("template", "brightness", "dataset", "caption", "human")
@@ -71,10 +71,7 @@ def save_prompts(path: Path, entries: Iterable[PromptEntry]) -> None:
     for entry in entries:
         fields = {"dataset": entry.dataset, "name": entry.name, "prompt": entry.prompt, "source": entry.source}
         lines.append(json.dumps({key: value for key, value in fields.items() if value is not None}, ensure_ascii=False))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def read_prompt_folder(folder: Path, names: Iterable[str], dataset: str) -> dict[str, PromptEntry]:

@@ -1,0 +1,84 @@
+"""Files that are whole at every moment: written beside their place, and then given their name in one step."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+PARTIAL: Final = ".partial"
+"""Ending of a file that is still being written, or was when its process was killed; its name begins with a dot."""
+
+_SHOWN: Final = 40
+"""Characters of a file's name in that of its temporary file, which must not be too long for the filesystem."""
+
+
+@contextmanager
+def whole_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write that takes its name when it is complete, or not at all; missing folders are made.
+
+    Until then it lies beside its place, under a name that nobody can have prepared. The umask decides who may read it.
+    A link of that name is replaced, not followed.
+
+    Args:
+        path: The file.
+        durable: Whether its content must have reached the disk first; pictures that can be made again need not.
+
+    Raises:
+        OSError: If it cannot be written; names `path`, which is then as before, and nothing lies beside it.
+    """
+    partial = path.with_name(f".{path.stem[:_SHOWN]}-{secrets.token_hex(8)}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(partial)):
+            raise
+        # a full disk names no file, and no user knows `partial`
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    if durable:
+        _flush_folder(path.parent)
+
+
+def write_whole(path: Path, content: bytes | memoryview, durable: bool = True) -> None:
+    """Replaces a file in one step by other content; arguments and errors are those of `whole_file`."""
+    with whole_file(path, durable) as stream:
+        stream.write(content)
+
+
+def remove_partial_files(folder: Path, below: bool = True) -> list[Path]:
+    """Removes what killed processes left half written, and says what; only for the process that holds the folder.
+
+    Args:
+        folder: It may be missing.
+        below: Whether its folders are looked through as well.
+    """
+    left = sorted((folder.rglob if below else folder.glob)(f".*{PARTIAL}"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return left
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes the new name durable; where folders cannot be opened, the filesystem decides."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

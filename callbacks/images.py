@@ -13,6 +13,7 @@ from torch import Tensor
 
 from callbacks.boxes import Boxes, draw_boxes
 from callbacks.checkpoint_io import PARTIAL
+from datamodules.datasets.names import printable
 
 _SHOWN: Final = 40
 """Characters of a file's name in that of its temporary file."""
@@ -90,7 +91,7 @@ def panel(
     font = ImageFont.load_default(size=14)
     for column, (name, picture) in enumerate(zip(images, pictures, strict=True)):
         left = column * (width + gap)
-        draw.text((left + 4, 2), name, fill="black", font=font)
+        draw.text((left + 4, 2), printable(name), fill="black", font=font)
         shown = picture.resize((width, height), Image.Resampling.LANCZOS)
         if boxes and name in boxes:
             shown = draw_boxes(shown, boxes[name], class_names, height / picture.height)

@@ -9,6 +9,7 @@ from typing import Final
 from PIL import Image
 
 from commands.errors import UsageError
+from datamodules.datasets.pictures import load_rgb
 
 BROWSERS: Final = (
     "chromium-headless-shell",
@@ -84,6 +85,6 @@ def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 2150), da
     with tempfile.TemporaryDirectory() as folder:
         taken = Path(folder) / "page.png"
         run_browser(page, f"--screenshot={taken}", f"--window-size={size[0]},{size[1]}", dark=dark)
-        with Image.open(taken) as picture:
-            smaller = (SHRINK * picture.width // 100, SHRINK * picture.height // 100)
-            picture.convert("RGB").resize(smaller, Image.Resampling.LANCZOS).save(out, quality=80)
+        picture = load_rgb(taken)
+        smaller = (SHRINK * picture.width // 100, SHRINK * picture.height // 100)
+        picture.resize(smaller, Image.Resampling.LANCZOS).save(out, quality=80)

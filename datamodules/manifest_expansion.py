@@ -15,6 +15,8 @@ from datamodules.manifest_rules import (
     DatasetRule,
     checksum,
     known_manifests,
+    list_names,
+    list_text,
     parse_rules,
     read_yaml,
 )
@@ -181,7 +183,7 @@ def _is_current(name: str) -> bool:
     if (SPLITS_FOLDER / f"{name}.yaml").read_text(encoding="utf-8") != text:
         return False
     folder = SPLITS_FOLDER / name
-    found = {file.stem: file.read_text(encoding="utf-8").splitlines() for file in folder.glob("*.txt")}
+    found = {file.stem: list_names(file.read_text(encoding="utf-8")) for file in folder.glob("*.txt")}
     return found == lists
 
 
@@ -232,5 +234,5 @@ def _write(path: Path, text: str, lists: Mapping[str, Sequence[str]]) -> None:
     for stale in folder.glob("*.txt"):
         stale.unlink()
     for key, names in lists.items():
-        (folder / f"{key}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        (folder / f"{key}.txt").write_text(list_text(names), encoding="utf-8")
     path.write_text(text, encoding="utf-8")

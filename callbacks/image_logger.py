@@ -98,7 +98,7 @@ class ImageLogger(Callback):
             folder = Path(trainer.default_root_dir) / "panels" / stage / step_folder(trainer.global_step)
             file, fused = file_name(f"{dataset}_{name}", ".png"), to_picture(outputs["fused"][index])
             if stage == "val":
-                images |= _previous(folder, file, trainer.global_step)
+                images |= previous_picture(folder, file, trainer.global_step)
                 save_atomically(_shrunk(fused, self.height), folder / FUSED / file)
             picture = panel(images, self.height, boxes, class_names)
             save_atomically(picture, folder / file)
@@ -126,8 +126,14 @@ def step_folder(step: int) -> str:
     return f"step{step:07d}"
 
 
-def _previous(folder: Path, file: str, step: int) -> dict[str, Image.Image]:
-    """What the last validation before this step made of the same pair, under its caption; empty for the first."""
+def previous_picture(folder: Path, file: str, step: int) -> dict[str, Image.Image]:
+    """What the last validation before a step made of a pair, under its caption; empty for the first.
+
+    Args:
+        folder: The folder of the step's panels; those of other steps lie beside it.
+        file: The picture's name.
+        step: The step.
+    """
     earlier = [path for path in folder.parent.glob(f"step*/{FUSED}/{escape(file)}") if 0 <= _step(path) < step]
     if not earlier:
         return {}
@@ -141,7 +147,7 @@ def _previous(folder: Path, file: str, step: int) -> dict[str, Image.Image]:
 
 def _step(path: Path) -> int:
     number = path.parent.parent.name.removeprefix("step")
-    return int(number) if number.isdecimal() and len(number) < _DIGITS else _NO_STEP
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < _DIGITS else _NO_STEP
 
 
 def _shrunk(picture: Image.Image, height: int) -> Image.Image:

@@ -1,7 +1,8 @@
 """Result tables on disk: written whole, and read so that every name is the text that was written."""
 
+import csv
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pandas as pd
 
@@ -30,7 +31,10 @@ def write_table(table: pd.DataFrame, path: Path, undefined: str = "") -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = {name: table[name].map(quoted) for name in table.columns if name in TEXTS}
-    write_whole(path, table.assign(**texts).to_csv(index=False, na_rep=undefined).encode())
+    # Python leaves a carriage return bare, at which readers end the row
+    bare = any("\r" in str(text) for column in texts.values() for text in column)
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+    write_whole(path, table.assign(**texts).to_csv(index=False, na_rep=undefined, quoting=quoting).encode())
 
 
 def read_table(path: Path) -> pd.DataFrame:

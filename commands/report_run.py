@@ -74,6 +74,7 @@ def report_run(run: Path, out: Path | None = None, tests: Sequence[Path] = (), p
 
     Raises:
         UsageError: If there is no such folder, nothing in it to report, or no browser for a picture.
+        UnreadableFileError: If a panel is no picture.
     """
     folders = [run, *tests]
     for folder in folders:

@@ -41,6 +41,7 @@ from datamodules.datasets.batch import Batch, Sample  # noqa: E402
 from datamodules.datasets.cache import CachedDataset  # noqa: E402
 from datamodules.datasets.folder import FolderDataset  # noqa: E402
 from datamodules.datasets.msrs import MSRS  # noqa: E402
+from datamodules.datasets.pictures import open_picture  # noqa: E402
 from datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
 
 SIZE = (480, 640)
@@ -131,7 +132,7 @@ def write_pairs(folder: Path, count: int, size: tuple[int, int]) -> None:
 def decode(files: Sequence[Path]) -> int:
     """What no loader can avoid: the pixels of both files of each pair; returns the number of pairs."""
     for file in files:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             np.asarray(image)
     return len(files) // 2
 

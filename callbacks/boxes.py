@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from datamodules.datasets.names import printable
+
 COLORS: Final = ("#ffd400", "#00c8ff", "#ff4fa3", "#5dff57", "#ff8a3c", "#b48cff", "#ffffff", "#ff3b3b")
 """One per class, in turn; bright, because thermal images are grey and streets are dark."""
 
@@ -75,7 +77,7 @@ def _entries(boxes: Boxes, scale: float) -> list[_Entry]:
 
 
 def _caption(name: str, score: float | None) -> str:
-    return name if score is None else f"{name} {score:.2f}"
+    return printable(name) if score is None else f"{printable(name)} {score:.2f}"
 
 
 def _grown(area: Corners) -> Corners:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from callbacks.boxes import Boxes, above_score, draw_boxes
 from callbacks.images import save_atomically, save_text_atomically
+from datamodules.datasets.names import file_name
 from files.inside import read_inside
 
 PARTS: Final = "detections"
@@ -50,9 +51,9 @@ class DetectionFiles:
     def paths(self, picture: Path) -> list[Path]:
         """The files that belong to a fused picture."""
         folder, name = picture.parent, picture.stem
-        paths = [folder / PARTS / f"{name}.json"]
-        paths += [folder / YOLO_FOLDER / f"{name}.txt"] if self.yolo else []
-        return paths + ([folder / DRAWN_FOLDER / f"{name}.png"] if self.draw else [])
+        paths = [folder / PARTS / file_name(name, ".json")]
+        paths += [folder / YOLO_FOLDER / file_name(name, ".txt")] if self.yolo else []
+        return paths + ([folder / DRAWN_FOLDER / picture.name] if self.draw else [])
 
     def write(self, found: Boxes, fused: Image.Image, picture: Path, class_names: Sequence[str]) -> None:
         """Writes what was found in one picture, each file complete or not at all.
@@ -68,10 +69,10 @@ class DetectionFiles:
         }
         entries = list(_entries(found, class_names))
         content = {"file_name": picture.name, "width": fused.width, "height": fused.height, "detections": entries}
-        save_text_atomically(json.dumps(content) + "\n", picture.parent / PARTS / f"{picture.stem}.json")
+        save_text_atomically(json.dumps(content) + "\n", picture.parent / PARTS / file_name(picture.stem, ".json"))
         sure = above_score(found, self.score)
         if self.yolo:
-            path = picture.parent / YOLO_FOLDER / f"{picture.stem}.txt"
+            path = picture.parent / YOLO_FOLDER / file_name(picture.stem, ".txt")
             save_yolo(sure, (fused.height, fused.width), path, class_names)
         if self.draw:
             drawn = draw_boxes(fused.convert("RGB"), sure, class_names)
@@ -98,7 +99,7 @@ def gather(folder: Path) -> list[Path]:
         if not files:
             continue
         contents = [json.loads(read_inside(path, folder)) for path in files]
-        ids = image_ids([path.stem for path in files])
+        ids = image_ids([Path(content["file_name"]).stem for content in contents])
         results = [
             {"image_id": number, "file_name": content["file_name"], **entry}
             for number, content in zip(ids, contents, strict=True)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from callbacks.table_files import write_table
 from callbacks.tables import OVERALL
+from callbacks.text_output import cell, markdown, markdown_row
 from files.whole import write_whole
 from metrics.detection import DETECTIONS_PER_CLASS, DetectionReport, DetectionScores
 from metrics.operating_point import MATCHING_IOU
@@ -43,14 +44,14 @@ class DetectionTable:
         """Prints one table per dataset, classes as rows."""
         console = console or Console()
         for dataset, scores in self.scores.items():
-            table = Table(title=f"{dataset}: detection by {self.method}, {scores.images} images")
+            table = Table(title=cell(f"{dataset}: detection by {self.method}, {scores.images} images"))
             table.add_column("class")
             for column in (*SHARES.values(), *COUNTS):
                 table.add_column(column, justify="right")
             for row in self.rows[self.rows["dataset"] == dataset].to_dict("records"):
-                table.add_row(str(row["class"]), *_cells(row))
+                table.add_row(cell(row["class"]), *_cells(row))
             console.print(table)
-            console.print(_explanation(scores), soft_wrap=True, markup=False, highlight=False)
+            console.print(cell(_explanation(scores)), soft_wrap=True, highlight=False)
 
     def write(self, folder: Path, stem: str = "detection") -> None:
         """Writes `<stem>.csv` and `<stem>.md`, each complete or as before."""
@@ -65,13 +66,16 @@ class DetectionTable:
             f" and averaged over .5 to .95; `{MEAN}` is over the classes with objects, precision and recall there over "
             f"all of them together.",
             "",
-            "| " + " | ".join(titles) + " |",
+            markdown_row(titles),
             "|" + "|".join(" --- " for _ in titles) + "|",
         ]
         for row in self.rows.to_dict("records"):
             cells = [str(row["dataset"]), str(row["method"]), str(row["class"]), *_cells(row), str(row["images"])]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        lines += ["", *(f"- {dataset}: {_explanation(scores)}" for dataset, scores in self.scores.items())]
+            lines.append(markdown_row(cells))
+        lines += [
+            "",
+            *(f"- {markdown(dataset)}: {markdown(_explanation(scores))}" for dataset, scores in self.scores.items()),
+        ]
         return "\n".join(lines) + "\n"
 
 

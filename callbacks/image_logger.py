@@ -1,7 +1,9 @@
 """Panels of infrared, visible, fused and previously fused images, to disk and to dashboards."""
 
+import logging
+from glob import escape
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from lightning import Callback, LightningModule, Trainer
 from PIL import Image
@@ -11,10 +13,19 @@ from callbacks.boxes import Boxes, above_score
 from callbacks.dashboards import dashboards
 from callbacks.evaluator import method_name
 from callbacks.images import panel, save_atomically, to_picture
+from callbacks.text_output import key
 from datamodules.datasets.batch import Batch, StepOutput
+from datamodules.datasets.errors import UnreadableFileError
+from datamodules.datasets.names import file_name
+from datamodules.datasets.pictures import load_rgb
+
+logger = logging.getLogger(__name__)
 
 FUSED = "fused"
 """Folder, beside the panels of a validation, of its fused pictures alone."""
+
+_DIGITS: Final = 19
+_NO_STEP: Final = -1
 
 
 class ImageLogger(Callback):
@@ -85,9 +96,9 @@ class ImageLogger(Callback):
                 method: outputs["fused"][index],
             }
             folder = Path(trainer.default_root_dir) / "panels" / stage / step_folder(trainer.global_step)
-            file, fused = f"{dataset}_{name}.png", to_picture(outputs["fused"][index])
+            file, fused = file_name(f"{dataset}_{name}", ".png"), to_picture(outputs["fused"][index])
             if stage == "val":
-                images |= _previous(folder, file, trainer.global_step)
+                images |= previous_picture(folder, file, trainer.global_step)
                 save_atomically(_shrunk(fused, self.height), folder / FUSED / file)
             picture = panel(images, self.height, boxes, class_names)
             save_atomically(picture, folder / file)
@@ -95,10 +106,10 @@ class ImageLogger(Callback):
             overlays = {titles[shown]: own for shown, own in boxes.items()}
             logged = max(0, trainer.global_step - 1)  # as Lightning numbers the values that it logs after a step
             for board in dashboards(trainer):
-                board.show_picture(f"panels/{stage}/{dataset}/{name}", picture, logged)
+                board.show_picture(key("panels", stage, dataset, name), picture, logged)
                 if overlays:
-                    key = f"boxes/{stage}/{dataset}/{name}"
-                    board.show_picture(key, fused, logged, overlays, class_names)
+                    shown = key("boxes", stage, dataset, name)
+                    board.show_picture(shown, fused, logged, overlays, class_names)
 
     def _boxes(self, outputs: StepOutput, batch: Batch, index: int, method: str) -> dict[str, Boxes]:
         """Objects on the visible picture, detections on the fused one."""
@@ -115,18 +126,28 @@ def step_folder(step: int) -> str:
     return f"step{step:07d}"
 
 
-def _previous(folder: Path, file: str, step: int) -> dict[str, Image.Image]:
-    """What the last validation before this step made of the same pair, under its caption; empty for the first."""
-    earlier = [path for path in folder.parent.glob(f"step*/{FUSED}/{file}") if _step(path) < step]
+def previous_picture(folder: Path, file: str, step: int) -> dict[str, Image.Image]:
+    """What the last validation before a step made of a pair, under its caption; empty for the first.
+
+    Args:
+        folder: The folder of the step's panels; those of other steps lie beside it.
+        file: The picture's name.
+        step: The step.
+    """
+    earlier = [path for path in folder.parent.glob(f"step*/{FUSED}/{escape(file)}") if 0 <= _step(path) < step]
     if not earlier:
         return {}
     newest = max(earlier, key=_step)
-    with Image.open(newest) as picture:
-        return {f"previous (step {_step(newest)})": picture.convert("RGB")}
+    try:
+        return {f"previous (step {_step(newest)})": load_rgb(newest, "The panel goes without it.")}
+    except UnreadableFileError as error:
+        logger.warning("%s", error)
+        return {}
 
 
 def _step(path: Path) -> int:
-    return int(path.parent.parent.name.removeprefix("step"))
+    number = path.parent.parent.name.removeprefix("step")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < _DIGITS else _NO_STEP
 
 
 def _shrunk(picture: Image.Image, height: int) -> Image.Image:

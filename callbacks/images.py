@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from callbacks.boxes import Boxes, draw_boxes
+from datamodules.datasets.names import printable
 from files.whole import whole_file, write_whole
 
 
@@ -59,7 +60,7 @@ def panel(
     font = ImageFont.load_default(size=14)
     for column, (name, picture) in enumerate(zip(images, pictures, strict=True)):
         left = column * (width + gap)
-        draw.text((left + 4, 2), name, fill="black", font=font)
+        draw.text((left + 4, 2), printable(name), fill="black", font=font)
         shown = picture.resize((width, height), Image.Resampling.LANCZOS)
         if boxes and name in boxes:
             shown = draw_boxes(shown, boxes[name], class_names, height / picture.height)

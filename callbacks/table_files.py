@@ -1,10 +1,12 @@
 """Result tables on disk: written whole, and read so that every name is the text that was written."""
 
+import csv
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pandas as pd
 
+from callbacks.text_output import quoted, unquoted
 from files.whole import write_whole
 
 TEXTS: Final = ("dataset", "method", "class", "name", "convention", "metric", "direction")
@@ -17,6 +19,8 @@ _UNDEFINED: Final = ("", "nan")
 def write_table(table: pd.DataFrame, path: Path, undefined: str = "") -> None:
     """Writes a CSV file, without the index, that is either complete or as before.
 
+    A text that a spreadsheet would take for a formula gets a quote before it, which `read_table` takes away.
+
     Args:
         table: Its rows.
         path: The file; its folder is made.
@@ -26,7 +30,11 @@ def write_table(table: pd.DataFrame, path: Path, undefined: str = "") -> None:
         OSError: If it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, table.to_csv(index=False, na_rep=undefined).encode())
+    texts = {name: table[name].map(quoted) for name in table.columns if name in TEXTS}
+    # Python leaves a carriage return bare, at which readers end the row
+    bare = any("\r" in str(text) for column in texts.values() for text in column)
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+    write_whole(path, table.assign(**texts).to_csv(index=False, na_rep=undefined, quoting=quoting).encode())
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -37,9 +45,10 @@ def read_table(path: Path) -> pd.DataFrame:
         ValueError: If it is no CSV table.
     """
     columns = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(
+    table = pd.read_csv(
         path,
         dtype={name: str for name in columns if name in TEXTS},
         keep_default_na=False,  # it takes `NA`, `null` and `None` for missing values, in columns of texts too
         na_values={name: list(_UNDEFINED) for name in columns if name not in TEXTS},
     )
+    return table.assign(**{name: table[name].map(unquoted) for name in columns if name in TEXTS})

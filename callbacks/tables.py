@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.table_files import write_table
+from callbacks.text_output import cell, markdown_row
 from files.whole import write_whole
 from metrics.fusion import FusionMetrics
 from metrics.registry import METRICS
@@ -53,10 +54,11 @@ class ResultTable:
         """
         console = console or Console()
         for dataset, rows in self.summary.groupby("dataset", sort=False):
-            table = Table(title=f"{dataset}: means over {rows['n'].max()} images, convention '{self.convention}'")
+            title = f"{dataset}: means over {rows['n'].max()} images, convention '{self.convention}'"
+            table = Table(title=cell(title))
             table.add_column("metric")
             for method in rows["method"]:
-                table.add_column(str(method), justify="right")
+                table.add_column(cell(method), justify="right")
             for metric in self.metrics:
                 table.add_row(with_direction(metric), *(_mean(row, metric) for row in rows.to_dict("records")))
             table.add_row("undefined values", *map(str, rows["undefined"]))
@@ -72,10 +74,10 @@ class ResultTable:
         """The summary as a Markdown table."""
         columns = ["dataset", "method", *self.metrics, "n", "undefined"]
         titles = [with_direction(name) if name in self.metrics else name for name in columns]
-        lines = ["| " + " | ".join(titles) + " |", "|" + "|".join(" --- " for _ in columns) + "|"]
+        lines = [markdown_row(titles), "|" + "|".join(" --- " for _ in columns) + "|"]
         for record in self.summary.to_dict("records"):
             cells = [_mean(record, name) if name in self.metrics else str(record[name]) for name in columns]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(markdown_row(cells))
         return (
             f"Convention `{self.convention}`; undefined values are left out of the means.\n\n" + "\n".join(lines) + "\n"
         )

@@ -18,6 +18,7 @@ from commands.checkpoints import check_checkpoint
 from commands.errors import UsageError
 from datamodules.base import FusionDataModule
 from datamodules.configuration import with_clip_size
+from datamodules.datasets.class_names import checked_class_names
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel_task import BilevelTask
 from lightning_modules.initialization import initialise_from
@@ -120,7 +121,8 @@ def _trained_classes(checkpoint: Path | None) -> list[str]:
     if checkpoint is None:
         return []
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    return list(stored.get("hyper_parameters", {}).get("classes") or [])
+    names = stored.get("hyper_parameters", {}).get("classes") or []
+    return list(checked_class_names(map(str, names), f"The checkpoint '{checkpoint}'"))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from commands.errors import UsageError
 from commands.report_files import save_picture
+from datamodules.datasets.pictures import load_rgb
 
 BROWSERS: Final = (
     "chromium-headless-shell",
@@ -84,6 +85,6 @@ def take_picture(page: Path, out: Path, size: tuple[int, int] = (1280, 2150), da
     with tempfile.TemporaryDirectory() as folder:
         taken = Path(folder) / "page.png"
         run_browser(page, f"--screenshot={taken}", f"--window-size={size[0]},{size[1]}", dark=dark)
-        with Image.open(taken) as picture:
-            smaller = (SHRINK * picture.width // 100, SHRINK * picture.height // 100)
-            save_picture(picture.convert("RGB").resize(smaller, Image.Resampling.LANCZOS), out)
+        picture = load_rgb(taken)
+        smaller = (SHRINK * picture.width // 100, SHRINK * picture.height // 100)
+        save_picture(picture.resize(smaller, Image.Resampling.LANCZOS), out)

@@ -6,9 +6,12 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from io import TextIOWrapper
 from typing import Final
 
+from callbacks.text_output import clean_logs
 from commands.errors import UsageError, report_error, user_errors
+from datamodules.datasets.names import UTF8_REMEDY, is_utf8, printable
 
 OVERVIEW = """usage: python main.py COMMAND [--config FILE ...] [--help]
 
@@ -32,10 +35,13 @@ COMMANDS: Final = ("fit", "validate", "test", "predict", *PLAIN_COMMANDS)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code; a user's mistake is one message, never a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    clean_logs()
+    _print_whatever_comes()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(OVERVIEW)
         return 0 if arguments else 1
     try:
+        _check_encoding(arguments)
         check_command(arguments)
         if arguments[0] in PLAIN_COMMANDS:
             return _run_plain(arguments[0], arguments[1:])
@@ -67,6 +73,23 @@ def check_command(arguments: Sequence[str]) -> None:
     close = get_close_matches(given, COMMANDS, n=1)
     meant = f" Did you mean {close[0]}?" if close else ""
     raise UsageError(f"{given}: there is no such command.{meant} Commands are {', '.join(COMMANDS)}.")
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Refuses paths that no record of a run could hold.
+
+    Raises:
+        UsageError: Names the argument.
+    """
+    for argument in arguments:
+        if not is_utf8(argument):
+            raise UsageError(f"'{printable(argument)}' is not UTF-8, and no record could hold it. {UTF8_REMEDY}")
+
+
+def _print_whatever_comes() -> None:
+    """What the terminal's encoding lacks is printed as an escape; Python would end the command."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run_plain(command: str, arguments: list[str]) -> int:

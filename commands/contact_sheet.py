@@ -11,6 +11,7 @@ from torch import Tensor
 
 from commands.report_files import save_picture
 from datamodules.datasets.batch import Sample, plane_to_float
+from datamodules.datasets.names import printable
 
 COLORS: Final = ("#ffd400", "#00e5ff", "#ff4fa3", "#7cff4f", "#ff8a1f", "#b48cff", "#ffffff", "#ff3b30")
 BACKGROUND: Final = "#1b1d21"
@@ -83,6 +84,7 @@ def _write_caption(drawing: ImageDraw.ImageDraw, caption: str, labels: Sequence[
     for name, color in reversed(labels):
         right -= drawing.textlength(f"{name} ", font=font)
         drawing.text((right, 1), name, fill=color, font=font)
+    caption = printable(caption)
     while drawing.textlength(caption, font=font) > right and len(caption) > 1:
         caption = f"{caption[:-2]}…"
     drawing.text((0, 1), caption, fill=TEXT, font=font)
@@ -91,7 +93,7 @@ def _write_caption(drawing: ImageDraw.ImageDraw, caption: str, labels: Sequence[
 def _classes_in(entry: Entry) -> list[tuple[str, str]]:
     targets = entry.sample.get("targets")
     labels = sorted(set(targets["labels"].tolist())) if targets is not None else []
-    return [(entry.classes[label], COLORS[label % len(COLORS)]) for label in labels]
+    return [(printable(entry.classes[label]), COLORS[label % len(COLORS)]) for label in labels]
 
 
 def to_image(plane: Tensor) -> Image.Image:

@@ -9,10 +9,12 @@ from statistics import median
 from typing import cast
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch.utils.data import Dataset
 
+from callbacks.text_output import cell
 from commands.contact_sheet import Entry, draw_contact_sheet, evenly
 from commands.data_inspection import ImageReport, PairReport, PairSource, files_of, inspect
 from commands.report_files import MARK, refuse_others
@@ -77,14 +79,14 @@ def check(
     if any(pair.targets is not None for entry in inspected for pair in entry.pairs):
         report.print(objects_table(inspected))
     for note in findings.notes:
-        report.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        report.print(cell(f"note: {note}"), style="yellow", highlight=False, soft_wrap=True)
     for problem in findings.problems:
-        report.print(f"PROBLEM: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+        report.print(cell(f"PROBLEM: {problem}"), style="red", highlight=False, soft_wrap=True)
     sheet = _draw_sheet(inspected, out_dir / "contact_sheet.png")
     count = sum(len(entry.pairs) for entry in inspected)
     verdict = f"{len(findings.problems)} problem(s)" if findings.problems else "no problems"
     where = f"Contact sheet: {sheet}" if sheet else "No contact sheet: no pair could be read"
-    report.print(f"{count} pairs checked, {verdict}. {where}", highlight=False, soft_wrap=True)
+    report.print(cell(f"{count} pairs checked, {verdict}. {where}"), highlight=False, soft_wrap=True)
     write_whole(out_dir / "report.txt", f"{report.export_text()}{MARK}.\n".encode())
     return 1 if findings.problems else 0
 
@@ -116,7 +118,7 @@ def pairs_table(inspected: Iterable[Inspected]) -> Table:
         broken = sum(bool(pair.errors) for pair in entry.pairs)
         table.add_row(
             entry.stage,
-            entry.dataset.dataset_name,
+            cell(entry.dataset.dataset_name),
             str(len(entry.pairs)),
             str(broken),
             _sizes(image.size for image in visible),
@@ -135,6 +137,7 @@ def objects_table(inspected: Iterable[Inspected]) -> Table:
         targets = [pair.targets for pair in entry.pairs if pair.targets is not None]
         if not targets:
             continue
+        dataset = cell(entry.dataset.dataset_name)
         sides: dict[int, list[float]] = {index: [] for index in range(len(entry.dataset.classes))}
         images: Counter[int] = Counter()
         for one in targets:
@@ -143,10 +146,10 @@ def objects_table(inspected: Iterable[Inspected]) -> Table:
                 sides.setdefault(label, []).append(((right - left) * (bottom - top)) ** 0.5)
         for label, of_class in sides.items():
             size = f"{median(of_class):.0f}" if of_class else ""
-            name = entry.dataset.classes[label]
-            table.add_row(entry.stage, entry.dataset.dataset_name, name, str(len(of_class)), str(images[label]), size)
+            name = cell(entry.dataset.classes[label])
+            table.add_row(entry.stage, dataset, name, str(len(of_class)), str(images[label]), size)
         empty = sum(not len(one["labels"]) for one in targets)
-        table.add_row(entry.stage, entry.dataset.dataset_name, "(no object)", "", str(empty), "", end_section=True)
+        table.add_row(entry.stage, dataset, "(no object)", "", str(empty), "", end_section=True)
     return table
 
 
@@ -156,7 +159,7 @@ def _inspect_all(stages: Mapping[str, Sequence[PairSource]], console: Console) -
     with Progress(*columns, console=console, transient=True) as progress:
         for stage, datasets in stages.items():
             for dataset in datasets:
-                bar = progress.add_task(f"{stage} {dataset.dataset_name}", total=len(dataset))
+                bar = progress.add_task(escape(f"{stage} {dataset.dataset_name}"), total=len(dataset))
                 inspected.append(Inspected(stage, dataset, list(_tracked(inspect(dataset), progress, bar))))
     return inspected
 

@@ -1,7 +1,6 @@
 """Opens every file of a dataset: sizes, kinds of image, objects, content hashes, and what is broken."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from datamodules.datasets.base import PairedDataset, PairRecord
 from datamodules.datasets.batch import Sample, Targets
 from datamodules.datasets.errors import DatasetError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
+from datamodules.processors import usable_processors
 
 Pixels = NDArray[Any]
 
@@ -73,7 +73,7 @@ class PairReport:
 
 
 def inspect(dataset: PairSource) -> Iterator[PairReport]:
-    """Opens and decodes every pair, on all cores; a broken file becomes an entry, not an exception.
+    """Opens and decodes every pair, on all processors that it may use; a broken file becomes an entry, no exception.
 
     Args:
         dataset: The pairs. Where they are files on disk each file is read for itself, so that all faults are found.
@@ -86,7 +86,7 @@ def inspect(dataset: PairSource) -> Iterator[PairReport]:
     def one(index: int) -> PairReport:
         return _inspect_sample(dataset, index) if files is None else _inspect_files(files, index)
 
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
+    with ThreadPoolExecutor(usable_processors()) as workers:
         yield from workers.map(one, range(len(dataset)))
 
 
@@ -118,7 +118,7 @@ def _inspect_files(dataset: PairedDataset, index: int) -> PairReport:
 
 def _inspect_file(path: Path, dataset: PairedDataset, *, infrared: bool) -> ImageReport:
     try:
-        pixels = read_image(path)
+        pixels = read_image(path, max_pixels=dataset.reading.max_pixels)
     except DatasetError as error:
         return ImageReport(str(path), error=str(error))
     try:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from typing import Final
 
+from callbacks.text_output import terminal
 from commands.parser_messages import explain
 
 HINT: Final = "(see: python main.py SUBCOMMAND --help, and --print_config)"
@@ -60,7 +61,7 @@ def report_error(error: BaseException) -> int:
     """Prints the message, or the traceback too with IVIF_TRACEBACK=1, and returns the exit code 1."""
     if os.environ.get("IVIF_TRACEBACK") == "1":
         traceback.print_exception(error)
-    print(f"error: {readable(str(error))}", file=sys.stderr)
+    print(f"error: {terminal(readable(str(error)))}", file=sys.stderr)
     return 1
 
 

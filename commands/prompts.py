@@ -11,13 +11,16 @@ from typing import Final, Literal
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import Dataset
 
+from callbacks.text_output import cell
 from commands.devices import choose_device
 from datamodules.datasets.batch import Sample, plane_to_float
 from datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompts, save_prompts
 from datamodules.datasets.prompts import PromptableReader, PromptConfig, PromptedDataset
+from datamodules.processors import usable_processors
 from models.captioner import DEFAULT_COCA, Captioner, build_captioner
 
 By = Literal["template", "dataset", "coca"]
@@ -35,7 +38,7 @@ SAVE_SECONDS: Final = 10.0
 them and its last batch; one that is interrupted or ends with an error loses only the batch."""
 
 DECODERS: Final = 4
-"""Threads that decode the next batch while the captioner works on this one."""
+"""Most threads that decode the next batch while the captioner works on this one."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def write_prompts(
     origins = Counter(entry.source for entry in made)
     kinds = ", ".join(f"{count} {origin}" for origin, count in origins.items())
     total = len(read_prompts(out))
-    console.print(f"{len(made)} new prompts{f' ({kinds})' if made else ''}, {total} in all: {out}", soft_wrap=True)
+    said = f"{len(made)} new prompts{f' ({kinds})' if made else ''}, {total} in all: {out}"
+    console.print(cell(said), soft_wrap=True)
     if origins["template"]:
         console.print(
             "Those called 'template' are made from boxes: do not use those of test pairs while scoring mAP.",
@@ -157,7 +161,7 @@ def _made(
     with Progress(*columns, console=console) as bar:
         for reader, indices in zip(sources, left, strict=True):
             done = len(reader) - len(indices)
-            task = bar.add_task(reader.dataset_name, total=len(reader), completed=done)
+            task = bar.add_task(escape(reader.dataset_name), total=len(reader), completed=done)
             names = reader.names
             for batch in make(reader, indices):
                 bar.advance(task, len(batch))
@@ -193,7 +197,7 @@ def _captions_by(config: CaptionConfig) -> Maker:
 
     def make(reader: PromptableReader, indices: Sequence[int]) -> Iterator[list[Made]]:
         batches = [indices[start : start + config.batch_size] for start in range(0, len(indices), config.batch_size)]
-        with ThreadPoolExecutor(DECODERS) as pool:
+        with ThreadPoolExecutor(min(DECODERS, usable_processors())) as pool:
             coming = [pool.submit(reader.__getitem__, index) for index in (batches[0] if batches else ())]
             for batch, following in zip(batches, [*batches[1:], ()], strict=True):
                 samples = [decoded.result() for decoded in coming]

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
+from callbacks.text_output import cell
 from commands.devices import choose_device
 from commands.errors import UsageError
 from commands.parser import SuiteParser
@@ -22,6 +23,7 @@ from commands.report_tables import COLUMNS, FILES, write_tables
 from commands.report_workspace import report_workspace
 from datamodules.datasets.errors import UnreadableFileError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
+from datamodules.datasets.pictures import MAX_PIXELS
 from image_ops.color import recolor, split_luma_chroma
 from metrics.conventions import check_names, suite
 from metrics.functional import Triplet
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         classic=options.classic,
         device=options.device,
         overwrite=options.overwrite,
+        max_pixels=options.max_pixels,
     )
 
 
@@ -78,6 +81,7 @@ def _parser() -> SuiteParser:
         "--classic", type=bool, default=True, help="Add average, maximum, Laplacian pyramid and contourlet."
     )
     scores.add_argument("--device", type=str, default="cpu", help="cpu, cuda, ...")
+    scores.add_argument("--max_pixels", type=int, default=MAX_PIXELS, help="Larger pictures are left out, undecoded.")
     drawing = SuiteParser(description="Draws the loss and the validation metrics of a training run.")
     drawing.add_argument("--run", type=str, required=True, help="The run folder.")
     drawing.add_argument("--out", type=str, default="runs/report/curves.png", help="The PNG to write.")
@@ -98,7 +102,7 @@ def _parser() -> SuiteParser:
     return parser
 
 
-def score(
+def score(  # noqa: PLR0913 - one argument for each option
     infrared: Path,
     visible: Path,
     fused: Sequence[Path],
@@ -109,6 +113,7 @@ def score(
     classic: bool = True,
     device: str = "cpu",
     overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> int:
     """Scores every folder of fused images, prints the means, and writes tables and a figure into `out`.
 
@@ -126,6 +131,7 @@ def score(
         classic: Whether to add the rows average, maximum, Laplacian pyramid and contourlet.
         device: Where to compute.
         overwrite: Whether other files of these names may be replaced.
+        max_pixels: Most pixels of a picture.
 
     Returns:
         0.
@@ -140,14 +146,14 @@ def score(
         raise UsageError(str(error)) from error
     refuse_others([out / name for name in FILES], overwrite)
     device = str(choose_device(device))
-    inputs = collect(infrared, visible, fused, pair)
+    inputs = collect(infrared, visible, fused, pair, max_pixels)
     rows: list[Row] = []
     with Progress(transient=True) as progress:
         for name in progress.track(inputs.pairs, description="scoring"):
             rows += _score_pair(name, inputs, names, classic, device)
     console = Console()
     for problem in inputs.problems:
-        console.print(f"[yellow]warning:[/yellow] {problem}", soft_wrap=True, highlight=False)
+        console.print(cell(f"warning: {problem}"), style="yellow", soft_wrap=True, highlight=False)
     empty = sorted(set(inputs.methods) - {str(row[0]) for row in rows})
     if empty or not rows:
         raise UsageError(
@@ -156,7 +162,7 @@ def score(
         )
     summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), inputs.problems, out)
     _show(summary, console)
-    console.print(f"Tables and figure: {out}", highlight=False)
+    console.print(cell(f"Tables and figure: {out}"), soft_wrap=True, highlight=False)
     return 0
 
 
@@ -164,7 +170,7 @@ def _score_pair(
     name: str, inputs: ScoreInputs, names: dict[str, tuple[str, ...]], classic: bool, device: str
 ) -> Iterator[Row]:
     infrared_path, visible_path = inputs.pairs[name]
-    infrared, visible = _read(infrared_path, inputs.problems), _read(visible_path, inputs.problems, colour=True)
+    infrared, visible = _read(infrared_path, inputs), _read(visible_path, inputs, colour=True)
     if infrared is None or visible is None:
         return
     if infrared.shape[2:] != visible.shape[2:]:
@@ -189,7 +195,7 @@ def _results(
     name: str, inputs: ScoreInputs, sources: tuple[Tensor, Tensor], classic: bool
 ) -> Iterator[tuple[str, Tensor]]:
     for method, files in inputs.methods.items():
-        fused = _read(files[name], inputs.problems, colour=True) if name in files else None
+        fused = _read(files[name], inputs, colour=True) if name in files else None
         if fused is None:
             continue
         if fused.shape[2:] != sources[0].shape[2:]:
@@ -207,13 +213,13 @@ def _results(
             yield label, grey_levels(recolor(fuse(sources[0], visible_luma), chroma))
 
 
-def _read(path: Path, problems: list[str], colour: bool = False) -> Tensor | None:
+def _read(path: Path, inputs: ScoreInputs, colour: bool = False) -> Tensor | None:
     """The image (1, 1 or 3, H, W) in [0, 1], or None with a line among the problems."""
     try:
-        pixels = read_image(path)
+        pixels = read_image(path, max_pixels=inputs.max_pixels)
         image = to_visible(pixels) if colour else to_infrared(pixels)
     except (UnreadableFileError, ValueError) as error:
-        problems.append(f"{path}: {error} Left out.")
+        inputs.problems.append(f"{path}: {error} Left out.")
         return None
     image = image.float() / 255.0 if image.dtype == torch.uint8 else image.float()
     return image.unsqueeze(0)
@@ -227,11 +233,11 @@ def _show(summary: pd.DataFrame, console: Console) -> None:
     for convention, rows in summary.groupby("convention", sort=False):
         table = Table(title=f"means, convention '{convention}' (rank)")
         for column in ("metric", *dict.fromkeys(rows["method"])):
-            table.add_column(column, justify="left" if column == "metric" else "right", overflow="fold")
+            table.add_column(cell(column), justify="left" if column == "metric" else "right", overflow="fold")
         for metric, own in rows.groupby("metric", sort=False):
             cells = [
                 "-" if pd.isna(mean) else f"{mean:.4g} ({int(rank)})"
                 for mean, rank in zip(own["mean"], own["rank"], strict=True)
             ]
-            table.add_row(str(metric), *cells)
+            table.add_row(cell(metric), *cells)
         console.print(table)

@@ -67,6 +67,7 @@ def draw_curves(log: pd.DataFrame, metrics: Sequence[str] = METRICS) -> Figure:
             values = log[["step", f"val/{metric}"]].dropna()
             right.plot(values["step"], values[f"val/{metric}"], marker="o", markersize=3, label=metric)
     if right.lines:
-        right.legend()
+        for text in right.legend().get_texts():
+            text.set_parse_math(False)
     right.set(xlabel="step", ylabel="validation")
     return figure

@@ -9,6 +9,8 @@ from callbacks.detection_files import RESULTS
 from callbacks.prediction_writer import RECORD
 from commands.errors import UsageError
 from datamodules.datasets.io import IMAGE_SUFFIXES
+from datamodules.datasets.names import UTF8_REMEDY, is_utf8
+from datamodules.datasets.pictures import MAX_PIXELS
 
 
 @dataclass
@@ -19,14 +21,18 @@ class ScoreInputs:
         pairs: Name -> infrared and visible file.
         methods: Method -> name -> fused file.
         problems: One line per file that could not be used; grows while files are read.
+        max_pixels: Most pixels of a picture.
     """
 
     pairs: dict[str, tuple[Path, Path]]
     methods: dict[str, dict[str, Path]]
     problems: list[str] = field(default_factory=list)
+    max_pixels: int = MAX_PIXELS
 
 
-def collect(infrared: Path, visible: Path, fused: Sequence[Path], pattern: str | None) -> ScoreInputs:
+def collect(
+    infrared: Path, visible: Path, fused: Sequence[Path], pattern: str | None, max_pixels: int = MAX_PIXELS
+) -> ScoreInputs:
     """Pairs the files of all folders by name.
 
     Args:
@@ -35,6 +41,7 @@ def collect(infrared: Path, visible: Path, fused: Sequence[Path], pattern: str |
         fused: One folder per method, each called after its last parts that tell it from the others.
         pattern: Regular expression; its first group (or the whole match) in a file's stem is the name. Default: the
             stem.
+        max_pixels: Most pixels of a picture.
 
     Returns:
         Pairs and methods; files without partner are among the problems.
@@ -62,7 +69,7 @@ def collect(infrared: Path, visible: Path, fused: Sequence[Path], pattern: str |
         problems += [f"{path}: no pair '{name}', left out" for name, path in files.items() if name not in set(names)]
         methods[label] = {name: files[name] for name in names if name in files}
     pairs = {name: (sources[0][name], sources[1][name]) for name in names}
-    return ScoreInputs(pairs, methods, problems)
+    return ScoreInputs(pairs, methods, problems, max_pixels)
 
 
 def _named_files(folder: Path, pattern: str | None, problems: list[str]) -> dict[str, Path]:
@@ -78,6 +85,9 @@ def _named_files(folder: Path, pattern: str | None, problems: list[str]) -> dict
             continue
         if not is_picture:
             problems.append(f"{path}: not an image file, left out")
+            continue
+        if not is_utf8(path.name):
+            problems.append(f"{path}: its name is not UTF-8, left out. {UTF8_REMEDY}")
             continue
         name = _name(path, pattern)
         if name is None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +13,19 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 import yaml
-from PIL import Image
 
 from callbacks.dashboards import read_records
 from callbacks.detection_tables import SHARES
 from callbacks.table_files import read_table
 from callbacks.tables import with_direction
+from callbacks.text_output import terminal
 from commands.browser import take_picture
 from commands.errors import UsageError
 from commands.report_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
 from commands.report_files import MARK, refuse_others
 from commands.report_sections import progress, sections
 from commands.run_log import read_log
+from datamodules.datasets.pictures import load_rgb
 from datamodules.plain_yaml import parse_plain
 from files.inside import read_inside, refuse_links_out
 from files.whole import write_whole
@@ -82,6 +84,7 @@ def report_run(
         UsageError: If there is no such folder, nothing in it to report, no browser for a picture, or `out` is another
             file.
         OutsideFileError: If something in one of the folders is a link out of it.
+        UnreadableFileError: If a panel is no picture.
     """
     out = out or run / "report.html"
     folders = [run, *tests]
@@ -98,7 +101,7 @@ def report_run(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["short"] = short
-    page = environment.get_template("report_run.html").render(
+    shown = environment.get_template("report_run.html").render(
         mark=MARK,
         title=f"{run.resolve().parent.name} · {run.resolve().name}",
         facts=_facts(run, log),
@@ -111,7 +114,7 @@ def report_run(
         records=_records(run),
         area={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
     )
-    write_whole(out, page.encode())
+    write_whole(out, terminal(shown).encode())  # whatever else a name may hold
     print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
     if picture is not None:
         take_picture(out, picture)
@@ -177,7 +180,7 @@ def _newest_panels(folder: Path) -> list[Picture]:
     """The panels of the last validation, and those of the test."""
     found = []
     for stage, name in (("val", "validation"), ("test", "test")):
-        steps = sorted((folder / "panels" / stage).glob("step*"))
+        steps = _steps(folder / "panels" / stage)
         newest = sorted(steps[-1].glob("*.png"))[:MOST_PANELS] if steps else []
         when = f"{name} after {_step(newest[0])} steps" if newest and stage == "val" else name
         found += [_picture(path, f"{when}: {path.stem.replace('_', ' ')}") for path in newest]
@@ -186,7 +189,7 @@ def _newest_panels(folder: Path) -> list[Picture]:
 
 def _history(run: Path) -> list[Picture]:
     """The first pair at up to `MOST_STEPS` validations, first and last among them."""
-    steps = sorted((run / "panels" / "val").glob("step*"))
+    steps = _steps(run / "panels" / "val")
     firsts = sorted(steps[0].glob("*.png"))[:1] if steps else []
     paths = [step / first.name for first in firsts for step in steps if (step / first.name).is_file()]
     count = min(MOST_STEPS, len(paths))
@@ -194,16 +197,17 @@ def _history(run: Path) -> list[Picture]:
     return [_picture(path, f"{path.stem.replace('_', ' ')} after {_step(path)} steps") for path in chosen[:-1]]
 
 
+def _steps(panels: Path) -> list[Path]:
+    """The folders of each validation's panels, in order."""
+    return sorted(path for path in panels.glob("step*") if re.fullmatch(r"step[0-9]{7,19}", path.name))
+
+
 def _step(path: Path) -> str:
     return str(int(path.parent.name.removeprefix("step")))
 
 
 def _picture(path: Path, caption: str) -> Picture:
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except OSError as error:
-        raise UsageError(f"'{path}' cannot be read ({error}). Remove it, and write the report again.") from error
+    picture = load_rgb(path, "Remove it, and write the report again.")
     picture.thumbnail((PANEL_WIDTH, PANEL_WIDTH))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=82)

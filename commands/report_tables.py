@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from callbacks.table_files import write_table
+from callbacks.text_output import label, latex, markdown
 from commands.report_files import save_figure
 from files.whole import write_whole
 from metrics.conventions import CONVENTIONS
@@ -65,13 +66,17 @@ def _markdown(summary: pd.DataFrame, problems: Sequence[str]) -> str:
         lines += ["Mean ± standard deviation (rank):", "", *_markdown_head(["method", "images", *arrows])]
         for method in methods:
             cells = [_markdown_cell(rows.loc[(method, metric)]) for metric in metrics]
-            lines.append(_markdown_row([method, str(rows.loc[(method, metrics[0]), "images"]), *cells]))
+            lines.append(_markdown_row([markdown(method), str(rows.loc[(method, metrics[0]), "images"]), *cells]))
         lines += ["", "Median (images on which the metric is defined):", "", *_markdown_head(["method", *arrows])]
         for method in methods:
             cells = [f"{_number(rows.loc[(method, m), 'median'])} ({rows.loc[(method, m), 'n']})" for m in metrics]
-            lines.append(_markdown_row([method, *cells]))
+            lines.append(_markdown_row([markdown(method), *cells]))
         lines.append("")
-    lines += ["## Left out", "", *(f"- {problem}" for problem in problems)] if problems else ["Nothing was left out."]
+    lines += (
+        ["## Left out", "", *(f"- {markdown(problem)}" for problem in problems)]
+        if problems
+        else ["Nothing was left out."]
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -80,7 +85,7 @@ def _markdown_head(columns: Sequence[str]) -> list[str]:
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _markdown_cell(row: Any) -> str:
@@ -93,12 +98,12 @@ def _markdown_cell(row: Any) -> str:
 def _latex(summary: pd.DataFrame) -> str:
     lines = ["% needs \\usepackage{booktabs}; best mean bold, second underlined"]
     for convention, metrics, rows in _blocks(summary):
-        heads = " & ".join(f"{_escape(metric)} ${_latex_arrow(metric)}$" for metric in metrics)
+        heads = " & ".join(f"{latex(metric)} ${_latex_arrow(metric)}$" for metric in metrics)
         lines += ["", f"% convention {convention}: {CONVENTIONS[convention].summary}"]
         lines += [f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}", "\\toprule", f"Method & {heads} \\\\", "\\midrule"]
         for method in dict.fromkeys(rows.index.get_level_values(0)):
             cells = " & ".join(_latex_cell(rows.loc[(method, metric)]) for metric in metrics)
-            lines.append(f"{_escape(str(method))} & {cells} \\\\")
+            lines.append(f"{latex(method)} & {cells} \\\\")
         lines += ["\\bottomrule", "\\end{tabular}"]
     return "\n".join(lines) + "\n"
 
@@ -115,10 +120,6 @@ def _spread(row: Any, joint: str) -> str:
 
 def _number(value: float) -> str:
     return "-" if pd.isna(value) else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("_", "\\_").replace("%", "\\%").replace("&", "\\&").replace("#", "\\#")
 
 
 def _arrow(metric: str) -> str:
@@ -140,7 +141,7 @@ def _box_plots(scores: pd.DataFrame) -> Figure:
         axes = figure.add_subplot(rows, columns, position)
         boxes = [values.loc[values["method"] == method, "value"].dropna().to_numpy() for method in methods]
         axes.boxplot(boxes, orientation="horizontal", flierprops={"markersize": 3})
-        axes.set_yticks(range(1, len(methods) + 1), methods, fontsize=7)
+        axes.set_yticks(range(1, len(methods) + 1), list(map(label, methods)), fontsize=7, parse_math=False)
         axes.invert_yaxis()
         axes.set_title(f"{metric} {_arrow(metric)} ({convention})", fontsize=8)
         axes.tick_params(axis="x", labelsize=7)

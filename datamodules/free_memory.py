@@ -5,12 +5,19 @@ from typing import Final
 
 import torch
 
-_SYSTEM: Final = Path("/")
+from datamodules.control_groups import SYSTEM, control_groups, read_text
+
 _UNLIMITED: Final = 1 << 60
 """Limits from here on mean none: version 1 of control groups writes the largest multiple of a page."""
 
+_FILES: Final = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+"""By version: the files of limit and usage, and the entry of `memory.stat` with what the kernel would give up."""
 
-def free_memory(device: torch.device, system: Path = _SYSTEM) -> int | None:
+
+def free_memory(device: torch.device, system: Path = SYSTEM) -> int | None:
     """Free bytes on the device; None where unknown.
 
     On CUDA what the driver reports. On the CPU what the kernel calls available, or less where a control group (a
@@ -29,47 +36,26 @@ def free_memory(device: torch.device, system: Path = _SYSTEM) -> int | None:
 
 
 def _available(system: Path) -> int | None:
-    for line in _text(system / "proc/meminfo").splitlines():
+    for line in read_text(system / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
 
 
 def _left_in_groups(system: Path) -> list[int]:
-    """What each control group that holds this process has left; a group's parents bound it too."""
-    left = []
-    for line in _text(system / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, limit, usage, idle = system / "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            root = system / "sys/fs/cgroup/memory"
-            limit, usage, idle = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-        else:
-            continue
-        group = root / path.lstrip("/")
-        folders = [group, *group.parents]
-        # In a container, the path is often the host's, and the group itself is mounted as the root.
-        inside = folders[: folders.index(root) + 1]
-        left += [found for folder in inside if (found := _left(folder, limit, usage, idle)) is not None]
-    return left
+    """What each control group that holds this process has left."""
+    return [found for group in control_groups("memory", system) if (found := _left(*group)) is not None]
 
 
-def _left(folder: Path, limit: str, usage: str, idle: str) -> int | None:
+def _left(folder: Path, version: int) -> int | None:
+    limit, usage, idle = _FILES[version]
     allowed, used = _number(folder / limit), _number(folder / usage)
     if allowed is None or used is None or allowed >= _UNLIMITED:
         return None
-    cached = [line.split()[1] for line in _text(folder / "memory.stat").splitlines() if line.startswith(f"{idle} ")]
+    cached = [line.split()[1] for line in read_text(folder / "memory.stat").splitlines() if line.startswith(f"{idle} ")]
     return max(0, allowed - used + sum(map(int, cached)))  # the kernel gives idle file pages up before it refuses
 
 
 def _number(path: Path) -> int | None:
-    text = _text(path).strip()
+    text = read_text(path).strip()
     return int(text) if text.isdigit() else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -15,6 +15,8 @@ from datamodules.manifest_rules import (
     DatasetRule,
     checksum,
     known_manifests,
+    list_names,
+    list_text,
     parse_rules,
     read_yaml,
 )
@@ -182,7 +184,7 @@ def _is_current(name: str) -> bool:
     if (SPLITS_FOLDER / f"{name}.yaml").read_text(encoding="utf-8") != text:
         return False
     folder = SPLITS_FOLDER / name
-    found = {file.stem: file.read_text(encoding="utf-8").splitlines() for file in folder.glob("*.txt")}
+    found = {file.stem: list_names(file.read_text(encoding="utf-8")) for file in folder.glob("*.txt")}
     return found == lists
 
 
@@ -233,5 +235,5 @@ def _write(path: Path, text: str, lists: Mapping[str, Sequence[str]]) -> None:
     for stale in folder.glob("*.txt"):
         stale.unlink()
     for key, names in lists.items():
-        write_whole(folder / f"{key}.txt", "".join(f"{name}\n" for name in names).encode())
+        write_whole(folder / f"{key}.txt", list_text(names).encode())
     write_whole(path, text.encode())

@@ -1,6 +1,7 @@
 """The YAML of a split manifest as dataclasses, and its committed name lists, verified against their checksums."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,9 +42,9 @@ class StageRule:
     fraction: float | None = None
 
     def __post_init__(self) -> None:
-        if self.count is not None and (not isinstance(self.count, int) or self.count < 0):
+        if self.count is not None and (type(self.count) is not int or self.count < 0):
             raise ValueError(f"count is {self.count!r}; it must be a whole number of 0 or more, or left out")
-        if self.fraction is not None and not (isinstance(self.fraction, int | float) and 0 <= self.fraction <= 1):
+        if self.fraction is not None and not (type(self.fraction) in (int, float) and 0 <= self.fraction <= 1):
             raise ValueError(f"fraction is {self.fraction!r}; it must lie in [0, 1], or be left out")
 
 
@@ -116,13 +117,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = load_plain(path, _LARGEST_TEXT, _MOST_VALUES)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, PlainYamlError) as error:
+    except (OSError, yaml.YAMLError, PlainYamlError, ValueError) as error:  # an integer of 5000 digits is a ValueError
         raise SplitError(
             f"Cannot read the manifest '{path}': {error}. Compare it with those in '{SPLITS_FOLDER}'."
         ) from error
     if not isinstance(content, dict) or not content.keys() <= _TOP_KEYS or "datasets" not in content:
         raise SplitError(f"'{path}' is no manifest: it needs the keys {', '.join(sorted(_TOP_KEYS))} and no others.")
-    if not isinstance(content.get("seed", 0), int):
+    if type(content.get("seed", 0)) is not int:
         raise SplitError(f"The manifest '{path}': seed is {content['seed']!r}; it must be a whole number.")
     return content
 
@@ -191,8 +192,29 @@ def _parse_dataset(dataset: str, entry: Mapping[str, Any], lists: Mapping[str, S
     return DatasetRule(stages=stages, same_as=same_as, lists=own, **options)
 
 
+def list_text(names: Sequence[str]) -> str:
+    """A list as it is written: one name a line; a name that is no plain line of its own as a JSON string."""
+    lines = (name if name.isprintable() and not name.startswith('"') else json.dumps(name) for name in names)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def list_names(text: str) -> list[str]:
+    """The names of a list that `list_text` wrote, or a person."""
+    return [_listed(line) for line in text.splitlines()]
+
+
+def _listed(line: str) -> str:
+    if not line.startswith('"'):
+        return line
+    try:
+        name = json.loads(line)
+    except ValueError:
+        return line
+    return name if isinstance(name, str) else line
+
+
 def checksum(names: Sequence[str]) -> str:
-    """The sha256 of a list as it is written: one name a line."""
+    """The sha256 of a list: of one name a line."""
     return hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
 
 
@@ -213,7 +235,7 @@ def read_lists(path: Path, content: Mapping[str, Any]) -> dict[str, list[str]]:
             raise SplitError(f"The manifest '{path}' names the list {key!r}, which is a path. Name lists plainly.")
         file = path.with_suffix("") / f"{key}.txt"
         try:
-            names = file.read_text(encoding="utf-8").splitlines()
+            names = list_names(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise SplitError(f"The list '{file}' of the manifest '{path.name}' cannot be read. {_RESTORE}") from error
         if len(names) != expected["count"] or checksum(names) != expected["sha256"]:

@@ -22,6 +22,8 @@ PACKAGES = (
 BATCH = "datamodules.datasets.batch"
 SEEDS = "datamodules.seeds"
 FREE_MEMORY = "datamodules.free_memory"
+NAMES = "datamodules.datasets.names"
+PICTURES = ("datamodules.datasets.pictures", "datamodules.datasets.errors")
 LOGGED_STEPS = "lightning_modules.logged_steps"
 ALLOWED = {
     "files": (),
@@ -31,7 +33,10 @@ ALLOWED = {
     "metrics": ("image_ops",),
     "datamodules": ("files", "image_ops"),
     "lightning_modules": ("files", "image_ops", "models", "losses", BATCH, SEEDS),
-    "callbacks": ("files", "image_ops", "metrics", "models.classic", BATCH, FREE_MEMORY, LOGGED_STEPS),
+    "callbacks": (
+        *("files", "image_ops", "metrics", "models.classic"),
+        *(BATCH, FREE_MEMORY, NAMES, *PICTURES, LOGGED_STEPS),
+    ),
     "commands": PACKAGES,
 }
 
@@ -101,6 +106,27 @@ def test_no_file_contains(pattern: str, reason: str) -> None:
         and not ("print" in pattern and path.is_relative_to(ROOT / exempt["print"]))
     ]
     assert found == []
+
+
+OPENERS = re.compile(
+    r"\bImage\.open\(|\bcv2\.im(read|decode)|\bimageio\b|\bimread\(|\bMAX_IMAGE_PIXELS\b"
+    r"|\b(decode_image|decode_png|decode_jpeg|read_file)\(|torchvision\.io\b|LOAD_TRUNCATED_IMAGES"
+)
+
+
+def test_pictures_have_one_door() -> None:
+    door = ROOT / "datamodules" / "datasets" / "pictures.py"
+    others = [
+        path for folder in ("benchmarks", "scripts", "notebooks") for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
+    opening = [path for path in (*_sources(), *others) if OPENERS.search(path.read_text(encoding="utf-8"))]
+    assert opening == [door], "datamodules.datasets.pictures opens pictures: it knows the formats and the limits"
+
+
+def test_processors_are_those_that_may_be_used() -> None:
+    counter = ROOT / "datamodules" / "processors.py"
+    counting = [path for path in _sources() if "cpu_count" in path.read_text(encoding="utf-8")]
+    assert counting == [counter]
 
 
 def _encoding_is_open(call: ast.Call) -> bool:

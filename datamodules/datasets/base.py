@@ -31,6 +31,7 @@ from datamodules.datasets.pairing import (
     find_child,
     match_folders,
 )
+from datamodules.datasets.pictures import MAX_PIXELS
 from datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
 
 __all__ = ["DEFAULT_READING", "PairRecord", "PairedDataset", "PairingReport", "ReadingConfig"]
@@ -50,6 +51,7 @@ class ReadingConfig:
         unknown_labels: An object of a class that the dataset does not declare: `error` stops, `ignore` leaves it out.
         minimum_box_side: Boxes with a shorter side than this, in pixels and after clipping to the image, are dropped.
         strict: Stop if a file has no partner (otherwise one warning and an entry in the pairing report).
+        max_pixels: Most pixels of an image; a file whose header announces more is refused before it is decoded.
     """
 
     thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE
@@ -58,8 +60,11 @@ class ReadingConfig:
     unknown_labels: Literal["error", "ignore"] = "error"
     minimum_box_side: float = 1.0
     strict: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError(f"reading.max_pixels is {self.max_pixels}; it must be 1 or more.")
         if self.missing_labels not in ("empty", "drop", "error"):
             raise ValueError(f"reading.missing_labels is '{self.missing_labels}'; known: empty, drop, error.")
 
@@ -141,8 +146,9 @@ class PairedDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
-        visible_pixels, visible_digest = read_image_and_digest(record.visible)
-        infrared_pixels, infrared_digest = read_image_and_digest(record.infrared, luma=True)
+        most = self.reading.max_pixels
+        visible_pixels, visible_digest = read_image_and_digest(record.visible, max_pixels=most)
+        infrared_pixels, infrared_digest = read_image_and_digest(record.infrared, luma=True, max_pixels=most)
         try:
             visible = to_visible(visible_pixels)
         except ValueError as error:
@@ -173,7 +179,7 @@ class PairedDataset(Dataset[Sample]):
 
     def image_size(self, index: int) -> tuple[int, int]:
         """(height, width) of one pair, i.e. of its visible image, from the file's header."""
-        return image_size(self.records[index].visible)
+        return image_size(self.records[index].visible, self.reading.max_pixels)
 
     def select(self, names: Iterable[str]) -> Self:
         """The same dataset, reduced to `names` and in their order.

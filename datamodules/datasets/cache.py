@@ -4,7 +4,6 @@ import copy
 import hashlib
 import itertools
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final, Literal, Self, cast
 import PIL
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -33,6 +33,7 @@ from datamodules.datasets.planes import (
 )
 from datamodules.datasets.prompts import PromptedDataset
 from datamodules.datasets.synthetic import SyntheticDataset
+from datamodules.processors import usable_processors
 
 logger = logging.getLogger(__name__)
 
@@ -182,9 +183,8 @@ class CachedDataset(Dataset[Sample]):
         """All samples in order, decoded by threads (PIL releases the interpreter while it inflates)."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        with bar, ThreadPoolExecutor(threads) as pool:
-            task = bar.add_task(f"decoding {self.dataset_name}", total=len(self.reader))
+        with bar, ThreadPoolExecutor(usable_processors()) as pool:
+            task = bar.add_task(escape(f"decoding {self.dataset_name}"), total=len(self.reader))
             indices = iter(range(len(self.reader)))
             while block := list(itertools.islice(indices, _DECODED_AT_ONCE)):
                 for sample in pool.map(self.reader.__getitem__, block):
@@ -251,7 +251,8 @@ def _announced_planes(reader: PairedDataset | SyntheticDataset) -> Iterator[list
     """Shape and type of every pair's planes, from the files' headers; generated scenes are all like the first."""
     if isinstance(reader, PairedDataset):
         for record in reader.records:
-            visible, infrared = image_header(record.visible), image_header(record.infrared)
+            most = reader.reading.max_pixels
+            visible, infrared = image_header(record.visible, most), image_header(record.infrared, most)
             size = (visible.height, visible.width)
             yield [
                 Plane("infrared", (1, *size), "float32" if infrared.deep else "uint8"),

@@ -2,6 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+from datamodules.datasets.names import printable
+
+LONGEST_PLAIN_NAME: Final = 100
+"""Bytes of a plain name: those of files are built of it."""
 
 
 class DatasetError(Exception):
@@ -39,7 +45,7 @@ class UnreadableFileError(DatasetError):
         self, path: Path, reason: str, remedy: str = "Replace the file, or remove its pair from the dataset."
     ) -> None:
         """Builds the message from the file's path, what is wrong with it, and what to do."""
-        super().__init__(f"Cannot read '{path}': {reason}. {remedy}")
+        super().__init__(f"Cannot read '{printable(path)}': {reason}. {remedy}")
 
 
 class PairingError(DatasetError):
@@ -66,4 +72,6 @@ def plain_name(name: str, option: str) -> str:
     """
     if name != Path(name).name or name.startswith(".") or not name.strip() or not name.isprintable() or "\\" in name:
         raise ValueError(f"{option} is {name!r}; it must be a plain name, without '/', as results are stored under it.")
+    if len(name.encode()) > LONGEST_PLAIN_NAME:
+        raise ValueError(f"{option} is {name!r}; it must not be longer than {LONGEST_PLAIN_NAME} bytes.")
     return name

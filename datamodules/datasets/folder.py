@@ -7,6 +7,7 @@ from typing import Final
 
 from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from datamodules.datasets.batch import Sample
+from datamodules.datasets.class_names import checked_class_names
 from datamodules.datasets.errors import DatasetNotFoundError, LabelError, plain_name
 from datamodules.datasets.label_files import attach_labels
 from datamodules.datasets.pairing import (
@@ -75,7 +76,8 @@ class FolderDataset(PairedDataset):
         classes: Class names, needed with labels.
 
     Raises:
-        LabelError: If the layout names labels that are not there, or no classes are given for them.
+        LabelError: If the layout names labels that are not there, no classes are given for them, or a class name cannot
+            be shown or comes twice.
     """
 
     dataset_name = "folder"
@@ -93,7 +95,7 @@ class FolderDataset(PairedDataset):
         classes: Sequence[str] = (),
     ) -> None:
         self.layout = layout
-        self.classes = tuple(classes)
+        self.classes = checked_class_names(classes, "The option `classes`")
         self.dataset_name = layout.name
         super().__init__(root, split, transforms, reading)
 

@@ -4,8 +4,6 @@ A file is hashed (for `content_id`) when it is first read, from the bytes that a
 """
 
 import hashlib
-import io
-import stat
 import warnings
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,11 +11,12 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from datamodules.datasets.deep_png import decode_deep_color, is_deep_color_png
 from datamodules.datasets.errors import UnreadableFileError
+from datamodules.datasets.pictures import MAX_PIXELS, file_status, open_picture, reason
 from datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, Pixels, ThermalRange, divide_by_type_maximum
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -27,9 +26,6 @@ LUMA_WEIGHTS: Final = (0.299, 0.587, 0.114)
 
 _EXIF_ORIENTATION: Final = 0x0112
 _TIFF_BITS: Final = 258
-_FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
-"""What PIL may take a file for, whatever its ending: some of its other formats run programs (EPS), none is needed."""
-
 
 _digests: dict[tuple[str, int, int], bytes] = {}
 
@@ -40,7 +36,7 @@ with warnings.catch_warnings():
     torch.from_numpy(np.frombuffer(bytes(1), dtype=np.uint8))
 
 
-def read_image(path: Path, *, luma: bool = False, checked: bool = False) -> Pixels:
+def read_image(path: Path, *, luma: bool = False, checked: bool = False, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Reads an image file.
 
     Args:
@@ -50,24 +46,25 @@ def read_image(path: Path, *, luma: bool = False, checked: bool = False) -> Pixe
             then.
         checked: Compare the checksums of a PNG, as for pictures of our own. Decoding does not: some damage passes as
             other pixels. (The files of data sets are taken as they are.)
+        max_pixels: Most pixels that the file may have.
 
     Returns:
         (H, W) or (H, W, 3), EXIF rotation applied, alpha dropped, CMYK and palettes as RGB; uint8, or uint16 or float32
         where the file has more than 8 bits. Read-only. Of a 16-bit colour TIFF only the high bytes.
 
     Raises:
-        UnreadableFileError: If the file is missing, empty, truncated, no image, or holds several frames.
+        UnreadableFileError: If the file is missing, empty, truncated, no image, too large, or holds several frames.
     """
-    return _decode(path, _read_bytes(path), luma, checked)
+    return _decode(path, _read_bytes(path, max_pixels), luma, max_pixels, checked)
 
 
-def read_image_and_digest(path: Path, *, luma: bool = False) -> tuple[Pixels, bytes]:
+def read_image_and_digest(path: Path, *, luma: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, bytes]:
     """As `read_image`, and the digest of the file's bytes, from a single read."""
-    key = _digest_key(path)
-    data = _read_bytes(path)  # in one piece: PIL would ask for it in many
+    key = _digest_key(path, max_pixels)
+    data = _read_bytes(path, max_pixels)  # in one piece: PIL would ask for it in many
     if key not in _digests:
         _digests[key] = hashlib.blake2b(data, digest_size=16).digest()
-    return _decode(path, data, luma), _digests[key]
+    return _decode(path, data, luma, max_pixels), _digests[key]
 
 
 class ImageHeader(NamedTuple):
@@ -81,30 +78,26 @@ class ImageHeader(NamedTuple):
     deep: bool
 
 
-def image_header(path: Path) -> ImageHeader:
+def image_header(path: Path, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Size and depth of an image without decoding it.
 
     Raises:
-        UnreadableFileError: If the file is missing, empty or no image.
+        UnreadableFileError: If the file is missing, empty, no image or too large.
     """
-    _digest_key(path)
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            width, height = image.size
-            orientation = _orientation(image)
-            deep = image.mode[0] in "IF" or is_deep_color_png(image)
-    except Exception as error:  # as in `_decode`
-        raise UnreadableFileError(path, _reason(error)) from error
+    with open_picture(path, max_pixels=max_pixels) as image:
+        width, height = image.size
+        orientation = _orientation(image)
+        deep = image.mode[0] in "IF" or is_deep_color_png(image)
     return ImageHeader(width, height, deep) if orientation >= 5 else ImageHeader(height, width, deep)
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) as `read_image` would return it, from the header alone.
 
     Raises:
-        UnreadableFileError: If the file is missing, empty or no image.
+        UnreadableFileError: If the file is missing, empty, no image or too large.
     """
-    header = image_header(path)
+    header = image_header(path, max_pixels)
     return header.height, header.width
 
 
@@ -167,47 +160,38 @@ def to_infrared(pixels: Pixels, thermal_range: ThermalRange = DEFAULT_THERMAL_RA
     return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
 
 
-def _read_bytes(path: Path) -> bytes:
-    _digest_key(path)
+def _read_bytes(path: Path, max_pixels: int) -> bytes:
+    file_status(path, max_pixels)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UnreadableFileError(path, _reason(error)) from error
+        raise UnreadableFileError(path, reason(error)) from error
     if not data:
         raise UnreadableFileError(path, "the file is empty (0 bytes)")
     return data
 
 
-def _digest_key(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UnreadableFileError(path, _reason(error)) from error
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever, a device might never end
-        raise UnreadableFileError(path, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+def _digest_key(path: Path, max_pixels: int) -> tuple[str, int, int]:
+    status = file_status(path, max_pixels)
     return str(path), status.st_size, status.st_mtime_ns
 
 
 def _digest(path: Path) -> bytes:
-    key = _digest_key(path)
+    key = _digest_key(path, MAX_PIXELS)
     if key not in _digests:
-        _digests[key] = hashlib.blake2b(_read_bytes(path), digest_size=16).digest()
+        _digests[key] = hashlib.blake2b(_read_bytes(path, MAX_PIXELS), digest_size=16).digest()
     return _digests[key]
 
 
-def _decode(path: Path, data: bytes, luma: bool, checked: bool = False) -> Pixels:
-    try:
-        if checked:
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                image.verify()
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _refuse_several_frames(image)
-            orientation = _orientation(image)
-            pixels = decode_deep_color(image, data) if is_deep_color_png(image) else _pixels_of(image, luma)
-    except (
-        Exception
-    ) as error:  # for damaged files PIL's readers raise a dozen kinds, struct.error and TypeError included
-        raise UnreadableFileError(path, _reason(error)) from error
+def _decode(path: Path, data: bytes, luma: bool, max_pixels: int, checked: bool = False) -> Pixels:
+    if checked:
+        with open_picture(path, data, max_pixels) as image:
+            image.verify()
+    with open_picture(path, data, max_pixels) as image:
+        _refuse_several_frames(image)
+        orientation = _orientation(image)
+        deep = is_deep_color_png(image)
+        pixels = decode_deep_color(path, image, data, max_pixels) if deep else _pixels_of(image, luma)
     return pixels if orientation == 1 else _rotate(pixels, orientation)
 
 
@@ -282,11 +266,3 @@ def _reduce_channels(pixels: Pixels) -> Pixels:
         return first
     weighted = pixels.astype(np.float32) @ np.array(LUMA_WEIGHTS, dtype=np.float32)
     return weighted if pixels.dtype.kind == "f" else np.rint(weighted).astype(pixels.dtype)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "it does not exist"
-    if isinstance(error, UnidentifiedImageError):
-        return f"its content is no image of a known format ({', '.join(_FORMATS)}), or damaged at its start"
-    return str(getattr(error, "strerror", None) or error).rstrip(".") or type(error).__name__

@@ -8,6 +8,7 @@ from typing import Final
 
 from datamodules.datasets.errors import PairingError
 from datamodules.datasets.io import IMAGE_SUFFIXES
+from datamodules.datasets.names import UTF8_REMEDY, is_utf8, printable
 
 INFRARED_FOLDERS: Final = ("ir", "infrared", "Ir", "IR", "thermal", "inf", "lwir")
 VISIBLE_FOLDERS: Final = ("vi", "visible", "Vis", "VIS", "vis", "rgb", "visual")
@@ -134,10 +135,18 @@ def candidate_roots(root: Path, names: Sequence[str], own_folders: Sequence[str]
 
 
 def list_files(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """Files with one of `suffixes` (any case) in `folder`, sorted; hidden files are left out."""
-    return sorted(
+    """Files with one of `suffixes` (any case) in `folder`, sorted; hidden files are left out.
+
+    Raises:
+        PairingError: If the name of one is no text: nothing could be written of it.
+    """
+    files = sorted(
         entry for entry in folder.iterdir() if entry.suffix.lower() in suffixes and not entry.name.startswith(".")
     )
+    for file in files:
+        if not is_utf8(file.name):
+            raise PairingError(f"'{printable(file)}': the file's name is not UTF-8. {UTF8_REMEDY}")
+    return files
 
 
 def list_unread(folder: Path) -> list[Path]:

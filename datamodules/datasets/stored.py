@@ -1,6 +1,7 @@
 """Stored pictures as further planes: fused images that another run wrote, or this run's results of the last epoch."""
 
 import json
+import math
 from collections.abc import Iterable
 from copy import copy
 from pathlib import Path
@@ -13,6 +14,7 @@ from datamodules.datasets import joint
 from datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
 from datamodules.datasets.errors import DatasetError
 from datamodules.datasets.io import read_image, to_infrared, to_visible
+from datamodules.datasets.pictures import MAX_PIXELS
 
 
 class StoredPlaneError(DatasetError):
@@ -67,7 +69,7 @@ class StoredPlanes(Dataset[Sample]):
             return int(json.loads((self.folder / STORE_RECORD).read_text(encoding="utf-8"))["epoch"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise StoredPlaneError(
                 f"'{self.folder / STORE_RECORD}' does not say which epoch made the pictures: it must hold "
                 f'{{"epoch": NUMBER}}. Remove the folder, and let the run write it again.'
@@ -106,7 +108,8 @@ class StoredPlanes(Dataset[Sample]):
         path = self.path(sample["dataset"], sample["name"])
         if not path.is_file():
             raise self._missing(path, f"{sample['dataset']}/{sample['name']} has")
-        pixels = read_image(path, luma=self.channels == 1, checked=True)
+        most = max(MAX_PIXELS, math.prod(joint.frame_size(sample)))  # a pair that was read has a picture of its size
+        pixels = read_image(path, luma=self.channels == 1, checked=True, max_pixels=most)
         plane = to_infrared(pixels) if self.channels == 1 else to_visible(pixels)
         size, found = joint.frame_size(sample), tuple(plane.shape[-2:])
         if found not in (size, self.resized):

@@ -68,7 +68,9 @@ class ThermalRange:
             low, high = float(raw.min()), float(raw.max())
         elif self.mode == "percentile":
             low, high = (float(value) for value in np.percentile(raw, (low, high)))
-        scaled = (raw.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+        scaled = raw.astype(np.float32)
+        scaled -= np.float32(low)
+        scaled /= np.float32(max(high - low, 1e-6))
         return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 
@@ -82,7 +84,9 @@ def divide_by_type_maximum(raw: Pixels) -> NDArray[np.float32]:
         ValueError: If `raw` holds floats outside [0, 1].
     """
     if raw.dtype.kind != "f":
-        return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max)
+        scaled = raw.astype(np.float32)
+        scaled /= np.float32(np.iinfo(raw.dtype).max)
+        return scaled
     low, high = float(raw.min()), float(raw.max())
     if not (low >= 0.0 and high <= 1.0):
         raise ValueError(

@@ -17,6 +17,7 @@ from commands.report import main
 from commands.report_charts import Chart, Series, short
 from commands.report_sections import progress, sections
 from commands.run_log import read_log
+from datamodules.datasets.errors import UnreadableFileError
 
 STEPS = 40
 
@@ -227,14 +228,14 @@ def test_the_tables_of_a_test_elsewhere_are_shown_too(tmp_path: Path) -> None:
         ("metrics.csv", "a,b\n1,2\n", "no column 'step'"),
         ("config.yaml", "- [unclosed\n", "is no configuration"),
         ("environment.json", "{", "is no record"),
-        ("panels/val/step0000030/made_0001.png", "text", "cannot be read"),
+        ("panels/val/step0000030/made_0001.png", "text", "Cannot read"),
         ("config.yaml", f"a: &a [{'1, ' * 400}]\nb: [{'*a, ' * 400}]\n", "values by its aliases"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, file: str, content: str, message: str) -> None:
     run = write_run(tmp_path / "run")
     (run / file).write_text(content, encoding="utf-8")
-    with pytest.raises(UsageError, match=message) as refused:
+    with pytest.raises((UsageError, UnreadableFileError), match=message) as refused:
         main(["run", str(run)])
     assert Path(file).name in str(refused.value)
     assert not (run / "report.html").exists()

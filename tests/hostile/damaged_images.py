@@ -69,6 +69,18 @@ def _text_bomb() -> bytes:
     return png((1, 1), b"\0\0", extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(b"\0" * 2_000_000)))
 
 
+def tiled_tiff(side: int, data: bytes = b"") -> bytes:
+    """A TIFF of 10x10 pixels in one deflated tile of `side` x `side`, which libtiff unfolds as a whole."""
+    short = {258: 8, 259: 8, 262: 1, 277: 1}
+    long = {256: 10, 257: 10, 322: side, 323: side, 324: 8, 325: len(data)}
+    entries = b"".join(
+        struct.pack("<HHIHH", tag, 3, 1, short[tag], 0) if tag in short else struct.pack("<HHII", tag, 4, 1, long[tag])
+        for tag in sorted(short | long)
+    )
+    directory = struct.pack("<H", len(short | long)) + entries + bytes(4)
+    return b"".join((b"II*\0", struct.pack("<I", 8 + len(data)), data, directory))
+
+
 BMP_HEADER: Final = b"BM" + struct.pack("<IHHI", 54, 0, 0, 54)
 
 REFUSED: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
@@ -102,13 +114,15 @@ REFUSED: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
         lambda: png((4, 4), unfiltered(GREY[:4, :4])).replace(b"\x08\0\0\0\0", b"\x09\0\0\0\0"),
         "",
     ),
-    "huge-header.png": (lambda: png((60_000, 60_000), b"\0\0"), "decompression bomb"),
-    "huge-header-16-bit.png": (lambda: png((60_000, 60_000), b"\0\0", 16, 2), "decompression bomb"),
-    "huge-header.ppm": (lambda: b"P6 60000 60000 255\n\0\0\0", "decompression bomb"),
+    "huge-header.png": (lambda: png((60_000, 60_000), b"\0\0"), "3600000000 pixels; reading.max_pixels"),
+    "large-header.png": (lambda: png((10_001, 10_000), b"\0\0"), " pixels; reading.max_pixels"),
+    "huge-header-16-bit.png": (lambda: png((60_000, 60_000), b"\0\0", 16, 2), "3600000000 pixels; reading.max_pixels"),
+    "huge-header.ppm": (lambda: b"P6 60000 60000 255\n\0\0\0", "3600000000 pixels; reading.max_pixels"),
     "huge-header.bmp": (
         lambda: BMP_HEADER + struct.pack("<IiiHHIIiiII", 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
-        "decompression bomb",
+        "3600000000 pixels; reading.max_pixels",
     ),
+    "huge-tiles.tif": (lambda: tiled_tiff(20_000), "20000x20000 pixels in each tile; reading.max_pixels"),
     "text-bomb.png": (_text_bomb, "too large"),
     "no-width.png": (lambda: png((4, 0), b"\0" * 4), ""),
     "no-height.png": (lambda: png((0, 4), b""), ""),

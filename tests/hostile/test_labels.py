@@ -11,7 +11,9 @@ import pytest
 
 from datamodules.datasets.batch import Targets
 from datamodules.datasets.errors import LabelError
+from datamodules.datasets.folder import FolderDataset
 from datamodules.datasets.labels import LabelReader
+from tests.fakes import write_folder
 from tests.refusals import refusal
 
 CLASSES: Final = ("person", "bicycle", "car")
@@ -192,6 +194,29 @@ REFUSED: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
         coco(images=[{"id": 1, "file_name": "vi/a.png"}, {"id": 2, "file_name": "ir/A.jpg"}]),
         ("no COCO json", "one name"),
     ),
+    "400 digits.json": (
+        coco(annotation={"bbox": [10**400, 1, 2, 3]}),
+        ("annotation 5", "401 characters", "not finite"),
+    ),
+    "minus 400 digits.json": (coco(annotation={"bbox": [1, 1, 2, -(10**400)]}), ("annotation 5", "not finite")),
+    "5000 digits.json": (coco().replace("[20,", f"[{'9' * 5000},"), ("no COCO json", "5000 digits")),
+    "overflowing.json": (coco().replace("[20,", "[1e999,"), ("annotation 5", "not finite")),
+    "minus infinite.json": (coco().replace("[20,", "[-Infinity,"), ("annotation 5", "not finite")),
+    "digits as a text.json": (coco(annotation={"bbox": ["9" * 5000, 1, 2, 3]}), ("annotation 5", "not finite")),
+    "true for a number.json": (coco(annotation={"bbox": [True, 1, 2, 3]}), ("annotation 5", "'True'", "no number")),
+    "a box in a box.json": (coco(annotation={"bbox": [[1], 1, 2, 3]}), ("no COCO json", "list")),
+    "400 digits as image.json": (coco(annotation={"image_id": 10**400}), ("annotation 5", "401 characters", "Correct")),
+    "400 digits as category.json": (coco(annotation={"category_id": 10**400}), ("401 characters", "person")),
+    "a list as category.json": (coco(annotation={"category_id": [9]}), ("no COCO json", "unhashable")),
+    "two categories with one id.json": (
+        coco(categories=[{"id": 9, "name": "car"}, {"id": 9, "name": "person"}]),
+        ("no COCO json", "categories", "one id"),
+    ),
+    "400 digits.txt": (f"2 {'9' * 400} 0.5 0.1 0.1", ("line 1", "fractions")),
+    "5000 digits as id.txt": (f"{'9' * 5000} 0.5 0.5 0.1 0.1", ("line 1", "5000 characters", "no class id")),
+    "301 digits as id.txt": (f"1{'0' * 300} 0.5 0.5 0.1 0.1", ("301 characters", "person, bicycle, car")),
+    "400 digits.xml": (corners("9" * 400, "1", "2", "3"), ("object 1", "not finite")),
+    "overflowing.xml": (corners("1", "1", "1e999", "3"), ("object 1", "not finite")),
     "of no format.csv": (LINE, ("known label formats", ".xml")),
 }
 """File name -> content, and what the message must say beside the file's name."""
@@ -218,6 +243,66 @@ def test_labels_that_are_no_file_are_refused_at_once(suffix: str, make: Callable
 def test_class_lists_that_cannot_be_followed_are_refused(names: str, words: tuple[str, ...], place: Path) -> None:
     (place / "classes.txt").write_text(names)
     refusal(lambda: _read(place, "a.txt", "0 0.5 0.5 0.1 0.1"), LabelError, *words)
+
+
+ODD_CLASSES: Final = {
+    "terminal": ("car\x1b[2J", "'car\\x1b[2J'", "control"),
+    "writing direction": ("\u202erac", "'\\u202erac'", "cannot be shown"),
+    "line separator": ("car\u2028", "'car\\u2028", "cannot be shown"),
+    "null": ("ca\0r", "'ca\\x00r'", "control"),
+    "no text": ("car\udce9", "'car\\udce9'", "cannot be shown"),
+    "long": ("x" * 101, "101 characters"),
+}
+"""Names of classes, and what their refusal says."""
+
+
+def _of_class(kind: str, name: str) -> tuple[str, bytes]:
+    """A label file of an object of that class."""
+    if kind == "voc":
+        return "a.xml", corners("1", "1", "9", "9", name).encode()
+    return "a.json", coco(categories=[{"id": 9, "name": name}]).encode()
+
+
+@pytest.mark.parametrize("kind", ["voc", "coco", "classes.txt", "option"])
+@pytest.mark.parametrize("odd", ODD_CLASSES)
+def test_class_names_that_cannot_be_shown_are_refused(odd: str, kind: str, place: Path) -> None:
+    name, *words = ODD_CLASSES[odd]
+    if kind == "option":
+        root = write_folder(place, count=1, size=(24, 26))
+        refusal(lambda: FolderDataset(root, classes=["car", name]), LabelError, "`classes`", *words, "Rename it")
+        return
+    if odd in ("no text", "null", "terminal") and kind != "coco":
+        name = "car\x7f"  # the others are no UTF-8, or no XML
+        words = ["'car\\x7f'", "control"]
+    if odd == "line separator" and kind in ("voc", "classes.txt"):
+        name = "ca\u2028r"  # blanks at the ends are taken away
+        words = ["'ca\\u2028r'", "cannot be shown"]
+    if kind == "classes.txt":
+        (place / "classes.txt").write_text(f"person\n{name}\n", encoding="utf-8")
+        refusal(lambda: _read(place, "a.txt", LINE), LabelError, "classes.txt", *words, "Rename it")
+        return
+    file, content = _of_class(kind, name)
+    refusal(lambda: _read(place, file, content), LabelError, file, *words, "Rename it")
+
+
+@pytest.mark.parametrize("name", ["[/]a", "[red]b", "$^$", "\\input{x}", "=1+1", "a|b`c", "图像 ü", "traffic/light"])
+def test_odd_class_names_that_can_be_shown_are_read(name: str, place: Path) -> None:
+    reader = LabelReader(("person", name), ("person", name))
+    for kind in ("voc", "coco"):
+        file, content = _of_class(kind, name)
+        assert _read(place, file, content, reader)["labels"].tolist() == [1]
+    (place / "classes.txt").write_text(f"{name}\nperson\n", encoding="utf-8")
+    assert _read(place, "a.txt", "0 0.5 0.5 0.1 0.1", reader)["labels"].tolist() == [1]
+
+
+def test_class_names_that_come_twice_or_are_empty_are_refused(place: Path) -> None:
+    (place / "classes.txt").write_text("car\nperson\ncar\n", encoding="utf-8")
+    refusal(lambda: _read(place, "a.txt", LINE), LabelError, "classes.txt", "'car' stands there twice", "Rename")
+    root = write_folder(place, count=1, size=(24, 26))
+    refusal(lambda: FolderDataset(root, classes=["car", "car"]), LabelError, "`classes`", "'car'", "twice")
+    refusal(lambda: FolderDataset(root, classes=["car", " "]), LabelError, "`classes`", "is empty")
+    content = coco(categories=[{"id": 9, "name": ""}])
+    refusal(lambda: _read(place, "a.json", content), LabelError, "a.json", "is empty")
 
 
 @pytest.mark.parametrize("names", ["person\r\ncar\r\n", "\ufeffperson\ncar\n\n\n"])

@@ -91,6 +91,14 @@ def test_download_falls_back_verifies_and_leaves_no_parts(server: str, tmp_path:
     assert [found for found in (tmp_path / "new").rglob("*") if found.is_file()] == [path]
 
 
+def test_a_download_comes_from_the_web(tmp_path: Path) -> None:
+    private = tmp_path / "private.pt"
+    private.write_bytes(b"w")
+    with pytest.raises(ClipWeightsError, match=r"private.pt: only http and https"):
+        download([Source(private.as_uri(), "clip.pt", "")], tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_an_unreachable_source_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IVIF_DOWNLOAD", "1")
     closed = [Source("http://127.0.0.1:9/clip.pt", "clip.pt", "")]

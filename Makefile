@@ -1,13 +1,17 @@
 # Every target sets itself up: a virtual environment in .venv, installed from pyproject.toml with the pins of
 # constraints.txt, made anew only when one of the two has changed. PYTEST_ARGS adds to what pytest is called with.
+# The tools of lock, audit and test-minimum, and the lower bounds, have environments of their own in .cache.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := .cache/tools
+MINIMUM := .cache/minimum
 PYTEST_ARGS ?=
+LOCK_ARGS ?=
 VARIANT ?= all
 
-.PHONY: help setup quickstart test test-all test-elsewhere test-cluster lint format clean
+.PHONY: help setup quickstart test test-all test-elsewhere test-cluster test-minimum lint format lock audit clean
 
 help:
 	@echo "make quickstart  set up, train a small MGFusion on generated scenes, test it, write fused pictures (CPU, minutes)"
@@ -15,8 +19,11 @@ help:
 	@echo "make test-all    the same with the slow ones"
 	@echo "make test-elsewhere  make test as another user, in odd places, orders, languages and time zones (about 40 minutes)"
 	@echo "make test-cluster  submit, end and requeue jobs on a SLURM of this machine's own (installs it, as root)"
+	@echo "make test-minimum  make test with the lowest versions that pyproject.toml allows"
 	@echo "make lint        ruff and mypy"
 	@echo "make format      ruff format and its safe fixes"
+	@echo "make lock        write requirements.lock and constraints.txt anew; LOCK_ARGS=--upgrade for newer versions"
+	@echo "make audit       can the lock be installed, are vulnerabilities known, which parts are there (needs the network)"
 	@echo "make clean       remove caches and the virtual environment (never runs/)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -43,6 +50,21 @@ test-cluster: $(STAMP)
 	@sh tests/cluster/install.sh
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 
+test-minimum: $(MINIMUM)/.installed
+	@$(MINIMUM)/bin/python -m pytest -m "not slow and not gpu and not cluster" $(PYTEST_ARGS)
+
+$(TOOLS)/.installed: pyproject.toml constraints.txt
+	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		uv pip-audit cyclonedx-bom
+	@touch $@
+
+$(MINIMUM)/.installed: pyproject.toml $(TOOLS)/.installed
+	@$(TOOLS)/bin/uv venv --quiet --clear --python $(PYTHON) $(MINIMUM)
+	@echo "Installing into $(MINIMUM) (torch and its libraries: about 7 GB) ..."
+	@$(TOOLS)/bin/uv pip install --quiet --python $(MINIMUM)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@touch $@
+
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -51,6 +73,15 @@ lint: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+lock: $(TOOLS)/.installed
+	@$(TOOLS)/bin/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock $(LOCK_ARGS)
+	@{ echo "# What CI installs: versions only, no addresses. Written by make lock, from requirements.lock."; \
+		sed -n 's/ *\\$$//; /^[^ #]/p' requirements.lock; } > constraints.txt
+
+audit: $(TOOLS)/.installed
+	@$(TOOLS)/bin/python scripts/audit.py
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

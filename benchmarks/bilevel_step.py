@@ -92,7 +92,7 @@ def make_iteration(task: TextToPixelsTask, config: BilevelConfig | None) -> Call
 
 def _plain(task: TextToPixelsTask, optimizers: Mapping[str, torch.optim.Optimizer], levels: LevelBatch) -> None:
     lower, upper = (task.level_loss(level, levels) for level in ("lower", "upper"))
-    assert upper.count is not None
+    assert upper.count is not None  # noqa: S101 - for mypy: an upper level counts
     torch.autograd.backward(0.5 * lower.value + 0.5 * upper.value / upper.count.clamp(min=1))
     for name, optimizer in optimizers.items():
         optimizer.step()

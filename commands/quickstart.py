@@ -25,7 +25,8 @@ def main() -> int:
         ["predict", "--config", "configs/quickstart.yaml", "--ckpt_path", checkpoint, "--output_dir", fused],
     ):
         print(f"\n$ python main.py {' '.join(arguments)}", flush=True)
-        code = subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, check=False).returncode
+        command = [sys.executable, "main.py", *arguments]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603 - fixed above
         if code:
             print(f"quickstart stopped: `main.py {arguments[0]}` ended with exit code {code}", file=sys.stderr)
             return code

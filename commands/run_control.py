@@ -91,8 +91,14 @@ def _requeue_job(reason: str, trainer: Trainer) -> bool:
     if not wanted or job is None or reason != signalled:
         return False
     try:
-        command = ["scontrol", "requeue", job]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False)
+        done = subprocess.run(  # noqa: S603 - SLURM's own program, no shell; the id is SLURM's
+            ["scontrol", "requeue", job],  # noqa: S607 - where SLURM lies differs between clusters
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         print(f"Job {job} cannot be queued again: {error}.", file=sys.stderr)
         return False

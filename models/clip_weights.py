@@ -195,7 +195,10 @@ def _fetch(url: str, target: Path) -> None:
     from rich.console import Console
     from rich.progress import wrap_file
 
-    with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT) as response, target.open("wb") as stream:
+    if not url.lower().startswith(("http://", "https://")):  # HF_ENDPOINT may name anything
+        raise ClipWeightsError("only http and https addresses are fetched. Correct HF_ENDPOINT.")
+    answer = urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT)  # noqa: S310 - a web address, see above
+    with answer as response, target.open("wb") as stream:
         total = int(response.headers.get("Content-Length") or 0)
         with wrap_file(response, total, description=target.stem, console=Console(stderr=True)) as wrapped:
             _copy(wrapped, stream)

@@ -8,7 +8,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
-os.environ.setdefault("YOLO_OFFLINE", "1")
+os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ["IVIF_PLUGINS"] = "tests"  # callbacks of tests/cluster are named on command lines
 
 import lightning.pytorch  # noqa: F401 - here, so that its log handler does not keep one test's captured stream

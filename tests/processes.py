@@ -31,6 +31,11 @@ def run_script(script: Path, *arguments: object, timeout: float = 240) -> str:
     return output
 
 
+def own_lines(output: str) -> list[str]:
+    """What a script printed, without what Gloo says about its connections there (PyTorch 2.8)."""
+    return [line for line in output.splitlines() if not line.startswith("[Gloo] ")]
+
+
 @contextmanager
 def holder_of(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that holds a folder (`commands.run_folder`) until it is killed, at the end at the latest."""

@@ -176,14 +176,6 @@ def test_text_is_read_and_written_in_a_stated_encoding() -> None:
     assert found == []
 
 
-def test_constraints_name_no_address() -> None:
-    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    assert "://" not in text
-    assert re.search(r"^torch==", text, re.MULTILINE)
-    assert re.search(r"^lightning==2\.6\.", text, re.MULTILINE)
-    assert not re.search(r"^lightning==2\.6\.[23]$", text, re.MULTILINE)
-
-
 @pytest.mark.parametrize("path", _sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ from models.detection.postprocess import letterbox, relative_boxes, suppress
 
 STRIDE: Final = 32
 
-_ENVIRONMENT: Final = {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_VERBOSE": "false"}
+_ENVIRONMENT: Final = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 
 
 class YOLOv5Detector(Detector):

@@ -58,6 +58,7 @@ def test_a_server_is_asked_with_a_time_limit(silent_server: str) -> None:
     assert unreachable(silent_server, 0.2) in ("no answer within 0.2 s", "timed out")
     assert "refused" in str(unreachable(_closed(), 5))
     assert "unknown url type" in str(unreachable("nonsense", 5))
+    assert "unknown url type" in str(unreachable(Path(__file__).as_uri(), 5))  # can be opened, and is no server
 
 
 @pytest.mark.parametrize(("status", "works"), [(200, True), (401, True), (404, True), (403, True), (407, False)])

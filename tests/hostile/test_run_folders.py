@@ -25,7 +25,7 @@ from tests.commands.runs import newest_run, tiny_run
 from tests.fakes import write_folder
 from tests.refusals import accepted, refusal, refused
 
-SECRET: Final = "the key of another place"
+PRIVATE: Final = "the key of another place"
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def private(place: Path) -> Path:
     """A file of the user's own, outside of every run."""
     path = place / "home" / "key"
     path.parent.mkdir()
-    path.write_text(SECRET)
+    path.write_text(PRIVATE)
     return path
 
 
@@ -61,7 +61,7 @@ def test_links_out_of_a_run_folder_are_refused_before_anything_is_written(
     refusal(lambda: lock_run_folder(run), OutsideFileError, str(link), "outside of the folder")
     refused(["report", "run", str(run)], capsys, str(link), "outside of the folder")
     assert sorted(run.rglob("*")) == before
-    assert private.read_text() == SECRET
+    assert private.read_text() == PRIVATE
     assert [path.name for path in private.parent.iterdir()] == ["key"]
 
 
@@ -120,7 +120,7 @@ def test_records_of_a_run_are_read_as_they_are(place: Path) -> None:
 def test_a_link_is_replaced_and_never_written_through(place: Path, private: Path) -> None:
     (place / "table.csv").symlink_to(private)
     write_whole(place / "table.csv", b"ours")
-    assert private.read_text() == SECRET
+    assert private.read_text() == PRIVATE
     assert not (place / "table.csv").is_symlink()
     assert (place / "table.csv").read_bytes() == b"ours"
 
@@ -157,7 +157,7 @@ def test_what_a_checkpoint_ranks_is_neither_removed_nor_kept_as_best(name: str, 
     folder, victim = place / "runs" / "a" / "one" / "checkpoints", place / "home" / "results"
     for own in (folder, victim):
         own.mkdir(parents=True)
-    (victim / "kept.txt").write_text(SECRET)
+    (victim / "kept.txt").write_text(PRIVATE)
     callback = RunCheckpoint(monitor="val/VIF")
     callback.dirpath = str(folder)
     state = _states(folder, place / "home")[name]
@@ -170,7 +170,7 @@ def test_what_a_checkpoint_ranks_is_neither_removed_nor_kept_as_best(name: str, 
     trainer = quiet_trainer(place)
     for path in (state["best_model_path"], state["last_model_path"], *state["best_k_models"]):
         callback._remove_checkpoint(trainer, str(path))
-    assert (victim / "kept.txt").read_text() == SECRET
+    assert (victim / "kept.txt").read_text() == PRIVATE
     assert folder.is_dir()
 
 
@@ -190,7 +190,7 @@ def test_a_folder_by_another_path_keeps_its_best_alone(kept: bool, place: Path) 
 def test_of_its_own_folder_only_files_are_removed(place: Path) -> None:
     folder = place / "checkpoints"
     (folder / "deep.ckpt").mkdir(parents=True)
-    (place / "kept.txt").write_text(SECRET)
+    (place / "kept.txt").write_text(PRIVATE)
     (folder / "link.ckpt").symlink_to(place / "kept.txt")
     (folder / "epoch0001.ckpt").write_text("old")
     callback = RunCheckpoint()
@@ -205,7 +205,7 @@ def test_resuming_a_foreign_checkpoint_removes_no_folder(place: Path, capsys: py
     accepted(tiny_run("fit", place / "runs", *small), capsys)
     run, victim = newest_run(place / "runs"), place / "home"
     victim.mkdir()
-    (victim / "kept.txt").write_text(SECRET)
+    (victim / "kept.txt").write_text(PRIVATE)
     last = run / "checkpoints" / "last.ckpt"
     stored = torch.load(last, weights_only=True)
     (state,) = (value for key, value in stored["callbacks"].items() if key.startswith("RunCheckpoint"))
@@ -213,7 +213,7 @@ def test_resuming_a_foreign_checkpoint_removes_no_folder(place: Path, capsys: py
     state["best_k_models"] = {state["best_model_path"]: torch.tensor(0.0)}
     torch.save(stored, last)
     accepted(["fit", f"--resume={run}", "--trainer.max_epochs=2"], capsys)
-    assert (victim / "kept.txt").read_text() == SECRET
+    assert (victim / "kept.txt").read_text() == PRIVATE
     assert last.is_file()
 
 
@@ -238,7 +238,7 @@ def test_a_folder_in_the_way_of_a_store_is_not_replaced(place: Path) -> None:
     for name in ("previous", "previous-epoch0002"):
         (place / name).mkdir()
     (place / "previous" / STORE_RECORD).write_text('{"epoch": 2}')
-    (place / "previous-epoch0002" / "notes.txt").write_text(SECRET)
+    (place / "previous-epoch0002" / "notes.txt").write_text(PRIVATE)
     refusal(PreviousResults(place / "previous")._make_room, FileExistsError, "previous-epoch0002", "previous_dir")
     assert stored_epoch(place / "previous") == 2
 
@@ -281,4 +281,4 @@ def test_a_picture_record_behind_a_link_is_refused(place: Path, private: Path) -
     (place / "out" / "detections").mkdir(parents=True)
     (place / "out" / "detections" / "a.json").symlink_to(private)
     refusal(lambda: lock_run_folder(place / "out", "output", "--output_dir"), OutsideFileError, "a.json")
-    assert json.dumps(SECRET) not in "".join(path.name for path in (place / "out").iterdir())
+    assert json.dumps(PRIVATE) not in "".join(path.name for path in (place / "out").iterdir())

@@ -138,8 +138,10 @@ def test_a_training_step_holds_what_was_estimated(
     estimated = _use(task, (3, 96, 128), True, monkeypatch)
     _held(task, probe(1, 96, 96, CPU))
     held = _held(task, probe(3, 96, 128, CPU))
-    # Parts are recomputed one after the other, when the detector's have been given up: the sum is an upper bound.
-    most = 1.4 if network.get("checkpoint_blocks") and kind != "mgfusion" else 1.06
+    # Parts are recomputed one after the other, when the detector's have been given up: the sum is an upper bound. So is
+    # what a detector holds of three pictures, reckoned from one and two.
+    loose = kind == "detection" or (network.get("checkpoint_blocks") and kind != "mgfusion")
+    most = 1.4 if loose else 1.06
     assert 0.94 < estimated / held < most
 
 
@@ -176,8 +178,7 @@ def test_an_estimate_leaves_no_trace(tmp_path: Path) -> None:
     assert torch.equal(generator, torch.get_rng_state())
     assert list(task.diagnostics) == ["before"]
     assert not any(module.training for module in task.modules())
-    assert "refuse_non_finite" not in vars(task)
-    assert cast("Any", task.network).quantizer._seen is None
+    assert cast("Any", task.network).quantizer._seen == []
 
 
 def test_filters_without_content_are_forgotten(tmp_path: Path) -> None:

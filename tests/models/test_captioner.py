@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
+import huggingface_hub.constants
 import open_clip
 import pytest
 import torch

@@ -6,7 +6,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 
 from models import clip_weights
@@ -89,6 +89,14 @@ def test_download_falls_back_verifies_and_leaves_no_parts(server: str, tmp_path:
     with pytest.raises(ClipWeightsError, match=r"clip.pt: .*sha256"):
         download([Source(f"{server}/clip.pt", "clip.pt", "0" * 64)], tmp_path / "new")
     assert [found for found in (tmp_path / "new").rglob("*") if found.is_file()] == [path]
+
+
+def test_a_download_comes_from_the_web(tmp_path: Path) -> None:
+    private = tmp_path / "private.pt"
+    private.write_bytes(b"w")
+    with pytest.raises(ClipWeightsError, match=r"private.pt: only http and https"):
+        download([Source(private.as_uri(), "clip.pt", "")], tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_an_unreachable_source_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

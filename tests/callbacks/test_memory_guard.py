@@ -117,7 +117,7 @@ def test_each_option_that_is_advised_makes_the_same_command_run(
     line += {
         "predict": ["--data.init_args.predict_stage=all", "--allow_random_weights"],
         "test": ["--data.init_args.train_fraction=0", "--allow_random_weights"],
-        "fit": ["--trainer.max_steps=1", "--transforms.resize=[96,128]", "--trainer.limit_val_batches=0"],
+        "fit": ["--trainer.max_steps=1", "--transforms.resize=[128,160]", "--trainer.limit_val_batches=0"],
     }[command]
     needed = _needed(line, monkeypatch)
     _limit(monkeypatch, round(needed * 0.8))

@@ -18,7 +18,8 @@ class OutsideFileError(ValueError):
 def refuse_links_out(folder: Path) -> None:
     """Refuses a folder that holds links out of it, pipes or devices; call it before anything is written or recorded.
 
-    Links to elsewhere in the folder are fine, and so is the one that W&B makes to its own log. The folder itself may be reached through links: its user named it.
+    Links to elsewhere in the folder are fine, and so is the one that W&B makes to its own log. The folder itself may be
+    reached through links: its user named it.
 
     Args:
         folder: It may be missing.

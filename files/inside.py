@@ -18,7 +18,8 @@ class OutsideFileError(ValueError):
 def refuse_links_out(folder: Path) -> None:
     """Refuses a folder that holds links out of it, pipes or devices; call it before anything is written or recorded.
 
-    Links to elsewhere in the folder are fine. The folder itself may be reached through links: its user named it.
+    Links to elsewhere in the folder are fine, and so is the one that W&B makes to its own log. The folder itself may be
+    reached through links: its user named it.
 
     Args:
         folder: It may be missing.
@@ -31,7 +32,7 @@ def refuse_links_out(folder: Path) -> None:
     for entry in _entries(home):
         if entry.is_symlink():
             target = Path(entry.path).resolve()
-            if not target.is_relative_to(home):
+            if not target.is_relative_to(home) and not _is_log_of_wandb(Path(entry.path).relative_to(home)):
                 raise OutsideFileError(
                     f"'{entry.path}' is a link to '{target}', outside of the folder '{folder}'. Nothing is written, "
                     f"recorded or removed through such links: put what it points to in its place, or remove it."
@@ -72,6 +73,11 @@ def read_inside(path: Path, folder: Path, largest: int = LARGEST_RECORD) -> byte
     if len(content) > largest:
         raise OutsideFileError(f"'{path}' has more than {largest} bytes, too many for what it should be. Remove it.")
     return content
+
+
+def _is_log_of_wandb(path: Path) -> bool:
+    """Whether W&B itself makes a link there, in the folder of one run of its own; nothing of ours opens it."""
+    return len(path.parts) == 4 and path.match("wandb/*run-*/logs/debug-core.log")
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -82,6 +82,26 @@ def test_links_inside_a_run_folder_are_its_own_business(place: Path) -> None:
     unlock_folder(place / "runs" / "foreign" / "latest")
 
 
+@pytest.mark.parametrize(
+    ("name", "is_fine"),
+    [
+        ("wandb/offline-run-1/logs/debug-core.log", True),
+        ("wandb/offline-run-1/files/debug-core.log", False),
+        ("splits/wandb/offline-run-1/logs/debug-core.log", False),
+    ],
+)
+def test_of_links_out_only_that_of_wandb_s_own_log_is_left(
+    name: str, is_fine: bool, place: Path, private: Path
+) -> None:
+    run = _run_folder(place)
+    (run / name).parent.mkdir(parents=True)
+    (run / name).symlink_to(private)
+    if is_fine:
+        refuse_links_out(run)
+    else:
+        refusal(lambda: refuse_links_out(run), OutsideFileError, name)
+
+
 @pytest.mark.parametrize("make", [os.mkfifo], ids=["pipe"])
 def test_pipes_in_a_run_folder_are_refused(make: Callable[[Path], None], place: Path) -> None:
     run = _run_folder(place)

@@ -4,6 +4,7 @@ What torch is told of the device it never forgets, so that it would be there for
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +12,19 @@ import torch
 
 from tests.pretend_gpu.own_process import PLUGIN, OwnProcess
 
+FOLDER = Path(__file__).parent
 PROCESS = pytest.StashKey[OwnProcess]()
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Takes a test's reports from the process that has the device; in that process, lets pytest go on."""
-    if item.config.pluginmanager.has_plugin(PLUGIN):
+    """Takes a test's reports from the process that has the device; in that process, lets pytest go on.
+
+    Pytest asks for the tests of other folders too.
+    """
+    if item.config.pluginmanager.has_plugin(PLUGIN) or not item.path.is_relative_to(FOLDER):
         return None
     if PROCESS not in item.config.stash:
-        ours = [own.nodeid for own in item.session.items if own.path.is_relative_to(__file__.rpartition("/")[0])]
+        ours = [own.nodeid for own in item.session.items if own.path.is_relative_to(FOLDER)]
         item.config.stash[PROCESS] = process = OwnProcess(item.config, ours)
         item.config.add_cleanup(process.end)
     hook: Any = item.ihook

@@ -34,8 +34,8 @@ CONFIGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "a function behind a module of ours": (_ddp("ddp_comm_hook", "commands.cli.shlex.join"), ("commands.cli.shlex",)),
     "one behind a package of ours": (_ddp("ddp_comm_hook", "callbacks.wandb_run.os.system"), ("system", "Python")),
     "a function of ours": (
-        _ddp("ddp_comm_hook", "callbacks.checkpoint_io.write_whole"),
-        ("strategy", "callbacks.checkpoint_io.write_whole", "function"),
+        _ddp("ddp_comm_hook", "callbacks.images.save_text_atomically"),
+        ("strategy", "callbacks.images.save_text_atomically", "function"),
     ),
     "a callback that calls functions": (
         "trainer: {callbacks: [{class_path: LambdaCallback, init_args: {on_fit_start: os.system}}]}\n",

@@ -1,5 +1,6 @@
 """What every test runs with."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ import torch
 from tests.real_data import REAL_DATA
 
 torch.set_num_threads(1)
+for library in ("lightning.fabric", "lightning.pytorch"):  # pytest 8 has no handler yet: they keep to themselves
+    logging.getLogger(library).propagate = True
 
 CLEAN = dict(os.environ)
 """The environment that every test begins with."""

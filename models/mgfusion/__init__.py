@@ -1,7 +1,6 @@
 """MGFusion: infrared-visible fusion guided by CLIP's image vectors (Yang et al., Front. Neurorobot. 2024)."""
 
 from models.mgfusion.config import PRESETS, MGFusionConfig
-from models.mgfusion.memory import estimate_training_memory
 from models.mgfusion.network import MGFusionNetwork
 
-__all__ = ["PRESETS", "MGFusionConfig", "MGFusionNetwork", "estimate_training_memory"]
+__all__ = ["PRESETS", "MGFusionConfig", "MGFusionNetwork"]

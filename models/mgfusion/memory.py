@@ -8,29 +8,28 @@ AUTO_CHECKPOINT_BYTES: Final = 8 * 2**30
 """With `checkpoint_blocks: auto`, blocks are computed again where the step would otherwise take more than this."""
 
 _ALLOCATOR_OVERHEAD = 1.12  # measured peaks over tensors kept: 1.0 to 1.13
-_HALF_PRECISION = 0.6  # activations under bfloat16 autocast, some of which stay float32
 
 
-def estimate_training_memory(config: MGFusionConfig, batch: int, height: int, width: int, half: bool = False) -> int:
-    """Peak memory of one training step, beyond the process itself and CLIP.
+def whole_step(config: MGFusionConfig, batch: int, height: int, width: int) -> int:
+    """Peak memory of a float32 training step that keeps everything, beyond the process itself and CLIP.
 
     Counts the values per pixel that autograd keeps, in units of C: 10 + 6 * expansion for each Restormer block, 15.5
-    for the other layers, 10.2 more with CII and 8.3 with CFF; with recomputed blocks one value for each and the inside
-    of one. Against measured peaks on a CPU at C = 16..64, N = 1..4, batch 1..4 of 256x256 it is -5 to +16 % off; for
-    `base` at batch 16 of 256x256 in float32, everything kept, it gives 23.2 GiB.
+    for the other layers, 10.2 more with CII and 8.3 with CFF. Against measured peaks on a CPU at C = 16..64, N = 1..4,
+    batch 1..4 of 256x256 it is -5 to +16 % off; for `base` at batch 16 of 256x256 it gives 23.2 GiB. A formula, because
+    a network asks it at each step; what a run needs is estimated by the task itself.
 
     Args:
         config: Shape of the network.
         batch: Pairs in a batch (on one device).
         height: Height in pixels.
         width: Width in pixels.
-        half: Whether the step runs under 16-bit autocast.
 
     Returns:
         Bytes.
     """
-    recompute = recomputes_blocks(config, batch, height, width)
-    return _estimate(config, batch * height * width, recompute, half)
+    blocks = 3 * config.blocks * (10.0 + 6.0 * config.expansion)
+    kept = blocks + 15.5 + 10.2 * config.use_cii + 8.3 * config.use_cff
+    return round(kept * config.channels * batch * height * width * 4 * _ALLOCATOR_OVERHEAD)
 
 
 def recomputes_blocks(config: MGFusionConfig, batch: int, height: int, width: int) -> bool:
@@ -49,13 +48,4 @@ def recomputes_blocks(config: MGFusionConfig, batch: int, height: int, width: in
     """
     if config.checkpoint_blocks != "auto":
         return config.checkpoint_blocks
-    return _estimate(config, batch * height * width, recompute=False, half=False) > AUTO_CHECKPOINT_BYTES
-
-
-def _estimate(config: MGFusionConfig, pixels: int, recompute: bool, half: bool) -> int:
-    block = 10.0 + 6.0 * config.expansion
-    blocks = 3 * config.blocks
-    others = 15.5 + 10.2 * config.use_cii + 8.3 * config.use_cff
-    kept = others + (blocks + block * bool(blocks) if recompute else blocks * block)
-    bytes_per_value = 4 * _ALLOCATOR_OVERHEAD * (_HALF_PRECISION if half else 1.0)
-    return round(kept * config.channels * pixels * bytes_per_value)
+    return whole_step(config, batch, height, width) > AUTO_CHECKPOINT_BYTES

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.memory import AUTO_CHECKPOINT_BYTES, estimate_training_memory, recomputes_blocks
+from models.mgfusion.memory import AUTO_CHECKPOINT_BYTES, recomputes_blocks, whole_step
 from models.mgfusion.network import MGFusionNetwork
 
 GIB = 2**30
@@ -38,22 +38,18 @@ def _kept_bytes(config: MGFusionConfig, batch: int, height: int, width: int) -> 
 )
 def test_estimate_follows_what_autograd_keeps(config: MGFusionConfig) -> None:
     kept = _kept_bytes(config, 2, 48, 64)
-    assert 1.0 < estimate_training_memory(config, 2, 48, 64) / kept < 1.25
+    assert 1.0 < whole_step(config, 2, 48, 64) / kept < 1.25
 
 
 def test_figures_of_the_presets() -> None:
-    everything = MGFusionConfig(checkpoint_blocks=False)
-    assert estimate_training_memory(everything, 16, 256, 256) / GIB == pytest.approx(23.4, rel=0.03)
-    assert estimate_training_memory(MGFusionConfig(), 16, 256, 256) / GIB == pytest.approx(8.7, rel=0.1)
-    half = estimate_training_memory(everything, 16, 256, 256, half=True)
-    assert half == pytest.approx(0.6 * estimate_training_memory(everything, 16, 256, 256))
+    assert whole_step(MGFusionConfig(), 16, 256, 256) / GIB == pytest.approx(23.4, rel=0.03)
 
 
 def test_auto_recomputes_only_large_steps() -> None:
     config = MGFusionConfig()
     assert recomputes_blocks(config, 16, 256, 256)
     assert not recomputes_blocks(config, 4, 256, 256)
-    assert estimate_training_memory(config, 4, 256, 256) < AUTO_CHECKPOINT_BYTES
+    assert whole_step(config, 4, 256, 256) < AUTO_CHECKPOINT_BYTES
     for decided in (True, False):
         assert recomputes_blocks(MGFusionConfig(checkpoint_blocks=decided), 1, 8, 8) is decided
         assert recomputes_blocks(MGFusionConfig(checkpoint_blocks=decided), 64, 512, 512) is decided

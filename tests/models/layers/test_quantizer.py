@@ -22,6 +22,7 @@ def _vectors(count: int = 60, seed: int = 0) -> Tensor:
 def _started(update: Update = "grad", entries: int = 8, revive_after: int = 200) -> VectorQuantizer:
     quantizer = VectorQuantizer(entries, 4, update, revive_after=revive_after)
     quantizer(_vectors())
+    quantizer.forget()
     return quantizer
 
 
@@ -112,12 +113,14 @@ def test_forward_changes_nothing_but_the_start(update: Update) -> None:
     assert all(torch.equal(value, started[key]) for key, value in quantizer.state_dict().items())
 
 
-def test_statistics_are_of_the_last_training_forward_and_applied_once() -> None:
+def test_statistics_are_of_all_training_forwards_since_the_last_and_applied_once() -> None:
     quantizer, other = _started(), _started()
+    quantizer(_vectors(seed=4))
+    quantizer.forget()
     quantizer(_vectors(seed=1))
     quantizer(_vectors(seed=2))
     quantizer.eval()(_vectors(seed=3))
-    other(_vectors(seed=2))
+    other(torch.cat([_vectors(seed=1), _vectors(seed=2)]))
     for each in (quantizer, other, quantizer):
         each.update_statistics()
     assert quantizer.updates == 1

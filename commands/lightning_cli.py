@@ -168,9 +168,8 @@ class SuiteCLI(LightningCLI):
             super().instantiate_classes()
             agree_on_views(self.model, self.datamodule)
         except (ValueError, TypeError) as error:
-            raise UsageError(
-                str(error).rpartition(") failed: ")[2]
-            ) from error  # jsonargparse names our own function first
+            # jsonargparse names our own function first
+            raise UsageError(str(error).rpartition(") failed: ")[2]) from error
         if self._option("init_from") and not self._option("ckpt_path"):
             settings = self._get(self.config, "model").as_dict()["init_args"]
             start_from(self.model, Path(self._option("init_from")), settings)
@@ -245,8 +244,8 @@ class SuiteCLI(LightningCLI):
         if self.subcommand != "predict" or not self.trainer.is_global_zero:
             return nullcontext()
         writer = self._prediction_writer()
-        names = [reader.dataset_name for reader in self.datamodule.stage_readers(self.datamodule.predict_stage)]
-        return held_output(writer, writer.folder(self.trainer), names)
+        readers = self.datamodule.stage_readers(self.datamodule.predict_stage)
+        return held_output(writer, writer.folder(self.trainer), [reader.dataset_name for reader in readers])
 
     def tidy_failed_start(self) -> None:
         """Removes the run folder of a run that failed before anything came of it."""

@@ -87,7 +87,10 @@ def test_every_process_of_a_machine_has_a_copy_in_memory(processes: int, monkeyp
     loading = LoadingConfig(batch_size=2, num_workers=0, cache="ram")
     data = SyntheticDataModule(train_length=4, size=(40, 48), loading=loading)  # 4 * 4 * 40 * 48 = 30 720 bytes
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(num_devices=processes, world_size=2, global_rank=0, strategy=strategy)  # type: ignore[assignment]
+    trainer = SimpleNamespace(
+        num_devices=processes, world_size=2, global_rank=0, strategy=strategy, lightning_module=None
+    )
+    data.trainer = trainer  # type: ignore[assignment]
     data.setup("fit")
     if processes == 1:
         assert len(data.train_dataloader()) == 1

@@ -117,24 +117,21 @@ class LevelTask(FusionTask):
         self,
         terms: Mapping[str, Tensor],
         weights: Mapping[str, float | Tensor],
-        count: Tensor | None = None,
         notes: Mapping[str, Tensor] | None = None,
     ) -> LevelLoss:
         """The weighted sum of a level's terms, which are logged as `train/<level>/<term>`.
 
         Args:
-            terms: Means over the part's items or, with `count`, numerators.
+            terms: Means over the part's items.
             weights: By the terms' names; 1 where there is none.
-            count: What numerators are divided by in the end.
             notes: Other means, which are logged as `train/<name>`.
         """
         parts = [weights[name] * term if name in weights else term for name, term in terms.items()]
         loss = torch.stack(parts).sum() if len(parts) > 1 else parts[0]
         return LevelLoss(
             loss,
-            count,
-            {name: term.detach() for name, term in terms.items()},
-            {name: note.detach() for name, note in (notes or {}).items()},
+            terms={name: term.detach() for name, term in terms.items()},
+            notes={name: note.detach() for name, note in (notes or {}).items()},
         )
 
     def observe(self, level: str, loss: LevelLoss) -> None:

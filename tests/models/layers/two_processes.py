@@ -26,6 +26,7 @@ def train(update: Any, ranks: tuple[int, ...]) -> VectorQuantizer:
         if step == 0:
             with torch.no_grad():
                 quantizer.codebook[5] = 1000.0
+            quantizer.forget()  # what chose the entry before it was moved
             quantizer(torch.cat([batch(step, rank) for rank in ranks]))
         quantizer.update_statistics()
     return quantizer

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -28,6 +28,8 @@ class LevelTask(FusionTask):
         configs: Optimiser and schedule of each level, in order.
         accumulate: Parts that a batch is cut into.
     """
+
+    estimates_training: ClassVar[bool] = False
 
     def __init__(self, configs: Mapping[str, LevelConfig], accumulate: int) -> None:
         super().__init__(configs["lower"].optimizer, configs["lower"].schedule)

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from functools import partial
+from typing import ClassVar
 
 import torch
 from lightning import LightningModule
@@ -24,6 +25,9 @@ from lightning_modules.training_memory import (
 class MemoryEstimateMixin(LightningModule):
     """Estimates a step's memory from the task's own forward and backward pass on tensors without content."""
 
+    estimates_training: ClassVar[bool] = True
+    """Whether `training_use` is known; a task with levels says it for itself."""
+
     @abstractmethod
     def batch_loss(self, batch: Batch) -> LevelLoss:
         """What a training step differentiates."""
@@ -43,7 +47,7 @@ class MemoryEstimateMixin(LightningModule):
             half: Whether it runs under bfloat16 autocast; else as the trainer is set.
             recompute: Whether blocks are computed again in the backward pass; else as the network is set.
         """
-        if synchronises_statistics(self):
+        if synchronises_statistics(self) or (training and not self.estimates_training):
             return None
         plugin = self.trainer.precision_plugin
         arithmetic = partial(torch.autocast, self.device.type, torch.bfloat16) if half else plugin.forward_context

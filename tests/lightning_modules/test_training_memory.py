@@ -25,12 +25,19 @@ from lightning_modules.level_batch import CropConfig, LevelBatch
 from lightning_modules.mgfusion import MGFusionTask
 from lightning_modules.promptfusion import PromptFusionTask
 from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
-from lightning_modules.training_memory import crop_size, detector_use, iteration_use, network_pixels, probe
+from lightning_modules.training_memory import (
+    crop_size,
+    detector_use,
+    iteration_use,
+    network_pixels,
+    probe,
+)
 from models.detection import DetectorConfig
 from models.mgfusion import MGFusionConfig
 from models.promptfusion import PromptFusionConfig
 from models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
+from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 CPU = torch.device("cpu")
 YOLO = DetectorConfig("yolov5n", image_size=None)
@@ -179,6 +186,13 @@ def test_an_estimate_leaves_no_trace(tmp_path: Path) -> None:
     assert list(task.diagnostics) == ["before"]
     assert not any(module.training for module in task.modules())
     assert cast("Any", task.network).quantizer._seen == []
+
+
+def test_levels_that_say_nothing_of_themselves_are_not_estimated(tmp_path: Path) -> None:
+    task = TinyBilevelTask(BilevelConfig(scheme="joint"))
+    task.trainer = quiet_trainer(tmp_path, max_steps=10)
+    assert task.estimate_memory((1, 256, 256), training=True) is None
+    assert task.estimate_memory((1, 256, 256), training=False)
 
 
 def test_filters_without_content_are_forgotten(tmp_path: Path) -> None:

@@ -162,11 +162,6 @@ class TextToPixelsTask(FusionDetectionTask):
             self.diagnostics["codebook/perplexity"] = quantizer.perplexity
             self.diagnostics["codebook/dead_fraction"] = quantizer.dead_fraction
 
-    def on_fit_start(self) -> None:
-        """Ties the levels to their optimisers, and encodes all prompts."""
-        super().on_fit_start()
-        self.remember_prompts()
-
     def on_train_epoch_end(self) -> None:
         """This epoch's network is the teacher of the next."""
         if self.teacher is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.bilevel.level_loss import divisor
+from models.layers.processes import divisor
 
 
 class Window:

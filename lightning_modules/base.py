@@ -12,7 +12,7 @@ from datamodules.datasets.batch import Batch, StepOutput, pair_names
 from datamodules.seeds import run_seed
 from image_ops.color import luma, recolor, split_luma_chroma
 from lightning_modules.accumulation import Window
-from lightning_modules.bilevel.level_loss import LevelLoss, detached, divisor, total_count
+from lightning_modules.bilevel.level_loss import LevelLoss, detached
 from lightning_modules.configuration import plain_dict
 from lightning_modules.finite import FiniteStepsMixin
 from lightning_modules.logged_steps import logs_this_step
@@ -20,6 +20,7 @@ from lightning_modules.memory_estimate import MemoryEstimateMixin
 from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from lightning_modules.prompted import remember_prompts
 from models.layers.frozen import FrozenPartsMixin
+from models.layers.processes import divisor, total_count
 
 TASK_KEY: Final = "task"
 """Where a checkpoint names the class of its task."""

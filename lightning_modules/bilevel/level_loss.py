@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from models.layers.processes import process_count, sum_over_processes
-
 
 @dataclass(frozen=True)
 class LevelLoss:
@@ -27,20 +25,6 @@ class LevelLoss:
     notes: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def total_count(count: Tensor) -> Tensor:
-    """The sum of one count per process."""
-    return sum_over_processes(count.detach().clone())
-
-
-def divisor(total: Tensor) -> Tensor:
-    """What this process's numerators are divided by, so that the mean over processes is the joined batch's loss.
-
-    Args:
-        total: Count of all processes.
-    """
-    return total.clamp(min=1) / process_count()
-
-
 def add(values: Sequence[Tensor]) -> Tensor:
     """The sum of one or more scalars."""
     total = values[0]
@@ -58,7 +42,7 @@ def detached(loss: LevelLoss, by: Tensor | None) -> LevelLoss:
 
 def mixed(values: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
     """A weighted sum of detached values."""
-    return add([value.detach() * weight for value, weight in zip(values, weights, strict=True)])
+    return add([value * weight for value, weight in zip(values, weights, strict=True)])
 
 
 def mixed_by_name(values: Sequence[Mapping[str, Tensor]], weights: Sequence[float | Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
-from models.layers.processes import process_count, sum_over_processes
+from models.layers.processes import divisor, total_count
 
 
 class Objects(TypedDict):
@@ -152,7 +152,7 @@ class Detector(nn.Module, ABC):
             targets: The objects of each image, in its pixels.
         """
         found = self.counted_loss(images, targets)
-        by = sum_over_processes(found.count.clone()).clamp(min=1) / process_count()
+        by = divisor(total_count(found.count))
         return {name: term / by for name, term in found.terms.items()}
 
     @abstractmethod

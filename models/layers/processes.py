@@ -24,6 +24,20 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return sum_over_processes(values.clone()) / count if count > 1 else values
 
 
+def total_count(count: Tensor) -> Tensor:
+    """The sum of one count per process."""
+    return sum_over_processes(count.detach().clone())
+
+
+def divisor(total: Tensor) -> Tensor:
+    """What this process's numerators are divided by, so that the mean over processes is the joined batch's loss.
+
+    Args:
+        total: Count of all processes; less than 1 counts as 1.
+    """
+    return total.clamp(min=1) / process_count()
+
+
 def broadcast_first(values: Tensor) -> Tensor:
     """The first process's tensor on all; changes `values` in place."""
     if process_count() > 1:

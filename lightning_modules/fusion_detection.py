@@ -38,7 +38,6 @@ class FusionDetectionTask(BilevelTask):
         upper: Optimiser and schedule of the detector.
     """
 
-    estimates_training: ClassVar[bool] = True
     scores_detection: ClassVar[bool] = True
     training_parts: ClassVar[tuple[str, ...]] = ("value_network.", "teacher.")
 

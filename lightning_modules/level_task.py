@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -14,8 +14,10 @@ from datamodules.datasets.batch import Batch
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel import Descent, Level, LevelLoss
 from lightning_modules.bilevel.level import drop_gradients
+from lightning_modules.imagined import Use
 from lightning_modules.one_scale import one_scale
 from lightning_modules.optimization import LevelConfig
+from lightning_modules.training_memory import Arithmetic
 
 
 class LevelTask(FusionTask):
@@ -28,8 +30,6 @@ class LevelTask(FusionTask):
         configs: Optimiser and schedule of each level, in order.
         accumulate: Parts that a batch is cut into.
     """
-
-    estimates_training: ClassVar[bool] = False
 
     def __init__(self, configs: Mapping[str, LevelConfig], accumulate: int) -> None:
         super().__init__(configs["lower"].optimizer, configs["lower"].schedule)
@@ -61,6 +61,10 @@ class LevelTask(FusionTask):
     @abstractmethod
     def level_size(self, level: str, batch: Any) -> int:
         """How many items of a part the level's loss is a mean over."""
+
+    def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use | None:
+        """Not known of levels in general: nobody says what they look at."""
+        return None
 
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Never asked: each level has its own loss.

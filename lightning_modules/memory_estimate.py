@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from functools import partial
-from typing import ClassVar
 
 import torch
 from lightning import LightningModule
@@ -25,9 +24,6 @@ from lightning_modules.training_memory import (
 class MemoryEstimateMixin(LightningModule):
     """Estimates a step's memory from the task's own forward and backward pass on tensors without content."""
 
-    estimates_training: ClassVar[bool] = True
-    """Whether `training_use` is known; a task with levels says it for itself."""
-
     @abstractmethod
     def batch_loss(self, batch: Batch) -> LevelLoss:
         """What a training step differentiates."""
@@ -47,7 +43,7 @@ class MemoryEstimateMixin(LightningModule):
             half: Whether it runs under bfloat16 autocast; else as the trainer is set.
             recompute: Whether blocks are computed again in the backward pass; else as the network is set.
         """
-        if synchronises_statistics(self) or (training and not self.estimates_training):
+        if synchronises_statistics(self):
             return None
         plugin = self.trainer.precision_plugin
         arithmetic = partial(torch.autocast, self.device.type, torch.bfloat16) if half else plugin.forward_context
@@ -59,6 +55,8 @@ class MemoryEstimateMixin(LightningModule):
             small = plugin.convert_input(probe(1, PROBE_SIDE, PROBE_SIDE, self.device, self.probe_planes()))
             with imagined():
                 use = (self.training_use if training else self.inference_use)(small, size, arithmetic)
+        if use is None:
+            return None
         trained = sum(own.nbytes for own in self.parameters() if own.requires_grad) if training else 0
         pairs, height, width = size
         inputs = pairs * height * width * 4 * (4 + sum(self.probe_planes().values()))
@@ -72,8 +70,8 @@ class MemoryEstimateMixin(LightningModule):
     def prepare_probe(self) -> None:
         """Sets attributes aside that would act beyond a probe; all of them come back after it."""
 
-    def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
-        """What a training step holds.
+    def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use | None:
+        """What a training step holds, or None where that is not known.
 
         Args:
             small: A batch that costs little.

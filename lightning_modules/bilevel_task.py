@@ -39,13 +39,18 @@ class BilevelTask(LevelTask):
     """
 
     def __init__(self, bilevel: BilevelConfig, lower: LevelConfig, upper: LevelConfig) -> None:
-        super().__init__({"lower": lower, "upper": upper, "value": lower}, bilevel.accumulate)
+        super().__init__({"lower": lower, "upper": upper, "value": lower})
         self.bilevel_config = bilevel
         self._solver: Solver | None = None
         self._solver_state: Mapping[str, Any] | None = None
 
     training_parts: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that only training needs: copies of the network, a teacher."""
+
+    @property
+    def accumulate(self) -> int:
+        """Parts that a batch is cut into."""
+        return self.bilevel_config.accumulate
 
     @property
     def solver(self) -> Solver:

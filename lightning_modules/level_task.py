@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from datamodules.datasets.batch import Batch
 from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import Descent, Level, LevelLoss
+from lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
 from lightning_modules.bilevel.level import drop_gradients
 from lightning_modules.imagined import Use
 from lightning_modules.one_scale import one_scale
@@ -28,19 +28,22 @@ class LevelTask(FusionTask):
 
     Args:
         configs: Optimiser and schedule of each level, in order.
-        accumulate: Parts that a batch is cut into.
     """
 
-    def __init__(self, configs: Mapping[str, LevelConfig], accumulate: int) -> None:
+    def __init__(self, configs: Mapping[str, LevelConfig]) -> None:
         super().__init__(configs["lower"].optimizer, configs["lower"].schedule)
         self.automatic_optimization = False
         self.level_configs: dict[str, LevelConfig] = dict(configs)
-        self.accumulate = accumulate
         self.levels: dict[str, Level] = {}
         self._stepped_levels: list[str] = []
         self._terms: dict[str, Tensor] = {}
         self.watch_gradients: Callable[[str, torch.optim.Optimizer], None] | None = None
         """Set by a callback; called with a level and its optimiser before its gradients are clipped."""
+
+    @property
+    def accumulate(self) -> int:
+        """Parts that a batch is cut into."""
+        return 1
 
     @abstractmethod
     def level_modules(self) -> Mapping[str, nn.Module]:
@@ -109,6 +112,7 @@ class LevelTask(FusionTask):
         self.descent = Descent(
             list(self.levels.values()),
             self.split_batch,
+            self.accumulate,
             self._step_levels,
             getattr(self.trainer.strategy, "block_backward_sync", nullcontext),
         )
@@ -116,8 +120,7 @@ class LevelTask(FusionTask):
     def descend_alone(self, level: str, batch: Any) -> None:
         """One step of one level on its own loss, outside of the scheme; the others stand still."""
         own = self.levels[level]
-        parts = self.split_batch(batch, self.accumulate)
-        self.descent.descend([(own, 1)], [own], parts, self.manual_backward)
+        self.descent.descend(Objective([(own, 1)], [own]), batch, self.manual_backward)
 
     def weighted(
         self,

@@ -10,7 +10,7 @@ from typing import Final
 from lightning_modules.bilevel.base import Progress, Solver
 from lightning_modules.bilevel.baselines import AlternateSolver, JointSolver, SeparateSolver
 from lightning_modules.bilevel.configuration import BilevelConfig, PenaltyConfig
-from lightning_modules.bilevel.descent import Backward, Descent
+from lightning_modules.bilevel.descent import Backward, Descent, Objective
 from lightning_modules.bilevel.level import Level
 from lightning_modules.bilevel.level_loss import LevelLoss
 from lightning_modules.bilevel.problem import Problem
@@ -24,6 +24,7 @@ __all__ = [
     "Descent",
     "Level",
     "LevelLoss",
+    "Objective",
     "PenaltyConfig",
     "Problem",
     "Progress",

@@ -1,7 +1,7 @@
 """The frame of every bilevel solver: descent of chosen levels, counters, diagnostics, state."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.bilevel.configuration import BilevelConfig
-from lightning_modules.bilevel.descent import Backward, Weighted
+from lightning_modules.bilevel.descent import Backward, Objective
 from lightning_modules.bilevel.level import Level, unchanged
 from lightning_modules.bilevel.problem import Problem
 
@@ -40,6 +40,7 @@ class Solver(ABC):
     def __init__(self, problem: Problem, config: BilevelConfig) -> None:
         self.problem = problem
         self.config = config
+        problem.descent.accumulate = config.accumulate
 
     def step(self, batch: Any, backward: Backward, progress: Progress) -> dict[str, Tensor]:
         """One iteration of the scheme.
@@ -81,23 +82,16 @@ class Solver(ABC):
         """Whether each level still trains on its own loss alone."""
         return self.count(progress) < self.config.warmup
 
-    def parts(self, batch: Any) -> Sequence[Any]:
-        """The parts that a batch is cut into."""
-        return self.problem.descent.split(batch, self.config.accumulate)
-
     def descend_own(self, level: Level, batch: Any, backward: Backward, steps: int = 1) -> Tensor:
         """Steps of one level on its own loss, every other level fixed; the loss before the last step."""
-        values = [
-            self.problem.descent.descend([(level, 1)], [level], self.parts(batch), backward)[0] for _ in range(steps)
-        ]
-        return values[-1]
+        objective = Objective([(level, 1)], [level])
+        return [self.problem.descent.descend(objective, batch, backward)[0] for _ in range(steps)][-1]
 
     def gradients(
         self, loss: Level, batch: Any, backward: Backward, *levels: Level, observed: bool = True
     ) -> list[Tensor]:
         """The gradient of a level's loss to each of the levels, as vectors; nothing is stepped."""
-        losses: list[Weighted] = [(loss, 1)]
-        self.problem.descent.gather(losses, levels, self.parts(batch), backward, observed=observed)
+        self.problem.descent.gather(Objective([(loss, 1)], levels), batch, backward, observed)
         found = [level.gradient() for level in levels]
         self.problem.descent.zero_grad()
         return found

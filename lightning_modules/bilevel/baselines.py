@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_modules.bilevel.base import Progress, Solver
-from lightning_modules.bilevel.descent import Backward, Weighted
+from lightning_modules.bilevel.descent import Backward, Objective
 
 
 class SeparateSolver(Solver):
@@ -55,6 +55,6 @@ class JointSolver(Solver):
             lower_loss = self.descend_own(lower, batch, backward)
             return {"lower_loss": lower_loss, "upper_loss": self.descend_own(upper, batch, backward)}
 
-        losses: list[Weighted] = [(upper, config.upper_weight), (lower, config.lower_weight)]
-        values = self.problem.descent.descend(losses, [lower, upper], self.parts(batch), backward)
+        objective = Objective([(upper, config.upper_weight), (lower, config.lower_weight)], [lower, upper])
+        values = self.problem.descent.descend(objective, batch, backward)
         return {"joint_loss": config.upper_weight * values[0] + config.lower_weight * values[1]}

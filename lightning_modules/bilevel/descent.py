@@ -22,6 +22,21 @@ Weighted = tuple[Level, float | Tensor]
 """A level's loss and what multiplies it in a sum."""
 
 
+@dataclass(frozen=True)
+class Objective:
+    """A sum to descend, and who descends it.
+
+    Args:
+        losses: The sum's. One with a count comes first.
+        active: The levels whose variables follow; no other receives a gradient or changes.
+        extra: Added to the sum once, such as a regularisation.
+    """
+
+    losses: Sequence[Weighted]
+    active: Sequence[Level]
+    extra: Callable[[], Tensor] | None = None
+
+
 def step_each(levels: Sequence[Level]) -> None:
     """Steps levels one after the other."""
     for level in levels:
@@ -43,12 +58,14 @@ class Descent:
     Args:
         levels: Every level there is; those that are not being trained stand still.
         split: (batch, n) -> at most n parts.
+        accumulate: Parts that each batch is cut into; a solver sets it as its scheme says.
         step: Steps levels whose gradients came from one backward pass.
         unsynchronised: Under it, backward passes leave gradients to each process.
     """
 
     levels: Sequence[Level]
     split: Callable[[Any, int], Sequence[Any]] = _whole
+    accumulate: int = 1
     step: Callable[[Sequence[Level]], None] = step_each
     unsynchronised: Callable[[], AbstractContextManager[Any]] = nullcontext
 
@@ -56,67 +73,47 @@ class Descent:
         """Only the active levels are trained; see `training_only`."""
         return training_only(active, self.levels)
 
-    def descend(
-        self,
-        losses: Sequence[Weighted],
-        active: Sequence[Level],
-        parts: Sequence[Any],
-        backward: Backward,
-        extra: Callable[[], Tensor] | None = None,
-    ) -> list[Tensor]:
-        """One step of the active levels; no other receives a gradient or changes.
+    def descend(self, objective: Objective, batch: Any, backward: Backward) -> list[Tensor]:
+        """One step of the objective's active levels.
 
         Args:
-            losses: What is descended. One with a count comes first.
-            active: Whose variables follow.
-            parts: Of the batch.
+            objective: What is descended.
+            batch: What the levels' losses take.
             backward: See `Backward`.
-            extra: Added to the sum of the losses once, such as a regularisation.
 
         Returns:
             The batch's value of each loss, detached.
         """
         try:
-            values = self.gather(losses, active, parts, backward, extra)
-            self.step([level for level in active if level.has_gradient()])
+            values = self.gather(objective, batch, backward)
+            self.step([level for level in objective.active if level.has_gradient()])
         finally:
             self.zero_grad()
         return values
 
-    def gather(
-        self,
-        losses: Sequence[Weighted],
-        active: Sequence[Level],
-        parts: Sequence[Any],
-        backward: Backward,
-        extra: Callable[[], Tensor] | None = None,
-        observed: bool = True,
-    ) -> list[Tensor]:
-        """Leaves the gradient of a sum of losses in the active levels' `.grad`; takes and returns what `descend` does.
+    def gather(self, objective: Objective, batch: Any, backward: Backward, observed: bool = True) -> list[Tensor]:
+        """Leaves the gradient of an objective in its active levels' `.grad`; returns what `descend` does.
 
         Args:
-            losses: As there.
-            active: As there.
-            parts: As there.
-            backward: As there.
-            extra: As there.
+            objective: What is differentiated.
+            batch: What the levels' losses take.
+            backward: See `Backward`.
             observed: Whether the levels are told their losses.
         """
         self.zero_grad()
-        with self.training(*active):
-            found = (
-                self._at_once(losses, parts[0], backward, extra)
-                if len(parts) == 1
-                else self._in_parts(losses, active, parts, backward, extra)
-            )
-        for (level, _), loss in zip(losses, found, strict=True):
+        parts = self._parts(batch)
+        with self.training(*objective.active):
+            run = self._at_once if len(parts) == 1 else self._in_parts
+            found = run(objective, parts, backward)
+        for (level, _), loss in zip(objective.losses, found, strict=True):
             if observed:
                 level.observe(loss)
         return [loss.value for loss in found]
 
     @torch.no_grad()
-    def value(self, level: Level, parts: Sequence[Any]) -> Tensor:
+    def value(self, level: Level, batch: Any) -> Tensor:
         """A level's loss on a batch, nothing else."""
+        parts = self._parts(batch)
         with self.training():
             losses = [level.loss_on(part) for part in parts]
         counts = [loss.count for loss in losses if loss.count is not None]
@@ -130,30 +127,25 @@ class Descent:
         for level in self.levels:
             level.zero_grad()
 
-    def _at_once(
-        self, losses: Sequence[Weighted], part: Any, backward: Backward, extra: Callable[[], Tensor] | None
-    ) -> list[LevelLoss]:
-        """One backward pass of the sum."""
-        found = [level.loss_on(part) for level, _ in losses]
+    def _parts(self, batch: Any) -> Sequence[Any]:
+        return self.split(batch, self.accumulate) if self.accumulate > 1 else [batch]
+
+    def _at_once(self, objective: Objective, parts: Sequence[Any], backward: Backward) -> list[LevelLoss]:
+        """One backward pass of the sum, on the only part."""
+        losses, extra = objective.losses, objective.extra
+        found = [level.loss_on(parts[0]) for level, _ in losses]
         divisors = [None if loss.count is None else divisor(total_count(loss.count)) for loss in found]
         quotients = [loss.value if by is None else loss.value / by for loss, by in zip(found, divisors, strict=True)]
         total = add([_scaled(value, weight) for value, (_, weight) in zip(quotients, losses, strict=True)])
         backward(total if extra is None else total + extra())
         return [detached(loss, by) for loss, by in zip(found, divisors, strict=True)]
 
-    def _in_parts(
-        self,
-        losses: Sequence[Weighted],
-        active: Sequence[Level],
-        parts: Sequence[Any],
-        backward: Backward,
-        extra: Callable[[], Tensor] | None,
-    ) -> list[LevelLoss]:
+    def _in_parts(self, objective: Objective, parts: Sequence[Any], backward: Backward) -> list[LevelLoss]:
         """A backward pass for each loss on each part; processes synchronise in the last one."""
-        found = []
+        losses, extra, found = objective.losses, objective.extra, []
         for number, (level, weight) in enumerate(losses):
             final = number == len(losses) - 1
-            shares, seen = _shares(level, parts), _Seen(active, may_scale=not number)
+            shares, seen = _shares(level, parts), _Seen(objective.active, may_scale=not number)
             for position, part in enumerate(parts, start=1):
                 last = position == len(parts)
                 with nullcontext() if last and final else self.unsynchronised():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lightning_modules.bilevel.base import Progress, Solver
 from lightning_modules.bilevel.configuration import BilevelConfig
-from lightning_modules.bilevel.descent import Backward, Weighted
+from lightning_modules.bilevel.descent import Backward, Objective, Weighted
 from lightning_modules.bilevel.level import Level
 from lightning_modules.bilevel.problem import Problem
 from models.layers.processes import mean_over_processes
@@ -130,12 +130,8 @@ class ValueFunctionSolver(Solver):
 
     def _value_steps(self, batch: Any, backward: Backward, vanishing: float) -> Tensor:
         """The z-steps; f(z) before the last of them, so that it costs no pass of its own."""
-        value, parts, extra = self.value, self.parts(batch), self._regularisation(self.value, vanishing)
-        losses: list[Weighted] = [(value, 1)]
-        found = [
-            self.problem.descent.descend(losses, [value], parts, backward, extra)
-            for _ in range(self.config.value_steps)
-        ]
+        objective = Objective([(self.value, 1)], [self.value], self._regularisation(self.value, vanishing))
+        found = [self.problem.descent.descend(objective, batch, backward) for _ in range(self.config.value_steps)]
         return found[-1][0]
 
     def _gap(self, batch: Any, value_loss: Tensor, vanishing: float) -> Tensor:
@@ -144,8 +140,8 @@ class ValueFunctionSolver(Solver):
             if self.lower_average is None or self.value_average is None:
                 return torch.zeros_like(value_loss)  # z is a fresh copy of y
             return (self.lower_average - self.value_average).to(value_loss)
-        parts, descent = self.parts(batch), self.problem.descent
-        gap = descent.value(self.problem.lower, parts) - descent.value(self.value, parts)
+        descent = self.problem.descent
+        gap = descent.value(self.problem.lower, batch) - descent.value(self.value, batch)
         return mean_over_processes(gap) - 0.5 * vanishing * self.value.squared_norm().detach()
 
     def _averaged(self, average: Tensor | None, loss: Tensor) -> Tensor:
@@ -159,19 +155,19 @@ class ValueFunctionSolver(Solver):
     ) -> Tensor:
         """The y-steps on F + P'(w) f + theta/2 |y|^2, then the x-steps; f(y) before the last y-step."""
         lower, upper, config = self.problem.lower, self.problem.upper, self.config
-        parts, descent = self.parts(batch), self.problem.descent
+        descent = self.problem.descent
         damped = 1 / (1 + config.penalty.damping * strength)
         penalised: list[Weighted] = [(upper, damped), (lower, damped * weight)]
         extra = self._regularisation(lower, damped * vanishing)
         through: list[Weighted] = [(self.value, -weight)] if self.problem.lower_sees_upper else []
         found: list[Tensor] = []
         for _ in range(config.lower_steps - config.share_backward):
-            found = descent.descend(penalised, [lower], parts, backward, extra)
+            found = descent.descend(Objective(penalised, [lower], extra), batch, backward)
         if config.share_backward:
-            found = descent.descend([*penalised, *through], [lower, upper], parts, backward, extra)
+            found = descent.descend(Objective([*penalised, *through], [lower, upper], extra), batch, backward)
         own: list[Weighted] = [(upper, 1), *([(lower, weight), *through] if through else [])]
         for _ in range(config.upper_steps - config.share_backward):
-            descent.descend(own, [upper], parts, backward)
+            descent.descend(Objective(own, [upper]), batch, backward)
         return found[1]
 
     @staticmethod

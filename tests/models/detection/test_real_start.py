@@ -7,7 +7,7 @@ from torchvision.ops import box_iou
 from datamodules.datasets.joint import resize
 from datamodules.datasets.m3fd import M3FD
 from datamodules.datasets.msrs import MSRS
-from lightning_modules.bilevel import Descent, Level, LevelLoss
+from lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
 from lightning_modules.bilevel.level import drop_gradients
 from models.detection import Detector, DetectorConfig, Objects, build_detector
 from tests.real_data import COCO_WEIGHTS, REAL_DATA
@@ -69,10 +69,12 @@ def test_parts_of_six_real_frames_give_the_gradient_of_the_whole(parts: int) -> 
 
     parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     level = Level("upper", parameters, loss, lambda: None, lambda: drop_gradients(parameters), detector, size=len)
-    descent = Descent([level])
     gradients = []
-    for cut in ([list(range(6))], [list(range(6))[start : start + 6 // parts] for start in range(0, 6, 6 // parts)]):
-        values = descent.gather([(level, 1)], [level], cut, torch.autograd.backward)
+    for number in (1, parts):
+        descent = Descent(
+            [level], lambda frames, n: [frames[start : start + 6 // n] for start in range(0, 6, 6 // n)], number
+        )
+        values = descent.gather(Objective([(level, 1)], [level]), list(range(6)), torch.autograd.backward)
         gradients.append((values[0], level.gradient()))
     (whole, expected), (joined, found) = gradients
     torch.testing.assert_close(joined, whole, rtol=1e-5, atol=0)

@@ -26,8 +26,10 @@ class Window:
         Args:
             value: Its loss, or a numerator where there is a total.
             total: Count that numerators are divided by in the end, of all processes.
-            planned: Batches per step.
+            planned: Batches per step. Of one nothing is left for `finish`.
         """
+        if planned == 1:
+            return value if total is None else value / divisor(total)
         self._planned = planned
         self._batches += 1
         if total is None:
@@ -44,11 +46,11 @@ class Window:
         """
         planned, batches, totals = self._planned, self._batches, self._totals
         self._batches, self._totals = 0, []
-        if planned == batches == 1:
+        if not batches or (batches == planned and not totals):
             return
-        factor: float | Tensor = planned / max(1, batches)
+        factor: float | Tensor = planned / batches
         if totals:
             factor = planned * divisor(totals[0]) / divisor(torch.stack(totals).sum())
         gradients = [own.grad for own in parameters if own.grad is not None]
-        if gradients and (totals or batches != planned):
+        if gradients:
             torch._foreach_mul_(gradients, factor)

@@ -151,11 +151,12 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
             self._window.finish(_parameters(optimizer))
             return result
 
+        joins = self.trainer.accumulate_grad_batches > 1
         self._stepped = False
-        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        super().optimizer_step(epoch, batch_idx, optimizer, closure if joins else optimizer_closure)
         if self._stepped:
             self.after_step("")
-        elif any(parameter.grad is not None for parameter in _parameters(optimizer)):
+        elif _has_gradient(optimizer):
             self.note_overflow()
 
     def after_step(self, level: str) -> None:
@@ -251,7 +252,7 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
         self.clip_gradients(optimizer, own or gradient_clip_val, gradient_clip_algorithm)
 
     def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        self._stepped = any(parameter.grad is not None for parameter in _parameters(optimizer))
+        self._stepped = _has_gradient(optimizer)
 
     def _log_terms(self, loss: LevelLoss) -> None:
         if logs_this_step(self.trainer):
@@ -261,3 +262,7 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [own for group in optimizer.param_groups for own in group["params"]]
+
+
+def _has_gradient(optimizer: torch.optim.Optimizer) -> bool:
+    return any(own.grad is not None for group in optimizer.param_groups for own in group["params"])

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from image_ops.constants import forget_constants
+from lightning_modules.bilevel.kept_state import kept
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,13 @@ really = unset_fake_temporarily
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Weights, statistics, attributes and torch's generators are afterwards what they were."""
-    tensors = [*module.parameters(), *module.buffers()]
-    values = [tensor.detach().clone() for tensor in tensors]
     attributes = [(part.__dict__, _copied(part.__dict__)) for part in module.modules()]
-    with torch.random.fork_rng():
+    with kept([*module.parameters(), *module.buffers()]):
         try:
             yield
         finally:
             for own, before in attributes:
                 _restore(own, before)
-            with torch.no_grad():
-                for tensor, value in zip(tensors, values, strict=True):
-                    tensor.copy_(value)
 
 
 def _copied(attributes: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

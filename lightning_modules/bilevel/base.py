@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lightning_modules.bilevel.configuration import BilevelConfig
 from lightning_modules.bilevel.descent import Backward, Objective
-from lightning_modules.bilevel.level import Level, unchanged
+from lightning_modules.bilevel.kept_state import kept
+from lightning_modules.bilevel.level import Level
 from lightning_modules.bilevel.problem import Problem
 
 
@@ -102,7 +103,8 @@ class Solver(ABC):
         Measures only: weights, statistics and the random numbers to come are as without it.
         """
         lower, found = self.problem.lower, []
+        modules = [level.module for level in self.problem.descent.levels if level.module is not None]
         for level in (self.problem.upper, lower):
-            with unchanged(self.problem.descent.levels):
+            with kept(buffer for module in modules for buffer in module.buffers()):
                 found += self.gradients(level, batch, backward, lower, observed=False)
         return torch.nn.functional.cosine_similarity(found[0], found[1], dim=0)

@@ -95,18 +95,3 @@ def drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Leaves parameters without gradients."""
     for parameter in parameters:
         parameter.grad = None
-
-
-@contextmanager
-def unchanged(levels: Sequence[Level]) -> Iterator[None]:
-    """Buffers (statistics) and torch's generators are afterwards what they were: for a measurement between steps."""
-    before = [(buffer, buffer.clone()) for level in levels if level.module for buffer in level.module.buffers()]
-    device = levels[0].parameters[0].device
-    devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
-    with torch.random.fork_rng(devices, device_type=kind):
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for buffer, value in before:
-                    buffer.copy_(value)

@@ -11,6 +11,7 @@ import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 
+from benchmarks.gpu.tasks import CLASSES, DETECTOR, TINY, TRAINING
 from callbacks.diagnostics import DiagnosticsLogger
 from callbacks.evaluator import Evaluator
 from callbacks.gradient_norms import GradientNorms
@@ -22,49 +23,16 @@ from datamodules.datasets.prompts import PromptConfig
 from datamodules.synthetic import SyntheticDataModule
 from lightning_modules.base import FusionTask
 from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detection_sources import DetectionSource
-from lightning_modules.detector_part import DetectorTrainingConfig
 from lightning_modules.level_batch import CropConfig
-from lightning_modules.mgfusion import MGFusionTask
 from lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
 from lightning_modules.promptfusion import PromptFusionTask
 from lightning_modules.promptfusion_config import PhaseConfig
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models.detection import DetectorConfig
-from models.mgfusion import MGFusionConfig
 from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 from tests.pretend_gpu.trainers import WaitsPerStep, gpu_trainer
 from tests.pretend_gpu.waits import Waits
 
 SIZE = (64, 64)
-CLASSES = SyntheticDataModule().classes
-DETECTOR = DetectorConfig("yolov5n", image_size=None)
-TRAINING = DetectorTrainingConfig(average_ramp=4.0)
-
-PHASES = ("autoencoder", "prompts", "fusion", "detector", "bilevel", "refinement")
-
-
-def _mgfusion(**options: Any) -> FusionTask:
-    return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, blocks=1, heads=2), **options)
-
-
-def _detection(source: str) -> FusionTask:
-    return DetectionTask(CLASSES, source=DetectionSource(source), detector=DETECTOR, training=TRAINING)
-
-
-def _text_to_pixels(scheme: str) -> FusionTask:
-    return TextToPixelsTask(
-        clip="random-tiny",
-        network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
-        detector=DETECTOR,
-        training=TRAINING,
-        bilevel=BilevelConfig(scheme=scheme, unit="step", warmup=1, lower_steps=1, value_steps=1),  # type: ignore[arg-type]
-        crops=CropConfig(32, 2),
-        classes=CLASSES,
-    )
 
 
 def _promptfusion() -> FusionTask:
@@ -86,13 +54,8 @@ def _promptfusion() -> FusionTask:
     )
 
 
-SCHEMES = ("separate", "joint", "alternate", "value_function", "rank1")
 TASKS: dict[str, Callable[[Path], FusionTask]] = {
-    "mgfusion": lambda _: _mgfusion(),
-    "mgfusion, cached features": lambda folder: _mgfusion(clip_view="full", feature_cache=folder / "features"),
-    "detection": lambda _: _detection("visible"),
-    "detection of a rule": lambda _: _detection("contourlet"),
-    **{f"text_to_pixels, {scheme}": lambda _, own=scheme: _text_to_pixels(own) for scheme in SCHEMES},  # type: ignore[misc]
+    **{kind: build for kind, build in TINY.items() if "without" not in kind},
     "promptfusion": lambda _: _promptfusion(),
 }
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tests.pretend_gpu.runs import PHASES, fitted
+from benchmarks.gpu.tasks import PHASES
+from tests.pretend_gpu.runs import fitted
 from tests.pretend_gpu.waits import table
 
 EXPECTED = {

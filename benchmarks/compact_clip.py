@@ -28,9 +28,9 @@ from torch.nn import functional as F  # noqa: E402
 
 from benchmarks.compact_clip_scenes import OBJECT_GROUPS, Batches, Scenes, draw_scenes, object_groups  # noqa: E402
 from benchmarks.tables import Row, describe_machine, show  # noqa: E402
-from models.clip import ImageTextEncoder, build_image_text_encoder, instantiate  # noqa: E402
-from models.clip_encoder import OPENAI_MEAN, OPENAI_STD  # noqa: E402
-from models.compact_clip import (  # noqa: E402
+from ivif.models.clip import ImageTextEncoder, build_image_text_encoder, instantiate  # noqa: E402
+from ivif.models.clip_encoder import OPENAI_MEAN, OPENAI_STD  # noqa: E402
+from ivif.models.compact_clip import (  # noqa: E402
     CHECKSUMS_NAME,
     COMPACT_LAYOUT,
     COMPACT_WEIGHTS,
@@ -39,7 +39,7 @@ from models.compact_clip import (  # noqa: E402
     checksums,
     compact_layout,
 )
-from models.compact_clip.tokenizer import UNKNOWN  # noqa: E402
+from ivif.models.compact_clip.tokenizer import UNKNOWN  # noqa: E402
 
 LARGEST_SCALE: Final = 100.0
 REPORT_EVERY: Final = 50

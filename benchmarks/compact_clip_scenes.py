@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from datamodules.datasets.descriptions import describe
-from datamodules.datasets.scenes import CLASSES
-from datamodules.datasets.synthetic import SyntheticDataset
-from image_ops.color import luma
-from models.prompt_examples import DegradationConfig, blurred, low_contrast, noisy, positive_examples
+from ivif.datamodules.datasets.descriptions import describe
+from ivif.datamodules.datasets.scenes import CLASSES
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.image_ops.color import luma
+from ivif.models.prompt_examples import DegradationConfig, blurred, low_contrast, noisy, positive_examples
 
 SIDE: Final = 96
 """Pixels per side at which scenes are drawn: degradations act here, before the encoder's squash to 64."""

@@ -1,7 +1,7 @@
 """The contourlet transform as its definition reads, in plain PyTorch: the anchor of the benchmark, and a check on ours.
 
 The pyramid convolves the image, and every subband is computed at full size before it is sampled. Only the table and the
-kernels are those of `image_ops.contourlet_filters`.
+kernels are those of `ivif.image_ops.contourlet_filters`.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.contourlet_filters import ANALYSIS_KERNEL, FAN_MAP, SYNTHESIS_KERNEL
+from ivif.image_ops.contourlet_filters import ANALYSIS_KERNEL, FAN_MAP, SYNTHESIS_KERNEL
 
 Matrix = tuple[tuple[int, int], tuple[int, int]]
 Wedge = tuple[Tensor, tuple[int, int]]

@@ -22,8 +22,8 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from benchmarks.tables import write  # noqa: E402
-from metrics import METRICS, FusionMetrics, suite  # noqa: E402
-from metrics.functional import Triplet, formula_triplet, ssim, vif  # noqa: E402
+from ivif.metrics import METRICS, FusionMetrics, suite  # noqa: E402
+from ivif.metrics.functional import Triplet, formula_triplet, ssim, vif  # noqa: E402
 
 Row = dict[str, object]
 

@@ -6,9 +6,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from models.mgfusion import MGFusionConfig, MGFusionNetwork
-from models.promptfusion import PromptFusionConfig, PromptFusionNetwork
-from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
+from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
+from ivif.models.promptfusion import PromptFusionConfig, PromptFusionNetwork
+from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
 
 WIDTH: Final = 512
 """Of CLIP's vectors."""

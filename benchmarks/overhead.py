@@ -37,7 +37,7 @@ from rich.progress import track  # noqa: E402
 
 from benchmarks.overhead_parts import Clock, Pair, PlainAlternate, PlainFusion, loader  # noqa: E402
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from commands.cli import main as command_line  # noqa: E402
+from ivif.commands.cli import main as command_line  # noqa: E402
 
 STRETCH: Final = 20
 QUIET: Final = ("--trainer.logger=false", "--trainer.enable_progress_bar=false")

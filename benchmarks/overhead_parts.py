@@ -11,12 +11,12 @@ from lightning import Callback, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.base import FusionDataModule, Source
-from datamodules.datasets.batch import Batch, Sample
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig, LevelLoss
-from lightning_modules.bilevel_task import BilevelTask
-from lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
+from ivif.datamodules.base import FusionDataModule, Source
+from ivif.datamodules.datasets.batch import Batch, Sample
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
+from ivif.lightning_modules.bilevel_task import BilevelTask
+from ivif.lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
 
 SIZE = 16
 PAIRS = 2

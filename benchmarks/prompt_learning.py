@@ -20,13 +20,13 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from datamodules.configuration import LoadingConfig, TransformConfig  # noqa: E402
-from datamodules.datasets.batch import Batch, batch_to_float, collate  # noqa: E402
-from datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
-from datamodules.unified import UnifiedDataModule  # noqa: E402
-from lightning_modules.prompt_learning import PromptLearner, PromptsConfig  # noqa: E402
-from losses.prompt import prompt_cross_entropy  # noqa: E402
-from models.prompt_examples import NEGATIVE_KINDS  # noqa: E402
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig  # noqa: E402
+from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate  # noqa: E402
+from ivif.datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
+from ivif.datamodules.unified import UnifiedDataModule  # noqa: E402
+from ivif.lightning_modules.prompt_learning import PromptLearner, PromptsConfig  # noqa: E402
+from ivif.losses.prompt import prompt_cross_entropy  # noqa: E402
+from ivif.models.prompt_examples import NEGATIVE_KINDS  # noqa: E402
 
 SIDE: Final = (128, 160)
 """Size of generated scenes; real pairs are resized to it."""

@@ -19,10 +19,10 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from callbacks.images import panel, save_atomically  # noqa: E402
-from datamodules.datasets.batch import Batch, batch_to_float, collate  # noqa: E402
-from datamodules.datasets.io import read_image, to_infrared, to_visible  # noqa: E402
-from lightning_modules.detection_sources import load_fusion  # noqa: E402
+from ivif.callbacks.images import panel, save_atomically  # noqa: E402
+from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate  # noqa: E402
+from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible  # noqa: E402
+from ivif.lightning_modules.detection_sources import load_fusion  # noqa: E402
 
 PROMPTS: Final = (
     "A road scene at night with two people near the left side.",

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.restormer import RestormerStack
+from ivif.models.layers.restormer import RestormerStack
 
 
 class PublishedNorm(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from files.whole import write_whole
+from ivif.files.whole import write_whole
 
 
 class CheckpointWriteError(RuntimeError):

@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
-from callbacks.boxes import Boxes
-from files.inside import read_inside
+from ivif.callbacks.boxes import Boxes
+from ivif.files.inside import read_inside
 
 RECORDS: Final = ("config.yaml", "environment.json", "splits")
 """What a run folder holds of how the run was made."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from lightning_modules.logged_steps import logs_this_step
+from ivif.lightning_modules.logged_steps import logs_this_step
 
 
 class DiagnosticsLogger(Callback):

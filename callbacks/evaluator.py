@@ -9,15 +9,15 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from callbacks.detection_tables import DetectionTable
-from callbacks.finite_pictures import refuse_not_finite
-from callbacks.tables import ResultTable
-from datamodules.datasets.batch import Batch, StepOutput
-from image_ops.color import recolor, split_luma_chroma
-from metrics.detection import DetectionMetrics, DetectionReport
-from metrics.fusion import FusionMetrics
-from metrics.preparation import GreyLevels, grey_levels
-from models.classic import CLASSIC_FUSIONS
+from ivif.callbacks.detection_tables import DetectionTable
+from ivif.callbacks.finite_pictures import refuse_not_finite
+from ivif.callbacks.tables import ResultTable
+from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.image_ops.color import recolor, split_luma_chroma
+from ivif.metrics.detection import DetectionMetrics, DetectionReport
+from ivif.metrics.fusion import FusionMetrics
+from ivif.metrics.preparation import GreyLevels, grey_levels
+from ivif.models.classic import CLASSIC_FUSIONS
 
 DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "SSIM", "Qabf", "VIF")
 """What training runs watch."""
@@ -27,7 +27,7 @@ class Evaluator(Callback):
     """Scores every fused image of validation and test, per dataset and overall.
 
     Detections are scored too where a task makes them and a dataset has boxes: mAP50 and mAP50_95, AP of each class,
-    precision and recall at the score with the best F1 (see `metrics.detection`). Where a dataset has no boxes, its
+    precision and recall at the score with the best F1 (see `ivif.metrics.detection`). Where a dataset has no boxes, its
     detections are not scored; that is said once.
 
     Scored is the luma of the 8-bit fused RGB, which is the PNG that would be saved. Names count once, so the repeats
@@ -39,7 +39,7 @@ class Evaluator(Callback):
     classic rows; validation within `fit` only logs.
 
     Args:
-        metrics: Names of the metrics that validation watches; see `metrics.conventions`.
+        metrics: Names of the metrics that validation watches; see `ivif.metrics.conventions`.
         test_metrics: Names of the metrics that testing reports; `None` takes the convention's own.
         convention: Which definition each name stands for.
         classic_rows: Whether test tables show average, maximum, Laplacian pyramid and contourlet beside the method.

@@ -1,6 +1,6 @@
 """No picture of NaN or infinity is scored or saved."""
 
-from datamodules.datasets.batch import Batch, StepOutput, pair_names
+from ivif.datamodules.datasets.batch import Batch, StepOutput, pair_names
 
 
 class NotFinitePictureError(ValueError):

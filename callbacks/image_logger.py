@@ -9,15 +9,15 @@ from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
-from callbacks.boxes import Boxes, above_score
-from callbacks.dashboards import dashboards
-from callbacks.evaluator import method_name
-from callbacks.images import panel, save_atomically, to_picture
-from callbacks.text_output import key
-from datamodules.datasets.batch import Batch, StepOutput
-from datamodules.datasets.errors import UnreadableFileError
-from datamodules.datasets.names import file_name
-from datamodules.datasets.pictures import load_rgb
+from ivif.callbacks.boxes import Boxes, above_score
+from ivif.callbacks.dashboards import dashboards
+from ivif.callbacks.evaluator import method_name
+from ivif.callbacks.images import panel, save_atomically, to_picture
+from ivif.callbacks.text_output import key
+from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.datamodules.datasets.names import file_name
+from ivif.datamodules.datasets.pictures import load_rgb
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from callbacks.boxes import Boxes, draw_boxes
-from datamodules.datasets.names import printable
-from files.whole import whole_file, write_whole
+from ivif.callbacks.boxes import Boxes, draw_boxes
+from ivif.datamodules.datasets.names import printable
+from ivif.files.whole import whole_file, write_whole
 
 
 def to_picture(image: Tensor) -> Image.Image:

@@ -8,14 +8,14 @@ from typing import Any, cast
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from callbacks.boxes import Boxes
-from callbacks.detection_files import DetectionFiles, gather
-from callbacks.finite_pictures import refuse_not_finite
-from callbacks.images import save_atomically, to_picture
-from datamodules.datasets.batch import Batch, StepOutput
-from files.inside import read_inside
-from files.whole import write_whole
-from image_ops.color import luma
+from ivif.callbacks.boxes import Boxes
+from ivif.callbacks.detection_files import DetectionFiles, gather
+from ivif.callbacks.finite_pictures import refuse_not_finite
+from ivif.callbacks.images import save_atomically, to_picture
+from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.files.inside import read_inside
+from ivif.files.whole import write_whole
+from ivif.image_ops.color import luma
 
 RECORD = "predictions.json"
 """File in the output folder that says what made the pictures there."""
@@ -25,7 +25,7 @@ class PredictionWriter(Callback):
     """Saves every fused image of `predict` as `OUTPUT/<stem>.png`, at the visible image's own size.
 
     With several datasets each gets a folder of its name. Where the task detects, the folder also gets what was found:
-    `detections/<stem>.json` of each picture, and `detections.json` of all (`callbacks.detection_files`).
+    `detections/<stem>.json` of each picture, and `detections.json` of all (`ivif.callbacks.detection_files`).
 
     A record in the folder says which weights made the pictures: finished files of the same weights are skipped by the
     command line before anything is computed, and a folder that other weights filled is refused.

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from callbacks.images import save_atomically, to_picture
-from datamodules.datasets.batch import STORE_RECORD, set_aside
-from files.inside import read_inside
-from files.whole import write_whole
+from ivif.callbacks.images import save_atomically, to_picture
+from ivif.datamodules.datasets.batch import STORE_RECORD, set_aside
+from ivif.files.inside import read_inside
+from ivif.files.whole import write_whole
 
 
 class PreviousResults(Callback):

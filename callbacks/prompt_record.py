@@ -7,7 +7,7 @@ from typing import Any, Final
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from files.whole import write_whole
+from ivif.files.whole import write_whole
 
 PROMPTS_FILE: Final = "prompts.safetensors"
 WORDS_FILE: Final = "prompts.md"

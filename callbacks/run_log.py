@@ -10,7 +10,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from files.whole import write_whole
+from ivif.files.whole import write_whole
 
 LOG: Final = "metrics.csv"
 """The file's name in the run folder."""

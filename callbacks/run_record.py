@@ -16,7 +16,9 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
-from files.whole import write_whole
+from ivif import __version__
+from ivif.files.places import CLONE
+from ivif.files.whole import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -152,11 +154,12 @@ def _version(package: str) -> str:
 
 @cache
 def _commit() -> str:
-    root = Path(__file__).resolve().parent.parent
+    if CLONE is None:
+        return f"version {__version__}"
     try:
         commit = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - the git that the user has
-            cwd=root,
+            cwd=CLONE,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 import pandas as pd
 
-from callbacks.text_output import quoted, unquoted
-from files.whole import write_whole
+from ivif.callbacks.text_output import quoted, unquoted
+from ivif.files.whole import write_whole
 
 TEXTS: Final = ("dataset", "method", "class", "name", "convention", "metric", "direction")
 """Columns that hold texts, in whatever table: a pair may be called `00000`, a class `NA`."""

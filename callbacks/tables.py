@@ -8,11 +8,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.table_files import write_table
-from callbacks.text_output import cell, markdown_row
-from files.whole import write_whole
-from metrics.fusion import FusionMetrics
-from metrics.registry import METRICS
+from ivif.callbacks.table_files import write_table
+from ivif.callbacks.text_output import cell, markdown_row
+from ivif.files.whole import write_whole
+from ivif.metrics.fusion import FusionMetrics
+from ivif.metrics.registry import METRICS
 
 OVERALL = "all"
 """Name of the block that averages over every image of every dataset."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from datamodules.datasets.names import file_name, printable
+from ivif.datamodules.datasets.names import file_name, printable
 
 _LATEX: Final = str.maketrans(
     {

@@ -16,13 +16,13 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 
-from callbacks.boxes import Boxes, overlay
-from callbacks.dashboards import Dashboard, read_records
-from callbacks.network import unreachable
-from callbacks.table_files import read_table
-from files.inside import read_inside
-from files.whole import write_whole
-from metrics.registry import METRICS
+from ivif.callbacks.boxes import Boxes, overlay
+from ivif.callbacks.dashboards import Dashboard, read_records
+from ivif.callbacks.network import unreachable
+from ivif.callbacks.table_files import read_table
+from ivif.files.inside import read_inside
+from ivif.files.whole import write_whole
+from ivif.metrics.registry import METRICS
 
 RUN_ID: Final = "wandb_run_id"
 """File of the run folder that holds the id of its W&B run, so that a resumed run continues it."""

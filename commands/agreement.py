@@ -11,17 +11,17 @@ from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.previous_results import PreviousResults
-from callbacks.prompt_record import PromptRecord
-from callbacks.run_checkpoint import RunCheckpoint
-from commands.checkpoints import check_checkpoint
-from commands.errors import UsageError
-from datamodules.base import FusionDataModule
-from datamodules.configuration import with_clip_size
-from datamodules.datasets.class_names import checked_class_names
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel_task import BilevelTask
-from lightning_modules.initialization import initialise_from
+from ivif.callbacks.previous_results import PreviousResults
+from ivif.callbacks.prompt_record import PromptRecord
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.commands.checkpoints import check_checkpoint
+from ivif.commands.errors import UsageError
+from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.configuration import with_clip_size
+from ivif.datamodules.datasets.class_names import checked_class_names
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel_task import BilevelTask
+from ivif.lightning_modules.initialization import initialise_from
 
 logger = logging.getLogger(__name__)
 

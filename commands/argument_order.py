@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from commands.config_files import is_file
-from commands.errors import UsageError
-from datamodules.plain_yaml import load_plain
+from ivif.commands.config_files import is_file
+from ivif.commands.errors import UsageError
+from ivif.datamodules.plain_yaml import load_plain
 
 PARTS: Final = ("--model", "--data", "--trainer.logger")
 """Options that choose a whole part, by a file or a class; options inside it come after them."""

@@ -7,13 +7,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from commands.argument_order import in_order
-from commands.config_files import check_config_file, is_file
-from commands.errors import UsageError
-from commands.run_files import LAST
-
-CONFIGS: Final = Path(__file__).resolve().parent.parent / "configs"
-"""The committed configurations."""
+from ivif.commands.argument_order import in_order
+from ivif.commands.config_files import check_config_file, is_file
+from ivif.commands.errors import UsageError
+from ivif.commands.run_files import LAST
+from ivif.configs import CONFIGS
+from ivif.contracts.class_paths import full_path
+from ivif.contracts.plugins import config_folders
 
 _FILE_OPTIONS: Final = {
     "--config": (CONFIGS,),
@@ -23,6 +23,8 @@ _FILE_OPTIONS: Final = {
 }
 _NESTED: Final = re.compile(r"--(model|data)\.init_args(\.\w+){2,}")
 """Options inside a configuration dataclass of a task or datamodule."""
+_NAMES_CLASS: Final = re.compile(r"--([\w.]+\.class_path|(model|data)\.help|trainer\.(callbacks|logger|plugins)\+?)")
+"""Options whose value is the name of a class; those of `_FILE_OPTIONS` may be one too."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class CommandLine:
 def rewrite(arguments: Sequence[str]) -> CommandLine:
     """Finds configuration files by bare name and turns `--resume RUN_DIR` into its configuration and checkpoint.
 
-    Files come before options, whatever the order in which they were typed (`commands.argument_order`).
+    Files come before options, whatever the order in which they were typed (`ivif.commands.argument_order`).
 
     Raises:
         UsageError: If a file or run folder is not there; names what was looked for.
@@ -58,6 +60,9 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
             if is_file(found) and option != "--trainer.logger":  # of loggers a file may hold a list
                 check_config_file(option, Path(found))
             rewritten += [option, found]
+            index += 2
+        elif value is not None and _NAMES_CLASS.fullmatch(option):
+            rewritten += [option, full_path(value)]
             index += 2
         elif option == "--resume":
             if value is None:
@@ -78,7 +83,8 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
 def _split_option(argument: str) -> list[str]:
     option, separator, value = argument.partition("=")
     option = "--config" if option == "-c" else option
-    apart = option in (*_FILE_OPTIONS, "--resume") or (value == "null" and _NESTED.fullmatch(option))
+    names = option in (*_FILE_OPTIONS, "--resume") or _NAMES_CLASS.fullmatch(option)
+    apart = names or (value == "null" and _NESTED.fullmatch(option))
     return [option, value] if separator and apart else [option if argument == "-c" else argument]
 
 
@@ -92,14 +98,16 @@ def _null_in_parent(option: str) -> str:
 
 
 def find_config(option: str, value: str) -> str:
-    """The path of a configuration: as given, or by name among the committed ones. Class paths pass through.
+    """The path of a configuration: as given, or by name among the committed ones. Classes come in full.
 
     Raises:
         UsageError: If it looks like a file and is not there.
     """
-    if is_file(value) or (option != "--config" and not value.endswith((".yaml", ".yml"))):
+    if is_file(value):
         return value
-    for folder in _FILE_OPTIONS[option]:
+    if option != "--config" and not value.endswith((".yaml", ".yml")):
+        return full_path(value)
+    for folder in (*_FILE_OPTIONS[option], *config_folders()):
         if (folder / value).is_file():
             return str(folder / value)
     raise UsageError(f"{option} {value}: no such file here, and none in configs/.{_nearest(option, value)}")

@@ -8,9 +8,9 @@ from typing import Final
 
 from PIL import Image
 
-from commands.errors import UsageError
-from commands.report_files import save_picture
-from datamodules.datasets.pictures import load_rgb
+from ivif.commands.errors import UsageError
+from ivif.commands.report_files import save_picture
+from ivif.datamodules.datasets.pictures import load_rgb
 
 BROWSERS: Final = (
     "chromium-headless-shell",

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from commands.class_paths import class_of
-from commands.errors import UsageError
-from commands.run_files import LAST
-from lightning_modules.base import TASK_KEY
-from models.archives import load_checked
-from models.layers.frozen import FROZEN_PARTS_KEY
+from ivif.commands.errors import UsageError
+from ivif.commands.run_files import LAST
+from ivif.contracts.class_paths import class_of, full_path
+from ivif.lightning_modules.base import TASK_KEY
+from ivif.models.archives import load_checked
+from ivif.models.layers.frozen import FROZEN_PARTS_KEY
 
 _MAGIC: Final = (b"PK", b"\x80")
 """How files of torch begin: an archive, or, of old releases, a pickle."""
@@ -81,7 +81,7 @@ def check_checkpoint(path: Path, task: str = "", option: str = "--ckpt_path") ->
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UsageError(f"{option} {path}: this is no checkpoint of a run (it has no 'state_dict').")
     _refuse_malformed(path, checkpoint, option)
-    trained = str(checkpoint.get(TASK_KEY, task))
+    trained = full_path(str(checkpoint.get(TASK_KEY, task)))
     if task and trained.rpartition(".")[2] != task.rpartition(".")[2]:
         raise UsageError(
             f"{option} {path}: this is a checkpoint of {trained}, but the configuration is for {task}. Give the "

@@ -10,7 +10,7 @@ from typing import Final
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from commands.errors import UsageError
+from ivif.commands.errors import UsageError
 
 _INTERACTIVE: Final = ("bash", "interactive")
 """Job names of a shell on a node (as in Lightning): what is typed there are runs of their own, not one job."""

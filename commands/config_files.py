@@ -6,8 +6,8 @@ from typing import Final
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from commands.errors import UsageError
-from datamodules.plain_yaml import LARGEST_TEXT, PlainYamlError, measure
+from ivif.commands.errors import UsageError
+from ivif.datamodules.plain_yaml import LARGEST_TEXT, PlainYamlError, measure
 
 GROUPS: Final = (
     "trainer",

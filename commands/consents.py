@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from jsonargparse import Namespace
 
-from callbacks.wandb_run import Mode
-from commands.config_files import is_file
-from commands.errors import UsageError
-from lightning_modules.allowed_classes import OURS
-from models.trusted_archives import trust_archive
+from ivif.callbacks.wandb_run import Mode
+from ivif.commands.config_files import is_file
+from ivif.commands.errors import UsageError
+from ivif.models.trusted_archives import trust_archive
 
 _CHOSEN_BY_US: Final = "default_root_dir"
 """An argument of the trainer that is the run folder, whatever a file says."""
@@ -83,7 +82,7 @@ def _refuse_places(trainer: Any, typed: Sequence[str]) -> None:
     if _mapping(trainer).get("model_registry") and not typed:
         raise UsageError("trainer.model_registry sends checkpoints away: give it on the command line, not in a file.")
     for option, given in _leaves(trainer, "trainer"):
-        if inspect.isroutine(given) and str(given.__module__).partition(".")[0] in (*OURS, "lightning"):
+        if inspect.isroutine(given) and str(given.__module__).partition(".")[0] in ("ivif", "lightning"):
             raise UsageError(
                 f"{option}: '{given.__module__}.{given.__qualname__}' is a function that was not made to be called by "
                 f"a trainer. Leave it out, or name one of a package of your own."

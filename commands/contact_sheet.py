@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from commands.report_files import save_picture
-from datamodules.datasets.batch import Sample, plane_to_float
-from datamodules.datasets.names import printable
+from ivif.commands.report_files import save_picture
+from ivif.datamodules.datasets.batch import Sample, plane_to_float
+from ivif.datamodules.datasets.names import printable
 
 COLORS: Final = ("#ffd400", "#00e5ff", "#ff4fa3", "#7cff4f", "#ff8a1f", "#b48cff", "#ffffff", "#ff3b30")
 BACKGROUND: Final = "#1b1d21"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from commands.arguments import rewrite
-from commands.parser import SuiteParser
-from commands.report_files import OVERWRITE
-from datamodules.base import FusionDataModule
-from models.captioner import DEFAULT_COCA
+from ivif.commands.arguments import rewrite
+from ivif.commands.parser import SuiteParser
+from ivif.commands.report_files import OVERWRITE
+from ivif.datamodules.base import FusionDataModule
+from ivif.models.captioner import DEFAULT_COCA
 
 STAGES = ("train", "val", "test")
 """Stages in the order of reports."""
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str]) -> int:
     config = parser.parse_args(rewrite(arguments).arguments)
     options = config[config.subcommand]
     if config.subcommand == "manifests":
-        from commands.manifests import run as write_manifests
+        from ivif.commands.manifests import run as write_manifests
 
         return write_manifests(write=options.write)
     if config.subcommand == "scenes":
-        from commands.scenes import run as write_scenes
+        from ivif.commands.scenes import run as write_scenes
 
         return write_scenes(options.out, options.count, options.size, options.seed)
     datamodule: FusionDataModule = parser.instantiate(config)[config.subcommand].data
@@ -82,14 +82,14 @@ def _parser() -> SuiteParser:
 
 
 def _check(datamodule: FusionDataModule, options: Any) -> int:
-    from commands.data_check import check
+    from ivif.commands.data_check import check
 
     stages = {stage: readers for stage in STAGES if (readers := datamodule.stage_readers(stage))}
     return check(stages, Path(options.out), overwrite=options.overwrite)
 
 
 def _prompts(datamodule: FusionDataModule, options: Any) -> int:
-    from commands.prompts import CaptionConfig, write_prompts
+    from ivif.commands.prompts import CaptionConfig, write_prompts
 
     datamodule.prompts = None  # a configuration that reads the file to be written would stop for the lack of it
     captions = CaptionConfig(options.coca, options.batch_size, options.device)

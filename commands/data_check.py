@@ -14,14 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from torch.utils.data import Dataset
 
-from callbacks.text_output import cell
-from commands.contact_sheet import Entry, draw_contact_sheet, evenly
-from commands.data_inspection import ImageReport, PairReport, PairSource, files_of, inspect
-from commands.report_files import MARK, refuse_others
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.batch import Sample, Targets
-from datamodules.datasets.errors import DatasetError
-from files.whole import write_whole
+from ivif.callbacks.text_output import cell
+from ivif.commands.contact_sheet import Entry, draw_contact_sheet, evenly
+from ivif.commands.data_inspection import ImageReport, PairReport, PairSource, files_of, inspect
+from ivif.commands.report_files import MARK, refuse_others
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.batch import Sample, Targets
+from ivif.datamodules.datasets.errors import DatasetError
+from ivif.files.whole import write_whole
 
 SHEET_PAIRS = 24
 """Pairs on the contact sheet; every dataset of every stage has at least one."""

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.datasets.base import PairedDataset, PairRecord
-from datamodules.datasets.batch import Sample, Targets
-from datamodules.datasets.errors import DatasetError
-from datamodules.datasets.io import read_image, to_infrared, to_visible
-from datamodules.processors import usable_processors
+from ivif.datamodules.datasets.base import PairedDataset, PairRecord
+from ivif.datamodules.datasets.batch import Sample, Targets
+from ivif.datamodules.datasets.errors import DatasetError
+from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
+from ivif.datamodules.processors import usable_processors
 
 Pixels = NDArray[Any]
 

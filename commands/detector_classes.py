@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
-from commands.class_paths import class_of
-from commands.errors import UsageError
-from datamodules.base import FusionDataModule
-from datamodules.folder import FolderDataModule
-from datamodules.unified import UnifiedDataModule
+from ivif.commands.errors import UsageError
+from ivif.contracts.class_paths import class_of
+from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.folder import FolderDataModule
+from ivif.datamodules.unified import UnifiedDataModule
 
 _WITH_BOXES = "Choose one dataset with boxes, such as --data configs/data/msrs_detection.yaml"
 

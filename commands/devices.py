@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import torch
 
-from commands.errors import UsageError
+from ivif.commands.errors import UsageError
 
 _NO_APPLE_GPU: Final = "Apple's GPU (mps) has no float64, in which metrics and filters are computed"
 

@@ -6,8 +6,8 @@ import sys
 import traceback
 from typing import Final
 
-from callbacks.text_output import terminal
-from commands.parser_messages import explain
+from ivif.callbacks.text_output import terminal
+from ivif.commands.parser_messages import explain
 
 HINT: Final = "(see: python main.py SUBCOMMAND --help, and --print_config)"
 """Where to look after a mistake on the command line."""
@@ -27,15 +27,15 @@ def user_errors() -> tuple[type[BaseException], ...]:
     """The errors whose message is meant for users, so that no traceback is shown for them."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    from callbacks.checkpoint_io import CheckpointWriteError
-    from callbacks.memory_guard import NotEnoughMemoryError
-    from callbacks.run_record import ChangedDataError
-    from commands.failures import FailedRunError
-    from datamodules.datasets.errors import DatasetError
-    from lightning_modules.finite import NonFiniteLossError
-    from models.clip import ClipWeightsError
-    from models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
-    from models.learned_prompts import PromptFileError
+    from ivif.callbacks.checkpoint_io import CheckpointWriteError
+    from ivif.callbacks.memory_guard import NotEnoughMemoryError
+    from ivif.callbacks.run_record import ChangedDataError
+    from ivif.commands.failures import FailedRunError
+    from ivif.datamodules.datasets.errors import DatasetError
+    from ivif.lightning_modules.finite import NonFiniteLossError
+    from ivif.models.clip import ClipWeightsError
+    from ivif.models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
+    from ivif.models.learned_prompts import PromptFileError
 
     return (
         UsageError,

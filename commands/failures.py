@@ -8,9 +8,9 @@ from typing import Final
 
 import torch
 
-from commands.config_files import is_file
-from commands.run_files import LAST
-from datamodules.datasets.batch import BatchSize
+from ivif.commands.config_files import is_file
+from ivif.commands.run_files import LAST
+from ivif.datamodules.datasets.batch import BatchSize
 
 RESUME: Final = "The last checkpoint is untouched: go on with fit --resume RUN_FOLDER."
 

@@ -9,19 +9,19 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
-from callbacks.checkpoint_io import WholeFileCheckpointIO
-from callbacks.compilation import Compilation
-from callbacks.diagnostics import DiagnosticsLogger
-from callbacks.evaluator import Evaluator
-from callbacks.gradient_norms import GradientNorms
-from callbacks.image_logger import ImageLogger
-from callbacks.memory_guard import MemoryGuard
-from callbacks.prediction_writer import PredictionWriter
-from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.run_record import RunRecord
-from callbacks.throughput import Throughput
-from callbacks.unprofiled import Unprofiled
-from commands.agreement import (
+from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
+from ivif.callbacks.compilation import Compilation
+from ivif.callbacks.diagnostics import DiagnosticsLogger
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.gradient_norms import GradientNorms
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.memory_guard import MemoryGuard
+from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.callbacks.run_record import RunRecord
+from ivif.callbacks.throughput import Throughput
+from ivif.callbacks.unprofiled import Unprofiled
+from ivif.commands.agreement import (
     agree_on_views,
     class_names,
     keep_results,
@@ -30,29 +30,27 @@ from commands.agreement import (
     start_from,
     watch_what_is_logged,
 )
-from commands.arguments import CONFIGS, CommandLine
-from commands.checkpoints import CHECKPOINT_WORDS, check_weights
-from commands.cluster import without_own_requeue
-from commands.consents import settle_consents
-from commands.detector_classes import refuse_unknown_classes
-from commands.devices import settle_devices
-from commands.errors import UsageError
-from commands.loggers import build_loggers, logging_callbacks
-from commands.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
-from commands.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
-from commands.predictions import held_output, refuse_sources, say_where, skip_finished
-from commands.run_control import checkpoint_to_resume, tidy_run_folder
-from commands.run_files import LAST
-from commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
-from commands.run_start import MarkLatest, remove_failed_start
-from commands.training_options import refuse_options
-from datamodules.base import FusionDataModule
-from datamodules.configuration import LoadingConfig, TransformConfig
-from files.whole import write_whole
-from lightning_modules.base import FusionTask
-
-DEFAULTS = CONFIGS / "default.yaml"
-"""Read before every configuration."""
+from ivif.commands.arguments import CommandLine
+from ivif.commands.checkpoints import CHECKPOINT_WORDS, check_weights
+from ivif.commands.cluster import without_own_requeue
+from ivif.commands.consents import settle_consents
+from ivif.commands.detector_classes import refuse_unknown_classes
+from ivif.commands.devices import settle_devices
+from ivif.commands.errors import UsageError
+from ivif.commands.loggers import build_loggers, logging_callbacks
+from ivif.commands.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
+from ivif.commands.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
+from ivif.commands.predictions import held_output, refuse_sources, say_where, skip_finished
+from ivif.commands.run_control import checkpoint_to_resume, tidy_run_folder
+from ivif.commands.run_files import LAST
+from ivif.commands.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
+from ivif.commands.run_start import MarkLatest, remove_failed_start
+from ivif.commands.training_options import refuse_options
+from ivif.configs import DEFAULTS
+from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.files.whole import write_whole
+from ivif.lightning_modules.base import FusionTask
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -297,4 +295,4 @@ class SuiteCLI(LightningCLI):
             print(f"Checkpoint: {self.run_folder / LAST}")
 
 
-__all__ = ["DEFAULTS", "RUN_FOLDER_VARIABLE", "SaveRunConfig", "SuiteCLI"]
+__all__ = ["RUN_FOLDER_VARIABLE", "SaveRunConfig", "SuiteCLI"]

@@ -7,12 +7,12 @@ from lightning import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 
-from callbacks.dashboards import Dashboard, DashboardRecords
-from callbacks.run_log import RunLog
-from callbacks.wandb_run import Mode, WandbRun
-from commands.consents import mode_of_a_file
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel_task import BilevelTask
+from ivif.callbacks.dashboards import Dashboard, DashboardRecords
+from ivif.callbacks.run_log import RunLog
+from ivif.callbacks.wandb_run import Mode, WandbRun
+from ivif.commands.consents import mode_of_a_file
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel_task import BilevelTask
 
 
 def build_loggers(

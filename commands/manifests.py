@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from datamodules.manifest_expansion import outdated, write_committed
+from ivif.datamodules.manifest_expansion import outdated, write_committed
 
 
 def run(write: bool = False) -> int:

@@ -7,8 +7,8 @@ from typing import Any, Final, get_args, get_type_hints
 
 from jsonargparse import Namespace
 
-from commands.class_paths import class_of
-from commands.errors import UsageError
+from ivif.commands.errors import UsageError
+from ivif.contracts.class_paths import class_of
 
 _LEAST: Final = {
     "trainer.accumulate_grad_batches": 1,

@@ -7,14 +7,18 @@ from typing import Any, Final
 import yaml
 from jsonargparse import get_loader, set_loader, set_parsing_settings
 
-from commands.errors import UsageError
-from datamodules.plain_yaml import PlainYamlError, measure
-from lightning_modules.allowed_classes import ALLOWED, REFUSED, allowed_class_path, plugins, refusal
+from ivif.commands.errors import UsageError
+from ivif.contracts.class_paths import ALLOWED, REFUSED, allowed_class_path, full_path, plugins, refusal
+from ivif.contracts.plugins import packages
+from ivif.datamodules.plain_yaml import PlainYamlError, measure
 
 _DENIED: Final = re.compile(r"Importing '([^']+)' is not allowed, denied by .*?to allow it\.")
 """How jsonargparse refuses a class; it names its own functions as the remedy."""
 
 _FILES: Final = (".yaml", ".yml")
+
+_CLASSES: Final = ("class_path", "model", "data", "callbacks", "logger", "plugins", "profiler", "strategy")
+"""Keys under which a text can be the name of a class."""
 
 _load: Final = get_loader("yaml")
 
@@ -28,7 +32,7 @@ def guard_parser() -> None:
     set_parsing_settings(
         instantiate_subclass_spec_in_any=False,
         import_path_denylist=["*", *REFUSED],
-        import_path_allowlist=[*ALLOWED, *plugins()],
+        import_path_allowlist=[*ALLOWED, *packages(), *plugins()],
     )
     set_loader("yaml", _load_guarded, (yaml.YAMLError,))
 
@@ -49,11 +53,25 @@ def _load_guarded(text: str) -> Any:
     except PlainYamlError as error:
         start = " ".join(text[:60].split())
         raise UsageError(f"A file or value of the configuration {error.reason}; it begins with '{start}'.") from error
-    value = _load(text)
+    value = in_full(_load(text))
     for path in _class_paths(value):
         if not allowed_class_path(path):
             raise UsageError(refusal(path))
     return value
+
+
+def in_full(value: Any, key: str = "") -> Any:
+    """A configuration, or a part of it, with every class by its full path.
+
+    Args:
+        value: As YAML gives it.
+        key: What it stands under.
+    """
+    if isinstance(value, dict):
+        return {name: in_full(part, str(name)) for name, part in value.items()}
+    if isinstance(value, list):
+        return [in_full(part, key) for part in value]
+    return full_path(value) if isinstance(value, str) and key in _CLASSES else value
 
 
 def _class_paths(value: Any) -> Iterator[str]:

@@ -6,10 +6,10 @@ from typing import Any, Final, Literal, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from callbacks.detection_files import DetectionFiles
-from commands.errors import HINT, UsageError
-from commands.parsed_values import denied_class, guard_parser, without_denied_files
-from commands.parser_messages import with_nearest
+from ivif.callbacks.detection_files import DetectionFiles
+from ivif.commands.errors import HINT, UsageError
+from ivif.commands.parsed_values import denied_class, guard_parser, without_denied_files
+from ivif.commands.parser_messages import with_nearest
 
 _FILES: Final = (
     "Files are read in their order, later ones over earlier ones; options win over files wherever they stand. A bare "

@@ -30,8 +30,8 @@ _NOISE: Final = re.compile(
     r"a class path \(str\)|a dict with|Unable to load config '"
 )
 _CLASSES: Final = {
-    "model": "lightning_modules.mgfusion.MGFusionTask",
-    "data": "datamodules.tno.TNODataModule",
+    "model": "ivif.lightning_modules.mgfusion.MGFusionTask",
+    "data": "ivif.datamodules.tno.TNODataModule",
 }
 _KINDS: Final = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number"} | {
     "str": "a text",

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from callbacks.detection_files import PARTS_OF_PICTURES
-from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
-from commands.agreement import task_classes
-from commands.checkpoints import fingerprint
-from commands.config_files import is_file
-from commands.data_inspection import files_of
-from commands.errors import UsageError
-from commands.run_folder import lock_run_folder, unlock_folder
-from datamodules.base import FusionDataModule
-from files.whole import remove_partial_files
-from lightning_modules.base import FusionTask
+from ivif.callbacks.detection_files import PARTS_OF_PICTURES
+from ivif.callbacks.prediction_writer import PredictionWriter, check_record, picture_path
+from ivif.commands.agreement import task_classes
+from ivif.commands.checkpoints import fingerprint
+from ivif.commands.config_files import is_file
+from ivif.commands.data_inspection import files_of
+from ivif.commands.errors import UsageError
+from ivif.commands.run_folder import lock_run_folder, unlock_folder
+from ivif.datamodules.base import FusionDataModule
+from ivif.files.whole import remove_partial_files
+from ivif.lightning_modules.base import FusionTask
 
 _OF_TRAINING: Final = frozenset(
     [

@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import Dataset
 
-from callbacks.text_output import cell
-from commands.devices import choose_device
-from datamodules.datasets.batch import Sample, plane_to_float
-from datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompts, save_prompts
-from datamodules.datasets.prompts import PromptableReader, PromptConfig, PromptedDataset
-from datamodules.processors import usable_processors
-from models.captioner import DEFAULT_COCA, Captioner, build_captioner
+from ivif.callbacks.text_output import cell
+from ivif.commands.devices import choose_device
+from ivif.datamodules.datasets.batch import Sample, plane_to_float
+from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompts, save_prompts
+from ivif.datamodules.datasets.prompts import PromptableReader, PromptConfig, PromptedDataset
+from ivif.datamodules.processors import usable_processors
+from ivif.models.captioner import DEFAULT_COCA, Captioner, build_captioner
 
 By = Literal["template", "dataset", "coca"]
 BY: Final[tuple[By, ...]] = ("template", "dataset", "coca")
@@ -46,7 +46,7 @@ class CaptionConfig:
     """How `coca` captions.
 
     Args:
-        coca: Which model; see `models.captioner.build_captioner`.
+        coca: Which model; see `ivif.models.captioner.build_captioner`.
         batch_size: Pairs at once; each is two images.
         device: `auto` (a GPU where there is one), or a torch device such as `cpu` or `cuda:1`.
     """

@@ -11,23 +11,23 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
-from callbacks.text_output import cell
-from commands.devices import choose_device
-from commands.errors import UsageError
-from commands.parser import SuiteParser
-from commands.report_curves import METRICS, curves
-from commands.report_files import OVERWRITE, refuse_others
-from commands.report_pairs import ScoreInputs, collect
-from commands.report_run import report_run
-from commands.report_tables import COLUMNS, FILES, write_tables
-from commands.report_workspace import report_workspace
-from datamodules.datasets.errors import UnreadableFileError
-from datamodules.datasets.io import read_image, to_infrared, to_visible
-from datamodules.datasets.pictures import MAX_PIXELS
-from image_ops.color import recolor, split_luma_chroma
-from metrics.conventions import check_names, suite
-from metrics.functional import Triplet
-from metrics.preparation import grey_levels
+from ivif.callbacks.text_output import cell
+from ivif.commands.devices import choose_device
+from ivif.commands.errors import UsageError
+from ivif.commands.parser import SuiteParser
+from ivif.commands.report_curves import METRICS, curves
+from ivif.commands.report_files import OVERWRITE, refuse_others
+from ivif.commands.report_pairs import ScoreInputs, collect
+from ivif.commands.report_run import report_run
+from ivif.commands.report_tables import COLUMNS, FILES, write_tables
+from ivif.commands.report_workspace import report_workspace
+from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
+from ivif.datamodules.datasets.pictures import MAX_PIXELS
+from ivif.image_ops.color import recolor, split_luma_chroma
+from ivif.metrics.conventions import check_names, suite
+from ivif.metrics.functional import Triplet
+from ivif.metrics.preparation import grey_levels
 
 Row = tuple[str, str, str, str, float]
 
@@ -205,7 +205,7 @@ def _results(
             continue
         yield method, grey_levels(fused)
     if classic:
-        from models.classic import CLASSIC_FUSIONS
+        from ivif.models.classic import CLASSIC_FUSIONS
 
         visible_luma, chroma = split_luma_chroma(sources[1])
         for method, fuse in CLASSIC_FUSIONS.items():

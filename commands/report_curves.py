@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from commands.errors import UsageError
-from commands.report_files import refuse_others, save_figure
-from commands.run_log import read_log
+from ivif.commands.errors import UsageError
+from ivif.commands.report_files import refuse_others, save_figure
+from ivif.commands.run_log import read_log
 
 SMOOTHING = 15
 """Most logged losses that are averaged into one point of the thick line: a tenth of them, in short runs."""
@@ -43,7 +43,7 @@ def draw_curves(log: pd.DataFrame, metrics: Sequence[str] = METRICS) -> Figure:
     """The training loss (thin as logged, thick averaged) and the validation metrics over the steps, side by side.
 
     Args:
-        log: From `commands.run_log.read_log`.
+        log: From `ivif.commands.run_log.read_log`.
         metrics: Validation metrics to draw, where they were logged.
 
     Raises:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from commands.errors import UsageError
-from files.whole import write_whole
+from ivif.commands.errors import UsageError
+from ivif.files.whole import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # which takes long to import, and few commands draw

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from callbacks.detection_files import RESULTS
-from callbacks.prediction_writer import RECORD
-from commands.errors import UsageError
-from datamodules.datasets.io import IMAGE_SUFFIXES
-from datamodules.datasets.names import UTF8_REMEDY, is_utf8
-from datamodules.datasets.pictures import MAX_PIXELS
+from ivif.callbacks.detection_files import RESULTS
+from ivif.callbacks.prediction_writer import RECORD
+from ivif.commands.errors import UsageError
+from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
+from ivif.datamodules.datasets.names import UTF8_REMEDY, is_utf8
+from ivif.datamodules.datasets.pictures import MAX_PIXELS
 
 
 @dataclass

@@ -14,22 +14,22 @@ import jinja2
 import pandas as pd
 import yaml
 
-from callbacks.dashboards import read_records
-from callbacks.detection_tables import SHARES
-from callbacks.table_files import read_table
-from callbacks.tables import with_direction
-from callbacks.text_output import terminal
-from commands.browser import take_picture
-from commands.errors import UsageError
-from commands.report_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
-from commands.report_files import MARK, refuse_others
-from commands.report_sections import progress, sections
-from commands.run_log import read_log
-from datamodules.datasets.pictures import load_rgb
-from datamodules.plain_yaml import parse_plain
-from files.inside import read_inside, refuse_links_out
-from files.whole import write_whole
-from metrics.registry import METRICS
+from ivif.callbacks.dashboards import read_records
+from ivif.callbacks.detection_tables import SHARES
+from ivif.callbacks.table_files import read_table
+from ivif.callbacks.tables import with_direction
+from ivif.callbacks.text_output import terminal
+from ivif.commands.browser import take_picture
+from ivif.commands.errors import UsageError
+from ivif.commands.report_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
+from ivif.commands.report_files import MARK, refuse_others
+from ivif.commands.report_sections import progress, sections
+from ivif.commands.run_log import read_log
+from ivif.datamodules.datasets.pictures import load_rgb
+from ivif.datamodules.plain_yaml import parse_plain
+from ivif.files.inside import read_inside, refuse_links_out
+from ivif.files.whole import write_whole
+from ivif.metrics.registry import METRICS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MOST_PANELS: Final = 8

@@ -7,8 +7,8 @@ from typing import Final
 
 import pandas as pd
 
-from commands.report_charts import Chart, Series, series_of, short
-from metrics.registry import METRICS
+from ivif.commands.report_charts import Chart, Series, series_of, short
+from ivif.metrics.registry import METRICS
 
 LEVELS: Final = {
     "lower": "Lower level: fusion",

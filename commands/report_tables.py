@@ -7,12 +7,12 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.figure import Figure
 
-from callbacks.table_files import write_table
-from callbacks.text_output import label, latex, markdown
-from commands.report_files import save_figure
-from files.whole import write_whole
-from metrics.conventions import CONVENTIONS
-from metrics.registry import METRICS
+from ivif.callbacks.table_files import write_table
+from ivif.callbacks.text_output import label, latex, markdown
+from ivif.commands.report_files import save_figure
+from ivif.files.whole import write_whole
+from ivif.metrics.conventions import CONVENTIONS
+from ivif.metrics.registry import METRICS
 
 COLUMNS = ("method", "name", "convention", "metric", "value")
 """Columns of `per_image.csv`."""

@@ -5,12 +5,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from callbacks.wandb_run import start_wandb
-from commands.errors import UsageError
-from commands.report_files import refuse_others
-from commands.report_sections import DETECTION, GROUPS, LEVELS
-from files.whole import write_whole
-from metrics.registry import METRICS
+from ivif.callbacks.wandb_run import start_wandb
+from ivif.commands.errors import UsageError
+from ivif.commands.report_files import refuse_others
+from ivif.commands.report_sections import DETECTION, GROUPS, LEVELS
+from ivif.files.whole import write_whole
+from ivif.metrics.registry import METRICS
 
 STEP: Final = "trainer/global_step"
 WATCHED: Final = ("Qabf", "VIF", "SSIM", "EN", "SD", "SF", "AG")

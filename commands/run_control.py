@@ -10,13 +10,13 @@ import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from callbacks.loop_state import STEPS_KEY
-from callbacks.run_log import cut_log
-from callbacks.stop_requests import RunStoppedError
-from commands.cluster import launched_job
-from commands.errors import UsageError
-from commands.run_files import LAST
-from files.whole import remove_partial_files
+from ivif.callbacks.loop_state import STEPS_KEY
+from ivif.callbacks.run_log import cut_log
+from ivif.callbacks.stop_requests import RunStoppedError
+from ivif.commands.cluster import launched_job
+from ivif.commands.errors import UsageError
+from ivif.commands.run_files import LAST
+from ivif.files.whole import remove_partial_files
 
 EXIT_STOPPED: Final = 75
 """Exit code of a run that was asked to stop, has saved, and can go on (EX_TEMPFAIL of sysexits.h: try again)."""

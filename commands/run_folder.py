@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from commands.cluster import command_digest, launched_job
-from commands.errors import UsageError
-from files.inside import OutsideFileError, read_inside, refuse_links_out
+from ivif.commands.cluster import command_digest, launched_job
+from ivif.commands.errors import UsageError
+from ivif.files.inside import OutsideFileError, read_inside, refuse_links_out
 
 RUN_FOLDER_VARIABLE: Final = "IVIF_RUN_FOLDER"
 """Environment variable through which the processes of one DDP run agree on their folder."""

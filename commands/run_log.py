@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from commands.errors import UsageError
+from ivif.commands.errors import UsageError
 
 
 def read_log(run: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from lightning import Callback, Trainer
 
-from commands.run_folder import mark_latest
+from ivif.commands.run_folder import mark_latest
 
 _WRITTEN_AT_START: Final = {"config.yaml", "environment.json", "splits", ".lock"}
 """What every start writes, and can write again."""

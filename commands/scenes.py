@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from callbacks.detection_files import CLASS_LIST, save_yolo
-from callbacks.images import save_atomically, to_picture
-from commands.errors import UsageError
-from datamodules.datasets.batch import plane_to_float
-from datamodules.datasets.synthetic import SyntheticDataset
+from ivif.callbacks.detection_files import CLASS_LIST, save_yolo
+from ivif.callbacks.images import save_atomically, to_picture
+from ivif.commands.errors import UsageError
+from ivif.datamodules.datasets.batch import plane_to_float
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
 
 
 def write_scenes(scenes: SyntheticDataset, root: Path) -> Path:

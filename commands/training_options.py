@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from commands.errors import UsageError
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel_task import BilevelTask
+from ivif.commands.errors import UsageError
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel_task import BilevelTask
 
 _HALF: Final = ("16", "16-mixed", "16-true")
 

@@ -13,22 +13,22 @@ from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from datamodules import pipelines
-from datamodules.batch_sizes import largest_batch
-from datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.batch import Batch, BatchSize, Sample, batch_to_float, collate
-from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
-from datamodules.datasets.cache import cached
-from datamodules.datasets.errors import SplitError
-from datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
-from datamodules.datasets.stored import StoredPlanes
-from datamodules.datasets.synthetic import SyntheticDataset
-from datamodules.manifest_expansion import write_expansion
-from datamodules.manifests import Manifest, Selection
-from datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView, position_of
-from datamodules.seeds import run_seed
-from datamodules.workers import leave_signals_to_parent
+from ivif.datamodules import pipelines
+from ivif.datamodules.batch_sizes import largest_batch
+from ivif.datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.batch import Batch, BatchSize, Sample, batch_to_float, collate
+from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
+from ivif.datamodules.datasets.cache import cached
+from ivif.datamodules.datasets.errors import SplitError
+from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
+from ivif.datamodules.datasets.stored import StoredPlanes
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.manifest_expansion import write_expansion
+from ivif.datamodules.manifests import Manifest, Selection
+from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView, position_of
+from ivif.datamodules.seeds import run_seed
+from ivif.datamodules.workers import leave_signals_to_parent
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Source:
 class FusionDataModule(LightningDataModule):
     """Stages, loaders and transforms around one or several readers.
 
-    Training draws are stateless (`datamodules.sampling`): with the same seed they are the same for any number of
+    Training draws are stateless (`ivif.datamodules.sampling`): with the same seed they are the same for any number of
     workers, and a resumed run continues with the next pair. Evaluation keeps native sizes with batch size 1, or batches
     when `transforms.resize` is set. Processes share its pairs; validation inside `fit` repeats some to even them out,
     and metrics count names once.

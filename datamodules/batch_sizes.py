@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from datamodules.configuration import TransformConfig
-from datamodules.datasets.batch import BatchSize
-from datamodules.datasets.errors import UnreadableFileError
+from ivif.datamodules.configuration import TransformConfig
+from ivif.datamodules.datasets.batch import BatchSize
+from ivif.datamodules.datasets.errors import UnreadableFileError
 
 
 def largest_batch(

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-REPOSITORY: Final = Path(__file__).resolve().parents[1]
-"""The folder that relative caches lie in."""
+from ivif.files.places import home
 
 Stage = Literal["train", "val", "test"]
 """Stages of a manifest."""
@@ -27,7 +26,8 @@ class LoadingConfig:
             every visit, `ram` takes memory (in every training process), `disk` writes a file that later runs use too.
             A pair takes 4 bytes for each pixel; the size is said up front. Test and prediction see a pair once: they
             read its files.
-        cache_dir: Folder of the `disk` cache; a relative one lies in this repository, wherever a run is started. Its
+        cache_dir: Folder of the `disk` cache; a relative one lies in the clone, wherever a run is started,
+            and in the current folder where the suite is installed without one. Its
             files are made again when they are missing, so it may be deleted.
 
     Raises:
@@ -51,7 +51,7 @@ class LoadingConfig:
     @property
     def cache_folder(self) -> Path:
         """`cache_dir`, absolute."""
-        return REPOSITORY / self.cache_dir
+        return home() / self.cache_dir
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
 
-from datamodules.base import Source
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.folder import DEFAULT_LAYOUT, FolderDataset, FolderLayout
-from datamodules.manifests import Manifest
-from datamodules.paired import PairedDataModule
+from ivif.datamodules.base import Source
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, FolderDataset, FolderLayout
+from ivif.datamodules.manifests import Manifest
+from ivif.datamodules.paired import PairedDataModule
 
 
 class FolderDataModule(PairedDataModule):
-    """Your own pairs: two folders, matched by stem or by a pattern; see `datamodules.datasets.folder`.
+    """Your own pairs: two folders, matched by stem or by a pattern; see `ivif.datamodules.datasets.folder`.
 
     No manifest knows your names, so a share of them, chosen by the hash order that manifests use, is trained on; the
     rest is validated and tested on. `predict_stage: all` fuses everything.

@@ -5,7 +5,7 @@ from typing import Final
 
 import torch
 
-from datamodules.control_groups import SYSTEM, control_groups, read_text
+from ivif.datamodules.control_groups import SYSTEM, control_groups, read_text
 
 _UNLIMITED: Final = 1 << 60
 """Limits from here on mean none: version 1 of control groups writes the largest multiple of a page."""

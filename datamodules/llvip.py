@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.llvip import LLVIP
-from datamodules.paired import PairedDataModule
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.llvip import LLVIP
+from ivif.datamodules.paired import PairedDataModule
 
 
 class LLVIPDataModule(PairedDataModule):
-    """15,488 pairs of streets at night at 1280x1024, with boxes of persons; see `datamodules.datasets.llvip`."""
+    """15,488 pairs of streets at night at 1280x1024, with boxes of persons; see `ivif.datamodules.datasets.llvip`."""
 
     dataset_class: ClassVar[type[PairedDataset]] = LLVIP

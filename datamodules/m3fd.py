@@ -2,14 +2,14 @@
 
 from typing import Any, ClassVar, Literal
 
-from datamodules.base import Source
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.m3fd import M3FD
-from datamodules.paired import PairedDataModule
+from ivif.datamodules.base import Source
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.paired import PairedDataModule
 
 
 class M3FDDataModule(PairedDataModule):
-    """4,200 pairs of roads, campuses and seaside with six classes of objects; see `datamodules.datasets.m3fd`.
+    """4,200 pairs of roads, campuses and seaside with six classes of objects; see `ivif.datamodules.datasets.m3fd`.
 
     Args:
         subset: `detection` (4,200 pairs, labelled) or `fusion` (300 pairs, without labels).

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import yaml
 
-from datamodules.datasets.errors import SplitError
-from datamodules.manifest_rules import (
+from ivif.datamodules.datasets.errors import SplitError
+from ivif.datamodules.manifest_rules import (
     SPLITS_FOLDER,
     DatasetRule,
     checksum,
@@ -20,8 +20,8 @@ from datamodules.manifest_rules import (
     parse_rules,
     read_yaml,
 )
-from datamodules.manifests import Manifest, Selection
-from files.whole import write_whole
+from ivif.datamodules.manifests import Manifest, Selection
+from ivif.files.whole import write_whole
 
 GENERATED: Final = "# Below: written by `python main.py data manifests --write`.\n"
 GUARD: Final = "guard"

@@ -19,8 +19,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Self
 
-from datamodules.datasets.errors import SplitError
-from datamodules.manifest_rules import (
+from ivif.datamodules.datasets.errors import SplitError
+from ivif.datamodules.manifest_rules import (
     DatasetRule,
     StageRule,
     find_manifest,

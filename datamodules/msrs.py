@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar, Literal
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.msrs import MSRS
-from datamodules.paired import PairedDataModule
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.paired import PairedDataModule
 
 
 class MSRSDataModule(PairedDataModule):
-    """1,444 pairs of streets by day and night at 640x480, with boxes; see `datamodules.datasets.msrs`.
+    """1,444 pairs of streets by day and night at 640x480, with boxes; see `ivif.datamodules.datasets.msrs`.
 
     Args:
         labels: Whose boxes count: those drawn on the `fusion`, `infrared` or `visible` images.

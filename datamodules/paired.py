@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from datamodules.base import FusionDataModule, Source
-from datamodules.datasets.base import PairedDataset, ReadingConfig
-from datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.base import FusionDataModule, Source
+from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.boxes import BoxRule
 
 
 class PairedDataModule(FusionDataModule):

@@ -1,9 +1,9 @@
 """Which transforms a configuration stands for, and in which order."""
 
-from datamodules.configuration import TransformConfig
-from datamodules.datasets.boxes import BoxRule
-from datamodules.datasets.mosaic import Mosaic
-from datamodules.datasets.transforms import (
+from ivif.datamodules.configuration import TransformConfig
+from ivif.datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.datasets.mosaic import Mosaic
+from ivif.datamodules.datasets.transforms import (
     AddClipViews,
     AddSaliency,
     Compose,
@@ -13,7 +13,7 @@ from datamodules.datasets.transforms import (
     Transform,
     VisibleJitter,
 )
-from datamodules.datasets.turns import RandomTurn
+from ivif.datamodules.datasets.turns import RandomTurn
 
 
 def training_frames(config: TransformConfig, rule: BoxRule) -> list[Transform]:

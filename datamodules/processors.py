@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from datamodules.control_groups import SYSTEM, ControlGroup, control_groups, read_text
+from ivif.datamodules.control_groups import SYSTEM, ControlGroup, control_groups, read_text
 
 
 def usable_processors(system: Path = SYSTEM) -> int:

@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.roadscene import RoadScene
-from datamodules.paired import PairedDataModule
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.roadscene import RoadScene
+from ivif.datamodules.paired import PairedDataModule
 
 
 class RoadSceneDataModule(PairedDataModule):
-    """221 pairs of roads from FLIR video, without labels; see `datamodules.datasets.roadscene`.
+    """221 pairs of roads from FLIR video, without labels; see `ivif.datamodules.datasets.roadscene`.
 
     Args:
         aligned: Read the registered pairs (`cropinfrared`, `crop_LR_visible`); off reads the raw ones, whose sizes

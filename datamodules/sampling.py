@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.mosaic import Mosaic
-from datamodules.datasets.stored import StoredPlanes
-from datamodules.datasets.transforms import Transform
-from datamodules.seeds import mix_seed
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.mosaic import Mosaic
+from ivif.datamodules.datasets.stored import StoredPlanes
+from ivif.datamodules.datasets.transforms import Transform
+from ivif.datamodules.seeds import mix_seed
 
 Draw = tuple[int, int]
 """(epoch, index): what the sampler yields and a `TrainingView` takes."""

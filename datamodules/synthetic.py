@@ -4,14 +4,14 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from datamodules.base import FusionDataModule, Source
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.errors import SplitError
-from datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.base import FusionDataModule, Source
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.errors import SplitError
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
 
 
 class SyntheticDataModule(FusionDataModule):
-    """Procedural road scenes with boxes, masks and captions; see `datamodules.datasets.synthetic`.
+    """Procedural road scenes with boxes, masks and captions; see `ivif.datamodules.datasets.synthetic`.
 
     Args:
         train_length: Training scenes.

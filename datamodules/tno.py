@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.tno import TNO
-from datamodules.paired import PairedDataModule
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.tno import TNO
+from ivif.datamodules.paired import PairedDataModule
 
 
 class TNODataModule(PairedDataModule):
-    """Grey pairs of military scenes in many sizes, without labels; see `datamodules.datasets.tno`."""
+    """Grey pairs of military scenes in many sizes, without labels; see `ivif.datamodules.datasets.tno`."""
 
     dataset_class: ClassVar[type[PairedDataset]] = TNO

@@ -8,16 +8,16 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from datamodules.base import FusionDataModule, Source
-from datamodules.datasets.base import PairedDataset, ReadingConfig
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.boxes import BoxRule
-from datamodules.datasets.errors import DatasetNotFoundError
-from datamodules.datasets.llvip import LLVIP
-from datamodules.datasets.m3fd import M3FD
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.roadscene import RoadScene
-from datamodules.datasets.tno import TNO
+from ivif.datamodules.base import FusionDataModule, Source
+from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.datasets.errors import DatasetNotFoundError
+from ivif.datamodules.datasets.llvip import LLVIP
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.roadscene import RoadScene
+from ivif.datamodules.datasets.tno import TNO
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 A Laplacian pyramid splits images into scales, a directional filter bank splits each scale into wedges of directions.
 Everything happens in the frequency domain: one Fourier transform of the image, small inverse ones of the subbands.
-Filters are made once for each size, see `image_ops.contourlet_filters`.
+Filters are made once for each size, see `ivif.image_ops.contourlet_filters`.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from image_ops.contourlet_filters import wedge_lattice
-from image_ops.contourlet_maps import Plan, join_planes, split_planes
-from image_ops.padding import crop_to, pad_planes, pad_to_multiple
+from ivif.image_ops.contourlet_filters import wedge_lattice
+from ivif.image_ops.contourlet_maps import Plan, join_planes, split_planes
+from ivif.image_ops.padding import crop_to, pad_planes, pad_to_multiple
 
 PAPER_LEVELS: Final = (0, 3, 3, 3)
 """Three scales of eight directions."""
@@ -26,7 +26,7 @@ class ContourletBands(NamedTuple):
         lowpass: (B, C, H / 2^S, W / 2^S) for S scales; (B, C, H, W) if nonsubsampled. 2^S times a constant image.
         directional: The scales, coarsest first. One of size (h, w) has n wedges in two stacks: (B, C, n/2, 2h/n, w/2),
             whose waves run rather along the rows (upright edges), and (B, C, n/2, h/2, 2w/n). If nonsubsampled, both
-            are (B, C, n/2, H, W). `image_ops.contourlet_filters.directional_filters` says which wedge is which.
+            are (B, C, n/2, H, W). `ivif.image_ops.contourlet_filters.directional_filters` says which wedge is which.
         decimated: Whether the subbands are sampled.
     """
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from image_ops.constants import made_once
+from ivif.image_ops.constants import made_once
 
 _K1, _K2, _K3 = 1.0 - 2.0**0.5, 0.5**0.5, 1.0 - 2.0**0.5
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from image_ops.contourlet_filters import Form, Kind, ScaleFilters, scale_filters
+from ivif.image_ops.contourlet_filters import Form, Kind, ScaleFilters, scale_filters
 
 
 class Plan(NamedTuple):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.padding_maps import PadMode, padded
+from ivif.image_ops.padding_maps import PadMode, padded
 
 
 def pad_to_multiple(x: Tensor, multiple: int, mode: PadMode = "replicate") -> tuple[Tensor, tuple[int, int]]:

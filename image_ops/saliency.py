@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from image_ops.constants import made_once
-from image_ops.precision import single_precision
+from ivif.image_ops.constants import made_once
+from ivif.image_ops.precision import single_precision
 
 _LEVELS = 256
 

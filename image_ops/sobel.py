@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.constants import constant
-from image_ops.padding import pad_planes
+from ivif.image_ops.constants import constant
+from ivif.image_ops.padding import pad_planes
 
 _KERNEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
@@ -36,7 +36,7 @@ def sobel_magnitude(x: Tensor) -> Tensor:
     """The gradient magnitude |Gx| + |Gy|, un-normalised: in [0, 8] for images in [0, 1].
 
     The scale matters for the weight of a gradient loss: a Sobel divided by 8 needs another weight (see
-    `losses.gradient.gradient_max_loss`).
+    `ivif.losses.gradient.gradient_max_loss`).
 
     Args:
         x: (B, C, H, W), H and W >= 1; each channel on its own.

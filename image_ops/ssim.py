@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.constants import made_once
-from image_ops.padding import pad_planes
+from ivif.image_ops.constants import made_once
+from ivif.image_ops.padding import pad_planes
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03

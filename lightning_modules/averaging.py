@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lightning_modules.host_counts import HostCountsMixin
-from models.layers.frozen import freeze
+from ivif.lightning_modules.host_counts import HostCountsMixin
+from ivif.models.layers.frozen import freeze
 
 
 class WeightAverage(HostCountsMixin, nn.Module):

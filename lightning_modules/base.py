@@ -8,19 +8,19 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch, StepOutput, pair_names
-from datamodules.seeds import run_seed
-from image_ops.color import luma, recolor, split_luma_chroma
-from lightning_modules.accumulation import Window
-from lightning_modules.bilevel.level_loss import LevelLoss, detached
-from lightning_modules.configuration import plain_dict
-from lightning_modules.finite import FiniteStepsMixin
-from lightning_modules.logged_steps import logs_this_step
-from lightning_modules.memory_estimate import MemoryEstimateMixin
-from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
-from lightning_modules.prompted import remember_prompts
-from models.layers.frozen import FrozenPartsMixin
-from models.layers.processes import divisor, total_count
+from ivif.datamodules.datasets.batch import Batch, StepOutput, pair_names
+from ivif.datamodules.seeds import run_seed
+from ivif.image_ops.color import luma, recolor, split_luma_chroma
+from ivif.lightning_modules.accumulation import Window
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss, detached
+from ivif.lightning_modules.configuration import plain_dict
+from ivif.lightning_modules.finite import FiniteStepsMixin
+from ivif.lightning_modules.logged_steps import logs_this_step
+from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
+from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.lightning_modules.prompted import remember_prompts
+from ivif.models.layers.frozen import FrozenPartsMixin
+from ivif.models.layers.processes import divisor, total_count
 
 TASK_KEY: Final = "task"
 """Where a checkpoint names the class of its task."""
@@ -34,7 +34,7 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
 
     A method implements `fuse_images` (its network) and `losses` (its terms), and sets `loss_weights`. Fusion works on
     luma, and colour is the visible image's chroma, unless the network fuses RGB. Frozen parts stay outside
-    checkpoints (`models.layers.frozen`).
+    checkpoints (`ivif.models.layers.frozen`).
 
     Args:
         optimizer: Adam's numbers.

@@ -4,19 +4,19 @@ from typing import Final, Literal
 
 from torch import Tensor
 
-from datamodules.datasets.batch import Batch
-from image_ops.color import luma
-from lightning_modules.base import FusionTask
-from lightning_modules.imagined import Use, measure, really
-from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
-from lightning_modules.training_memory import Arithmetic, probe
-from models.classic import CLASSIC_FUSIONS
+from ivif.datamodules.datasets.batch import Batch
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.imagined import Use, measure, really
+from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.lightning_modules.training_memory import Arithmetic, probe
+from ivif.models.classic import CLASSIC_FUSIONS
 
 _PROBE_SIDE: Final = 128
 
 
 class ClassicFusionTask(FusionTask):
-    """Fuses by a fixed rule of `models.classic`; has nothing to train and needs no checkpoint.
+    """Fuses by a fixed rule of `ivif.models.classic`; has nothing to train and needs no checkpoint.
 
     Args:
         method: The rule.

@@ -6,17 +6,17 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch, StepOutput
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel.level_loss import LevelLoss
-from lightning_modules.configuration import config_from
-from lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
-from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
-from lightning_modules.imagined import Use
-from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
-from lightning_modules.training_memory import Arithmetic, use_of
-from models.detection import DetectorConfig
-from models.layers.frozen import FrozenPartMismatchError
+from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss
+from ivif.lightning_modules.configuration import config_from
+from ivif.lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
+from ivif.lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
+from ivif.lightning_modules.imagined import Use
+from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.lightning_modules.training_memory import Arithmetic, use_of
+from ivif.models.detection import DetectorConfig
+from ivif.models.layers.frozen import FrozenPartMismatchError
 
 
 class DetectionTask(FusionTask):

@@ -5,20 +5,19 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from datamodules.datasets.batch import Batch
-from image_ops.color import luma, recolor, split_luma_chroma
-from lightning_modules.allowed_classes import allowed_class_path, refusal
-from lightning_modules.base import TASK_KEY, FusionTask
-from models.archives import load_checked
-from models.classic import CLASSIC_FUSIONS
-from models.layers.frozen import FrozenModule, freeze
+from ivif.contracts.class_paths import allowed_class_path, class_of, full_path, refusal
+from ivif.datamodules.datasets.batch import Batch
+from ivif.image_ops.color import luma, recolor, split_luma_chroma
+from ivif.lightning_modules.base import TASK_KEY, FusionTask
+from ivif.models.archives import load_checked
+from ivif.models.classic import CLASSIC_FUSIONS
+from ivif.models.layers.frozen import FrozenModule, freeze
 
 SOURCES: Final = ("infrared", "visible", *CLASSIC_FUSIONS, "checkpoint", "folder")
 """Every kind of source."""
@@ -33,9 +32,9 @@ class DetectionSource:
     """What the detector is trained and tested on.
 
     Args:
-        kind: `infrared` (repeated to three channels), `visible`, a rule of `models.classic` such as `average` (in the
-            visible image's colours), `checkpoint` (a trained fusion, frozen) or `folder` (stored pictures, from the
-            datamodule's `fused_dir`).
+        kind: `infrared` (repeated to three channels), `visible`, a rule of `ivif.models.classic` such as `average` (in
+            the visible image's colours), `checkpoint` (a trained fusion, frozen) or `folder` (stored pictures, from
+            the datamodule's `fused_dir`).
         checkpoint: File of the fusion, for `checkpoint` only.
 
     Raises:
@@ -137,17 +136,16 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _task_class(checkpoint: Mapping[str, Any], path: Path) -> type[FusionTask]:
-    name = str(checkpoint.get(TASK_KEY, ""))
-    module, _, attribute = name.rpartition(".")
-    if not module:
+    name = full_path(str(checkpoint.get(TASK_KEY, "")))
+    if "." not in name:
         raise FusionCheckpointError(
             f"source.checkpoint {path}: it names no task. Give a checkpoint that this version of the suite wrote."
         )
     if not allowed_class_path(name):
         raise FusionCheckpointError(f"source.checkpoint {path}: {refusal(name)}")
     try:
-        kind = getattr(import_module(module), attribute, None)
-    except ModuleNotFoundError as error:
+        kind = class_of(name)
+    except (AttributeError, ModuleNotFoundError) as error:
         raise FusionCheckpointError(f"source.checkpoint {path}: this version has no task '{name}'.") from error
     if not (inspect.isclass(kind) and issubclass(kind, FusionTask)) or _is_abstract(kind):
         raise FusionCheckpointError(f"source.checkpoint {path}: '{name}' is no fusion task of this version.")

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from datamodules.datasets.batch import Batch, Detections, Targets
-from image_ops.precision import single_precision
-from lightning_modules.averaging import WeightAverage
-from lightning_modules.bilevel.level_loss import LevelLoss
-from lightning_modules.imagined import Use
-from lightning_modules.training_memory import Arithmetic, detector_use
-from models.detection import Detector, DetectorConfig, build_detector
-from models.detection.weights import WeightsReport, start_from
+from ivif.datamodules.datasets.batch import Batch, Detections, Targets
+from ivif.image_ops.precision import single_precision
+from ivif.lightning_modules.averaging import WeightAverage
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss
+from ivif.lightning_modules.imagined import Use
+from ivif.lightning_modules.training_memory import Arithmetic, detector_use
+from ivif.models.detection import Detector, DetectorConfig, build_detector
+from ivif.models.detection.weights import WeightsReport, start_from
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from files.owners import distrust
-from files.whole import write_whole
-from models.clip import ImageTextEncoder
+from ivif.files.owners import distrust
+from ivif.files.whole import write_whole
+from ivif.models.clip import ImageTextEncoder
 
 logger = logging.getLogger(__name__)
 

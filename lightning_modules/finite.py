@@ -10,7 +10,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from lightning_modules.bilevel.level_loss import LevelLoss
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch, StepOutput
-from image_ops.color import recolor, split_luma_chroma
-from lightning_modules.bilevel import BilevelConfig, LevelLoss
-from lightning_modules.bilevel_task import BilevelTask
-from lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
-from lightning_modules.imagined import Use, really
-from lightning_modules.level_batch import CropConfig, LevelBatch
-from lightning_modules.optimization import LevelConfig
-from lightning_modules.training_memory import (
+from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.image_ops.color import recolor, split_luma_chroma
+from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
+from ivif.lightning_modules.bilevel_task import BilevelTask
+from ivif.lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
+from ivif.lightning_modules.imagined import Use, really
+from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.optimization import LevelConfig
+from ivif.lightning_modules.training_memory import (
     Arithmetic,
     crop_size,
     fixes_fusion,
@@ -24,7 +24,7 @@ from lightning_modules.training_memory import (
     largest,
     use_of,
 )
-from models.detection import DetectorConfig
+from ivif.models.detection import DetectorConfig
 
 
 class FusionDetectionTask(BilevelTask):

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from image_ops.constants import forget_constants
-from lightning_modules.bilevel.kept_state import kept
+from ivif.image_ops.constants import forget_constants
+from ivif.lightning_modules.bilevel.kept_state import kept
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
-from lightning_modules.base import TASK_KEY, FusionTask
-from lightning_modules.detector_part import DetectorPart
-from models.detection import DetectorWeightsError
-from models.layers.frozen import FROZEN_PARTS_KEY, CheckpointMismatchError, FrozenPartMismatchError, frozen_parts
+from ivif.contracts.class_paths import full_path
+from ivif.lightning_modules.base import TASK_KEY, FusionTask
+from ivif.lightning_modules.detector_part import DetectorPart
+from ivif.models.detection import DetectorWeightsError
+from ivif.models.layers.frozen import FROZEN_PARTS_KEY, CheckpointMismatchError, FrozenPartMismatchError, frozen_parts
 
 _DETECTOR = "part"
 _OF_A_RUN = ("value_network", "teacher")
@@ -45,7 +46,7 @@ def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any], keep: Seque
         FrozenPartMismatchError: If a shared part was trained with another frozen encoder.
     """
     name = f"{type(task).__module__}.{type(task).__qualname__}"
-    if checkpoint.get(TASK_KEY, name) != name:
+    if full_path(str(checkpoint.get(TASK_KEY, name))) != name:
         raise CheckpointMismatchError(
             f"The checkpoint is one of {checkpoint[TASK_KEY]}, but this run trains {name}. Start from the same method."
         )

@@ -8,9 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from datamodules.datasets.batch import SPATIAL_KEYS, Batch
-from image_ops.color import luma
-from image_ops.saliency import saliency_pair
+from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Batch
+from ivif.image_ops.color import luma
+from ivif.image_ops.saliency import saliency_pair
 
 
 @dataclass(frozen=True)

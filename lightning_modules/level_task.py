@@ -10,14 +10,14 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
-from lightning_modules.bilevel.level import drop_gradients
-from lightning_modules.imagined import Use
-from lightning_modules.one_scale import one_scale
-from lightning_modules.optimization import LevelConfig
-from lightning_modules.training_memory import Arithmetic
+from ivif.datamodules.datasets.batch import Batch
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
+from ivif.lightning_modules.bilevel.level import drop_gradients
+from ivif.lightning_modules.imagined import Use
+from ivif.lightning_modules.one_scale import one_scale
+from ivif.lightning_modules.optimization import LevelConfig
+from ivif.lightning_modules.training_memory import Arithmetic
 
 
 class LevelTask(FusionTask):

@@ -6,10 +6,10 @@ from functools import partial
 import torch
 from lightning import LightningModule
 
-from datamodules.datasets.batch import Batch, StepOutput
-from lightning_modules.bilevel.level_loss import LevelLoss
-from lightning_modules.imagined import Use, imagined, undisturbed
-from lightning_modules.training_memory import (
+from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss
+from ivif.lightning_modules.imagined import Use, imagined, undisturbed
+from ivif.lightning_modules.training_memory import (
     ALLOCATOR_BYTES,
     ALLOCATOR_SHARE,
     PROBE_SIDE,

@@ -7,16 +7,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from datamodules.datasets.batch import Batch
-from image_ops.color import luma
-from lightning_modules.base import FusionTask
-from lightning_modules.configuration import config_from
-from lightning_modules.feature_cache import FeatureCache
-from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
-from losses.gradient import gradient_max_loss
-from losses.intensity import intensity_max_loss
-from models.clip import ClipConfig, ImageTextEncoder, build_image_text_encoder
-from models.mgfusion import MGFusionConfig, MGFusionNetwork
+from ivif.datamodules.datasets.batch import Batch
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.configuration import config_from
+from ivif.lightning_modules.feature_cache import FeatureCache
+from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.losses.gradient import gradient_max_loss
+from ivif.losses.intensity import intensity_max_loss
+from ivif.models.clip import ClipConfig, ImageTextEncoder, build_image_text_encoder
+from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
 
 
 @dataclass(frozen=True)

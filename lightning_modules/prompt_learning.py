@@ -8,13 +8,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch
-from image_ops.color import luma, recolor, split_luma_chroma
-from lightning_modules.optimization import LevelConfig, WarmupDecayConfig
-from losses.prompt import PROMPT_FORMS, PromptForm, margin_ranking_loss, prompt_cross_entropy, prompt_loss
-from models.clip import ClipConfig, build_image_text_encoder
-from models.learned_prompts import NEGATIVE_SENTENCE, POSITIVE_SENTENCE, LearnedPrompts
-from models.prompt_examples import NEGATIVE_KINDS, DegradationConfig, negative_examples, positive_examples
+from ivif.datamodules.datasets.batch import Batch
+from ivif.image_ops.color import luma, recolor, split_luma_chroma
+from ivif.lightning_modules.optimization import LevelConfig, WarmupDecayConfig
+from ivif.losses.prompt import PROMPT_FORMS, PromptForm, margin_ranking_loss, prompt_cross_entropy, prompt_loss
+from ivif.models.clip import ClipConfig, build_image_text_encoder
+from ivif.models.learned_prompts import NEGATIVE_SENTENCE, POSITIVE_SENTENCE, LearnedPrompts
+from ivif.models.prompt_examples import NEGATIVE_KINDS, DegradationConfig, negative_examples, positive_examples
 
 When = Literal["always", "late"]
 
@@ -29,7 +29,7 @@ class GuidanceConfig:
 
     Args:
         form: `ce` -log p_pos, `prob` p_neg, `ratio` p_neg / p_pos, `positive` the distance to the positive prompt alone
-            (`losses.prompt`).
+            (`ivif.losses.prompt`).
         weight: w_p.
         when: `always`; `late`: with the probability 1 / (1 + exp(-steepness (r - 0.9))) at a share r of the phase, as
             the same group's later work has it (Liu et al., IEEE TCSVT 2026).
@@ -112,7 +112,7 @@ class PromptsConfig:
             where it takes place.
         color: Whether CLIP sees candidates in the visible image's colours, as the fused picture has them; else in grey,
             as the released code shows them. The compact CLIP knows fused pictures in grey only.
-        kinds: Negative examples (`models.prompt_examples`).
+        kinds: Negative examples (`ivif.models.prompt_examples`).
         degradation: How strong the degradations among them are.
         guidance: What the prompts do to fusion.
         refinement: How they follow it.

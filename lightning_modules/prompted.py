@@ -8,8 +8,8 @@ from typing import Any, Final, Self, cast
 import torch
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch
-from models.clip import ClipConfig, build_image_text_encoder
+from ivif.datamodules.datasets.batch import Batch
+from ivif.models.clip import ClipConfig, build_image_text_encoder
 
 logger = logging.getLogger(__name__)
 

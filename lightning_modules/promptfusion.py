@@ -8,26 +8,26 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch
-from image_ops.color import luma
-from lightning_modules.bilevel import BilevelConfig, LevelLoss, Progress
-from lightning_modules.configuration import config_from
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.finite import OVERFLOWED, SKIPPED
-from lightning_modules.fusion_detection import FusionDetectionTask, without_weights
-from lightning_modules.level_batch import CropConfig, LevelBatch
-from lightning_modules.optimization import LevelConfig
-from lightning_modules.phases import Phase
-from lightning_modules.prompt_learning import PromptLearner, PromptsConfig
-from lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
-from lightning_modules.snapshot import Snapshot
-from losses.decomposition import decomposition_loss
-from losses.gradient import gradient_max_loss
-from losses.intensity import intensity_max_loss
-from losses.reconstruction import reconstruction_terms
-from models.detection import DetectorConfig
-from models.layers.processes import mean_over_processes
-from models.promptfusion import PromptFusionConfig, PromptFusionNetwork, PromptFusionOutput
+from ivif.datamodules.datasets.batch import Batch
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss, Progress
+from ivif.lightning_modules.configuration import config_from
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.finite import OVERFLOWED, SKIPPED
+from ivif.lightning_modules.fusion_detection import FusionDetectionTask, without_weights
+from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.optimization import LevelConfig
+from ivif.lightning_modules.phases import Phase
+from ivif.lightning_modules.prompt_learning import PromptLearner, PromptsConfig
+from ivif.lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
+from ivif.lightning_modules.snapshot import Snapshot
+from ivif.losses.decomposition import decomposition_loss
+from ivif.losses.gradient import gradient_max_loss
+from ivif.losses.intensity import intensity_max_loss
+from ivif.losses.reconstruction import reconstruction_terms
+from ivif.models.detection import DetectorConfig
+from ivif.models.layers.processes import mean_over_processes
+from ivif.models.promptfusion import PromptFusionConfig, PromptFusionNetwork, PromptFusionOutput
 
 
 class PromptFusionTask(FusionDetectionTask):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from lightning_modules.phases import PhaseSchedule
+from ivif.lightning_modules.phases import PhaseSchedule
 
 PhaseName = Literal["autoencoder", "prompts", "fusion", "detector", "bilevel"]
 

@@ -5,8 +5,8 @@ from typing import ClassVar, Self
 
 from torch import nn
 
-from lightning_modules.host_counts import HostCountsMixin
-from models.layers.frozen import freeze
+from ivif.lightning_modules.host_counts import HostCountsMixin
+from ivif.models.layers.frozen import freeze
 
 
 class Snapshot(HostCountsMixin, nn.Module):

@@ -8,21 +8,21 @@ from typing import ClassVar, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch
-from image_ops.color import luma
-from lightning_modules.bilevel import BilevelConfig, LevelLoss
-from lightning_modules.configuration import config_from
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.fusion_detection import FusionDetectionTask, without_weights
-from lightning_modules.level_batch import CropConfig, LevelBatch
-from lightning_modules.optimization import LevelConfig
-from lightning_modules.prompted import PromptEncoder
-from lightning_modules.snapshot import Snapshot
-from losses.content import ContentLoss, content_loss, saliency_weights
-from losses.structure import fidelity, structure_loss
-from models.clip import ClipConfig
-from models.detection import DetectorConfig
-from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork, TextToPixelsOutput
+from ivif.datamodules.datasets.batch import Batch
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
+from ivif.lightning_modules.configuration import config_from
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.fusion_detection import FusionDetectionTask, without_weights
+from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.optimization import LevelConfig
+from ivif.lightning_modules.prompted import PromptEncoder
+from ivif.lightning_modules.snapshot import Snapshot
+from ivif.losses.content import ContentLoss, content_loss, saliency_weights
+from ivif.losses.structure import fidelity, structure_loss
+from ivif.models.clip import ClipConfig
+from ivif.models.detection import DetectorConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork, TextToPixelsOutput
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.imagined import Use, measure, really
-from lightning_modules.level_batch import CropConfig
-from models.detection import Detector, DetectorConfig
+from ivif.datamodules.datasets.batch import Batch
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.imagined import Use, measure, really
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.models.detection import Detector, DetectorConfig
 
 Arithmetic = Callable[[], AbstractContextManager[Any]]
 """Precision of a forward pass."""

@@ -5,8 +5,8 @@ from typing import Final, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from losses.intensity import check_triplet
-from losses.structure import ComparisonTerms, comparison_maps, fidelity
+from ivif.losses.intensity import check_triplet
+from ivif.losses.structure import ComparisonTerms, comparison_maps, fidelity
 
 SaliencyWeighting = Literal["ratio", "softmax5", "printed"]
 ContentForm = Literal["weighted_loss", "composite", "literal"]
@@ -38,7 +38,7 @@ def saliency_weights(saliency: Tensor, weighting: SaliencyWeighting = "ratio") -
       at equality, 1/2 where both are 0.
 
     Args:
-        saliency: (B, 2, H, W) in [0, 1]: infrared, visible, from `image_ops.saliency.saliency_pair`.
+        saliency: (B, 2, H, W) in [0, 1]: infrared, visible, from `ivif.image_ops.saliency.saliency_pair`.
         weighting: Which formula.
 
     Returns:

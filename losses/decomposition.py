@@ -4,7 +4,7 @@ from typing import Final
 
 from torch import Tensor
 
-from losses.intensity import at_least_float32
+from ivif.losses.intensity import at_least_float32
 
 _OFFSET: Final = 1.01
 _SMALLEST_VARIANCE: Final = 1e-8

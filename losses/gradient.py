@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.sobel import sobel_magnitude
-from losses.intensity import at_least_float32, check_triplet
+from ivif.image_ops.sobel import sobel_magnitude
+from ivif.losses.intensity import at_least_float32, check_triplet
 
 
 def gradient_max_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def check_triplet(fused: Tensor, infrared: Tensor, visible: Tensor) -> None:
         raise ValueError(
             "A loss compares fused (B, C, H, W) with visible of the same shape and infrared (B, 1 or C, H, W); got "
             f"fused {tuple(fused.shape)}, infrared {tuple(infrared.shape)}, visible {tuple(visible.shape)}. "
-            "Fusion in luma needs the visible image's luma (image_ops.color.luma)."
+            "Fusion in luma needs the visible image's luma (ivif.image_ops.color.luma)."
         )
 
 

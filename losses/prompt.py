@@ -1,7 +1,7 @@
 """The terms around learnt prompts: what trains the network by them, and what trains them.
 
 All take scaled cosines or probabilities, so that this module knows nothing about CLIP. The first column of `scores` is
-the similarity to the positive prompt, the second to the negative one, as `models.learned_prompts` gives them.
+the similarity to the positive prompt, the second to the negative one, as `ivif.models.learned_prompts` gives them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from losses.intensity import at_least_float32
+from ivif.losses.intensity import at_least_float32
 
 PromptForm = Literal["ce", "prob", "ratio", "positive"]
 PROMPT_FORMS: Final[tuple[str, ...]] = get_args(PromptForm)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.sobel import sobel_components
-from losses.intensity import at_least_float32
-from losses.ssim import ssim_loss
+from ivif.image_ops.sobel import sobel_components
+from ivif.losses.intensity import at_least_float32
+from ivif.losses.ssim import ssim_loss
 
 _SOBEL_SUM = 8.0
 
@@ -31,8 +31,8 @@ def reconstruction_terms(reconstructed: Tensor, image: Tensor) -> Reconstruction
     """The three differences that phase I of CDDFuse and PromptFusion weights 5 : 1 : 5, in the scale of their code.
 
     That code takes Kornia's SSIM loss, which is half of 1 - SSIM, and its normalised Sobel derivatives: horizontal and
-    vertical, with their signs, as two channels of a mean. Against |Gx| + |Gy| of `image_ops.sobel` that is a sixteenth.
-    The code asks for the gradients of the visible image alone; which images come here is the task's choice.
+    vertical, with their signs, as two channels of a mean. Against |Gx| + |Gy| of `ivif.image_ops.sobel` that is a
+    sixteenth. The code asks for the gradients of the visible image alone; which images come here is the task's choice.
 
     Args:
         reconstructed: (B, C, H, W) in [0, 1].

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from image_ops.ssim import ssim_map
+from ivif.image_ops.ssim import ssim_map
 
 
 def ssim_loss(fused: Tensor, reference: Tensor) -> Tensor:

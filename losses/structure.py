@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from image_ops.sobel import sobel_magnitude
-from image_ops.ssim import ssim_map
-from losses.intensity import at_least_float32
+from ivif.image_ops.sobel import sobel_magnitude
+from ivif.image_ops.ssim import ssim_map
+from ivif.losses.intensity import at_least_float32
 
 
 class ComparisonTerms(NamedTuple):

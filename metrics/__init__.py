@@ -1,6 +1,6 @@
 """Fusion metrics: pure functions, named conventions, and `torchmetrics` classes around them."""
 
-from metrics.classes import (
+from ivif.metrics.classes import (
     AverageGradient,
     CorrelationCoefficient,
     CrossEntropy,
@@ -24,9 +24,9 @@ from metrics.classes import (
     SumOfCorrelationsOfDifferences,
     VisualInformationFidelity,
 )
-from metrics.conventions import CONVENTIONS, Convention, suite
-from metrics.fusion import FusionMetrics
-from metrics.registry import METRICS
+from ivif.metrics.conventions import CONVENTIONS, Convention, suite
+from ivif.metrics.fusion import FusionMetrics
+from ivif.metrics.registry import METRICS
 
 __all__ = [
     "CONVENTIONS",

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from metrics.conventions import suite
-from metrics.functional.triplet import Triplet
-from metrics.preparation import grey_levels
-from metrics.registry import METRICS
+from ivif.metrics.conventions import suite
+from ivif.metrics.functional.triplet import Triplet
+from ivif.metrics.preparation import grey_levels
+from ivif.metrics.registry import METRICS
 
 
 class SingleMetric(Metric):
@@ -18,12 +18,12 @@ class SingleMetric(Metric):
     A repeated image counts twice here; where processes share a data set, use `FusionMetrics`.
 
     Args:
-        convention: Name of a convention in `metrics.conventions.CONVENTIONS`.
+        convention: Name of a convention in `ivif.metrics.conventions.CONVENTIONS`.
         eight_bit: Whether images are scored as the 8-bit files that they would be saved as.
         **kwargs: Options of `torchmetrics.Metric`.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> metric = Qabf()
         >>> metric.update(*(image / 255 for image in formula_triplet("average")))
         >>> round(metric.compute().item(), 4)
@@ -73,126 +73,126 @@ class SingleMetric(Metric):
 
 
 class Entropy(SingleMetric):
-    """EN: see `metrics.functional.entropy`."""
+    """EN: see `ivif.metrics.functional.entropy`."""
 
     metric = "EN"
 
 
 class StandardDeviation(SingleMetric):
-    """SD: see `metrics.functional.standard_deviation`."""
+    """SD: see `ivif.metrics.functional.standard_deviation`."""
 
     metric = "SD"
 
 
 class SpatialFrequency(SingleMetric):
-    """SF: see `metrics.functional.spatial_frequency`."""
+    """SF: see `ivif.metrics.functional.spatial_frequency`."""
 
     metric = "SF"
 
 
 class AverageGradient(SingleMetric):
-    """AG: see `metrics.functional.average_gradient`."""
+    """AG: see `ivif.metrics.functional.average_gradient`."""
 
     metric = "AG"
 
 
 class MutualInformation(SingleMetric):
-    """MI: see `metrics.functional.mutual_information`."""
+    """MI: see `ivif.metrics.functional.mutual_information`."""
 
     metric = "MI"
 
 
 class SumOfCorrelationsOfDifferences(SingleMetric):
-    """SCD: see `metrics.functional.sum_of_correlations_of_differences`."""
+    """SCD: see `ivif.metrics.functional.sum_of_correlations_of_differences`."""
 
     metric = "SCD"
 
 
 class CorrelationCoefficient(SingleMetric):
-    """CC: see `metrics.functional.correlation_coefficient`."""
+    """CC: see `ivif.metrics.functional.correlation_coefficient`."""
 
     metric = "CC"
 
 
 class MeanSquaredError(SingleMetric):
-    """MSE: see `metrics.functional.mean_squared_error`."""
+    """MSE: see `ivif.metrics.functional.mean_squared_error`."""
 
     metric = "MSE"
 
 
 class PeakSignalToNoiseRatio(SingleMetric):
-    """PSNR: see `metrics.functional.peak_signal_to_noise_ratio`."""
+    """PSNR: see `ivif.metrics.functional.peak_signal_to_noise_ratio`."""
 
     metric = "PSNR"
 
 
 class VisualInformationFidelity(SingleMetric):
-    """VIF: see `metrics.functional.vif`."""
+    """VIF: see `ivif.metrics.functional.vif`."""
 
     metric = "VIF"
 
 
 class Qabf(SingleMetric):
-    """Qabf: see `metrics.functional.qabf`."""
+    """Qabf: see `ivif.metrics.functional.qabf`."""
 
     metric = "Qabf"
 
 
 class StructuralSimilarity(SingleMetric):
-    """SSIM: see `metrics.functional.ssim`."""
+    """SSIM: see `ivif.metrics.functional.ssim`."""
 
     metric = "SSIM"
 
 
 class MultiScaleStructuralSimilarity(SingleMetric):
-    """MS_SSIM: see `metrics.functional.ms_ssim`."""
+    """MS_SSIM: see `ivif.metrics.functional.ms_ssim`."""
 
     metric = "MS_SSIM"
 
 
 class Qcv(SingleMetric):
-    """Qcv: see `metrics.functional.qcv`."""
+    """Qcv: see `ivif.metrics.functional.qcv`."""
 
     metric = "Qcv"
 
 
 class Qcb(SingleMetric):
-    """Qcb: see `metrics.functional.qcb`."""
+    """Qcb: see `ivif.metrics.functional.qcb`."""
 
     metric = "Qcb"
 
 
 class Qy(SingleMetric):
-    """Qy: see `metrics.functional.qy`."""
+    """Qy: see `ivif.metrics.functional.qy`."""
 
     metric = "Qy"
 
 
 class Nabf(SingleMetric):
-    """Nabf: see `metrics.functional.nabf`."""
+    """Nabf: see `ivif.metrics.functional.nabf`."""
 
     metric = "Nabf"
 
 
 class FeatureMutualInformation(SingleMetric):
-    """FMI: see `metrics.functional.feature_mutual_information`."""
+    """FMI: see `ivif.metrics.functional.feature_mutual_information`."""
 
     metric = "FMI"
 
 
 class NormalizedMutualInformation(SingleMetric):
-    """NMI: see `metrics.functional.normalized_mutual_information`."""
+    """NMI: see `ivif.metrics.functional.normalized_mutual_information`."""
 
     metric = "NMI"
 
 
 class CrossEntropy(SingleMetric):
-    """CE: see `metrics.functional.cross_entropy`."""
+    """CE: see `ivif.metrics.functional.cross_entropy`."""
 
     metric = "CE"
 
 
 class EdgeIntensity(SingleMetric):
-    """EI: see `metrics.functional.edge_intensity`."""
+    """EI: see `ivif.metrics.functional.edge_intensity`."""
 
     metric = "EI"

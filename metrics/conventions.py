@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from metrics.functional.triplet import Triplet
-from metrics.registry import METRICS, Option
+from ivif.metrics.functional.triplet import Triplet
+from ivif.metrics.registry import METRICS, Option
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from metrics.conventions import check_names, suite
-from metrics.functional.triplet import Triplet
-from metrics.preparation import GreyLevels, grey_levels
+from ivif.metrics.conventions import check_names, suite
+from ivif.metrics.functional.triplet import Triplet
+from ivif.metrics.preparation import GreyLevels, grey_levels
 
 _KEY_BYTES = 512
 _SEPARATOR = "\0"
@@ -28,8 +28,8 @@ class FusionMetrics(Metric):
     with.
 
     Args:
-        names: Metrics, out of `metrics.registry.METRICS`; the convention's own by default.
-        convention: Name of a convention in `metrics.conventions.CONVENTIONS`.
+        names: Metrics, out of `ivif.metrics.registry.METRICS`; the convention's own by default.
+        convention: Name of a convention in `ivif.metrics.conventions.CONVENTIONS`.
         chunk: Images that are computed on at once. Default: 1 on a CPU, where small buffers stay in the cache, and all
             elsewhere.
         eight_bit: Whether images are rounded to 8 bits first; otherwise they are scored as floats (a training monitor).
@@ -39,7 +39,7 @@ class FusionMetrics(Metric):
         ValueError: If the convention, a metric or the chunk size is unknown or invalid.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> fused, infrared, visible = (image / 255 for image in formula_triplet("average"))
         >>> metrics = FusionMetrics(["EN", "Qabf"])
         >>> metrics.update(fused, infrared, visible, dataset=["formula"], name=["average"])

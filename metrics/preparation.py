@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from image_ops.color import levels_of_8bit, luma, luma_of_8bit
+from ivif.image_ops.color import levels_of_8bit, luma, luma_of_8bit
 
 
 @dataclass(frozen=True)

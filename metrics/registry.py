@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from metrics import functional
-from metrics.functional.triplet import Triplet
+from ivif.metrics import functional
+from ivif.metrics.functional.triplet import Triplet
 
 Option = str | float | bool
 

@@ -7,13 +7,13 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from image_ops.resize import resize
-from models.clip import instantiate
-from models.clip_config import WEIGHT_SUFFIXES, ClipConfig
-from models.clip_encoder import OPENAI_MEAN, OPENAI_STD
-from models.clip_state import fingerprint, load_weights, read_state_dict
-from models.clip_weights import ClipWeightsError, locate_weights
-from models.layers.frozen import FrozenModule, freeze
+from ivif.image_ops.resize import resize
+from ivif.models.clip import instantiate
+from ivif.models.clip_config import WEIGHT_SUFFIXES, ClipConfig
+from ivif.models.clip_encoder import OPENAI_MEAN, OPENAI_STD
+from ivif.models.clip_state import fingerprint, load_weights, read_state_dict
+from ivif.models.clip_weights import ClipWeightsError, locate_weights
+from ivif.models.layers.frozen import FrozenModule, freeze
 
 DEFAULT_TAG: Final = "mscoco_finetuned_laion2b_s13b_b90k"
 """Weights fine-tuned on COCO's captions: whole sentences, where the others give titles as found on web pages."""

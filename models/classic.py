@@ -6,10 +6,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from image_ops.contourlet import ContourletBands, contourlet, inverse_contourlet, size_multiple
-from image_ops.padding import crop_to, pad_planes
-from image_ops.pyramid import collapse, expand_plane, gaussian_pyramid, laplacian_pyramid
-from image_ops.saliency import saliency_pair
+from ivif.image_ops.contourlet import ContourletBands, contourlet, inverse_contourlet, size_multiple
+from ivif.image_ops.padding import crop_to, pad_planes
+from ivif.image_ops.pyramid import collapse, expand_plane, gaussian_pyramid, laplacian_pyramid
+from ivif.image_ops.saliency import saliency_pair
 
 _MARGIN = 32
 """Mirrored pixels around an image, which keep one border out of the transform of the opposite one."""

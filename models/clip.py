@@ -1,8 +1,8 @@
 """The one door to open_clip: which encoder a configuration means, built with its weights.
 
-The encoder itself is `models.clip_encoder`, the forms of a configuration are `models.clip_config`, files on disk are
-`models.clip_weights` and their formats `models.clip_state`. open_clip takes more than two seconds to import, so every
-import of it is inside a function.
+The encoder itself is `ivif.models.clip_encoder`, the forms of a configuration are `ivif.models.clip_config`, files on
+disk are `ivif.models.clip_weights` and their formats `ivif.models.clip_state`. open_clip takes more than two seconds to
+import, so every import of it is inside a function.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from typing import Any, Final, cast
 import torch
 from torch import nn
 
-from models.clip_config import COMPACT, RANDOM, ClipConfig, resolve_clip
-from models.clip_encoder import OPENAI_MEAN, OPENAI_STD, ImageTextEncoder
-from models.clip_state import is_torchscript, load_weights, read_state_dict
-from models.clip_weights import ClipWeightsError, identify_file, locate_weights
-from models.compact_clip import COMPACT_WEIGHTS, compact_layout, compact_tokenizer, compare_checksums
+from ivif.models.clip_config import COMPACT, RANDOM, ClipConfig, resolve_clip
+from ivif.models.clip_encoder import OPENAI_MEAN, OPENAI_STD, ImageTextEncoder
+from ivif.models.clip_state import is_torchscript, load_weights, read_state_dict
+from ivif.models.clip_weights import ClipWeightsError, identify_file, locate_weights
+from ivif.models.compact_clip import COMPACT_WEIGHTS, compact_layout, compact_tokenizer, compare_checksums
 
 __all__ = ["ClipConfig", "ClipWeightsError", "ImageTextEncoder", "build_image_text_encoder", "resolve_clip"]
 
@@ -38,7 +38,7 @@ def build_image_text_encoder(spec: str | ClipConfig | Mapping[str, Any]) -> Imag
     """Builds the encoder that a configuration names, with its weights; the global random state is left as it was.
 
     Args:
-        spec: See `models.clip_config.KNOWN_SPECS`.
+        spec: See `ivif.models.clip_config.KNOWN_SPECS`.
 
     Raises:
         ValueError: If the string has no known form.

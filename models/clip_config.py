@@ -23,7 +23,7 @@ KNOWN_SPECS: Final = (
 """Every form that `resolve_clip` understands, for error messages and documentation."""
 
 COMPACT: Final = "compact"
-"""The architecture, and the spec, of the small CLIP that is part of this repository (`models.compact_clip`)."""
+"""The architecture, and the spec, of the small CLIP that is part of this repository (`ivif.models.compact_clip`)."""
 
 WEIGHT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
@@ -40,7 +40,8 @@ class ClipConfig:
         weights: Local weights file. None searches the folders listed in MODELS.md for the tag's file.
         quick_gelu: Forces the activation; None follows the tag, the `-quickgelu` name or the OpenAI archive.
         trust_archive: On the command line alone: the weights may be a TorchScript archive whose sha256 is not one of
-            OpenAI's published ones. In files, checkpoints and Python it counts for nothing (`models.trusted_archives`).
+            OpenAI's published ones. In files, checkpoints and Python it counts for nothing
+            (`ivif.models.trusted_archives`).
         precision: Arithmetic of the encoder. Features are float32 either way.
     """
 

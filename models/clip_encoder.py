@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple, Protocol, Self, cast
 import torch
 from torch import Tensor, nn
 
-from image_ops.resize import resize
-from models.clip_state import fingerprint
-from models.layers.frozen import FrozenModule, freeze
+from ivif.image_ops.resize import resize
+from ivif.models.clip_state import fingerprint
+from ivif.models.layers.frozen import FrozenModule, freeze
 
 logger = logging.getLogger(__name__)
 

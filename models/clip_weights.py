@@ -11,11 +11,11 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
-from models.clip_config import ClipConfig
+from ivif.files.places import home
+from ivif.models.clip_config import ClipConfig
 
 WEIGHTS_DIRECTORY_VARIABLE: Final = "IVIF_WEIGHTS_DIR"
 DOWNLOAD_VARIABLE: Final = "IVIF_DOWNLOAD"
-DEFAULT_DIRECTORY: Final = Path(__file__).resolve().parents[1] / ".cache" / "weights"
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds without an answer after which a download is given up; there is one attempt per source."""
 
@@ -75,7 +75,7 @@ def weight_directories() -> list[Path]:
     """Folders that are searched, in this order; the first is where a download goes."""
     configured = os.environ.get(WEIGHTS_DIRECTORY_VARIABLE)
     own = [Path(configured).expanduser()] if configured else []
-    return [*own, DEFAULT_DIRECTORY, Path.home() / ".cache" / "clip"]
+    return [*own, home() / ".cache" / "weights", Path.home() / ".cache" / "clip"]
 
 
 def file_digest(path: Path) -> str:

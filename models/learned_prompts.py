@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from files.whole import write_whole
-from models.clip_encoder import ImageTextEncoder
-from models.layers.frozen import FrozenPartsMixin
+from ivif.files.whole import write_whole
+from ivif.models.clip_encoder import ImageTextEncoder
+from ivif.models.layers.frozen import FrozenPartsMixin
 
 POSITIVE_SENTENCE: Final = (
     "The fused image is harmonious, the texture is very clear and the target is very striking."

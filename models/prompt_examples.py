@@ -13,8 +13,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from image_ops.padding import pad_planes
-from models.classic import average_fusion, contourlet_fusion
+from ivif.image_ops.padding import pad_planes
+from ivif.models.classic import average_fusion, contourlet_fusion
 
 NEGATIVE_KINDS: Final = ("infrared", "visible", "average", "blurred", "low_contrast", "noisy")
 """Both sources, their plain average, and three degradations of a positive."""
@@ -45,7 +45,7 @@ class DegradationConfig:
 
 
 def positive_examples(infrared: Tensor, visible_luma: Tensor) -> Tensor:
-    """Good fusions without learning: contourlet fusion (`models.classic`), shift-invariant.
+    """Good fusions without learning: contourlet fusion (`ivif.models.classic`), shift-invariant.
 
     Args:
         infrared: (B, 1, H, W) in [0, 1].

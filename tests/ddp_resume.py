@@ -10,9 +10,9 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.stop_requests import RunStoppedError
-from lightning_modules.finite import NonFiniteLossError, OnNonFinite
-from lightning_modules.mgfusion import MGFusionTask
+from ivif.callbacks.stop_requests import RunStoppedError
+from ivif.lightning_modules.finite import NonFiniteLossError, OnNonFinite
+from ivif.lightning_modules.mgfusion import MGFusionTask
 from tests import resuming
 from tests.resuming import AskToStop, last, train
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from callbacks.stop_requests import RunStoppedError
+from ivif.callbacks.stop_requests import RunStoppedError
 from tests.resuming import rank, train
 
 

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pytest
 import torch
 
-from callbacks.checkpoint_io import WholeFileCheckpointIO
-from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.run_log import cut_log
-from files.whole import remove_partial_files
+from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.callbacks.run_log import cut_log
+from ivif.files.whole import remove_partial_files
 from tests.resuming import differences, last, train
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from commands.cli import main
+from ivif.commands.cli import main
 
 
 def refusal(call: Callable[[], Any], kind: type[Exception], *named: str) -> str:

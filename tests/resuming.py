@@ -9,30 +9,30 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 
-from callbacks.checkpoint_io import WholeFileCheckpointIO
-from callbacks.diagnostics import DiagnosticsLogger
-from callbacks.evaluator import Evaluator
-from callbacks.loop_state import STEPS_KEY
-from callbacks.previous_results import PreviousResults
-from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.run_log import RunLog, cut_log, read_rows
-from callbacks.throughput import Throughput
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.prompt_learning import GuidanceConfig, PromptsConfig, RefinementConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.promptfusion_config import PhaseConfig
-from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
-from models.detection import DetectorConfig
-from models.mgfusion import MGFusionConfig
-from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
+from ivif.callbacks.diagnostics import DiagnosticsLogger
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.loop_state import STEPS_KEY
+from ivif.callbacks.previous_results import PreviousResults
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.callbacks.run_log import RunLog, cut_log, read_rows
+from ivif.callbacks.throughput import Throughput
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptsConfig, RefinementConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig
+from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

@@ -8,41 +8,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = (
-    "callbacks",
-    "commands",
-    "datamodules",
-    "files",
-    "image_ops",
-    "lightning_modules",
-    "losses",
-    "metrics",
-    "models",
+ROOMS = tuple(
+    sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("ivif", "tests"))
 )
+GROUND = ("contracts", "files")
 BATCH = "datamodules.datasets.batch"
 SEEDS = "datamodules.seeds"
 FREE_MEMORY = "datamodules.free_memory"
 NAMES = "datamodules.datasets.names"
 PICTURES = ("datamodules.datasets.pictures", "datamodules.datasets.errors")
 LOGGED_STEPS = "lightning_modules.logged_steps"
-ALLOWED = {
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "contracts": (),
     "files": (),
+    "configs": (),
     "image_ops": (),
-    "models": ("files", "image_ops"),
+    "models": (*GROUND, "image_ops"),
     "losses": ("image_ops",),
-    "metrics": ("image_ops",),
-    "datamodules": ("files", "image_ops"),
-    "lightning_modules": ("files", "image_ops", "models", "losses", BATCH, SEEDS),
+    "metrics": (*GROUND, "image_ops"),
+    "datamodules": (*GROUND, "image_ops"),
+    "lightning_modules": (*GROUND, "image_ops", "models", "losses", BATCH, SEEDS),
     "callbacks": (
-        *("files", "image_ops", "metrics", "models.classic"),
+        *(*GROUND, "image_ops", "metrics", "models.classic"),
         *(BATCH, FREE_MEMORY, NAMES, *PICTURES, LOGGED_STEPS),
     ),
-    "commands": PACKAGES,
+    "commands": ROOMS,
 }
 
 
 def _sources() -> list[Path]:
-    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return [path for room in ("ivif", *ROOMS) for path in sorted((ROOT / room).rglob("*.py"))]
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -53,35 +48,43 @@ def _imports(path: Path) -> Iterator[str]:
             yield node.module
 
 
-def _violations(package: str, imported: str) -> bool:
-    if imported.split(".")[0] not in PACKAGES:
-        return False
-    allowed = (package, *ALLOWED[package])
-    return not any(imported == entry or imported.startswith(f"{entry}.") for entry in allowed)
+def _violates(room: str, imported: str) -> bool:
+    """Whether an import breaks the rule: rooms are named as parts of `ivif` alone, and lie below the importing one."""
+    package, _, name = imported.partition(".")
+    if package != "ivif":
+        return package in ROOMS
+    return bool(name) and not any(name == entry or name.startswith(f"{entry}.") for entry in (room, *ALLOWED[room]))
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_imports_point_one_way(package: str) -> None:
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_one_way(room: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
-        for path in sorted((ROOT / package).rglob("*.py"))
+        for path in sorted((ROOT / room).rglob("*.py"))
         for name in _imports(path)
-        if _violations(package, name)
+        if _violates(room, name)
     ]
     assert wrong == []
 
 
 def test_the_import_rule_can_fail() -> None:
-    assert _violations("image_ops", "models.clip")
-    assert _violations("callbacks", "models.clip")
-    assert not _violations("callbacks", "models.classic")
-    assert not _violations("models", "torch")
+    assert _violates("image_ops", "ivif.models.clip")
+    assert _violates("callbacks", "ivif.models.clip")
+    assert _violates("commands", "models.clip")
+    assert not _violates("callbacks", "ivif.models.classic")
+    assert not _violates("models", "torch")
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "scripts"])
+def test_rooms_are_imported_as_parts_of_one_package(folder: str) -> None:
+    sources = sorted((ROOT / folder).rglob("*.py"))
+    assert [f"{p.relative_to(ROOT)}: {n}" for p in sources for n in _imports(p) if n.partition(".")[0] in ROOMS] == []
 
 
 def test_networks_and_losses_do_not_know_lightning() -> None:
     wrong = [
         str(path.relative_to(ROOT))
-        for package in ("files", "image_ops", "models", "losses", "metrics")
+        for package in ("contracts", "files", "image_ops", "models", "losses", "metrics")
         for path in sorted((ROOT / package).rglob("*.py"))
         if any(name.split(".")[0] in ("lightning", "pytorch_lightning") for name in _imports(path))
     ]
@@ -120,7 +123,7 @@ def test_pictures_have_one_door() -> None:
         path for folder in ("benchmarks", "scripts", "notebooks") for path in sorted((ROOT / folder).rglob("*.py"))
     ]
     opening = [path for path in (*_sources(), *others) if OPENERS.search(path.read_text(encoding="utf-8"))]
-    assert opening == [door], "datamodules.datasets.pictures opens pictures: it knows the formats and the limits"
+    assert opening == [door], "ivif.datamodules.datasets.pictures opens pictures: it knows the formats and the limits"
 
 
 def test_processors_are_those_that_may_be_used() -> None:

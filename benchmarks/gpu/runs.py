@@ -17,11 +17,11 @@ from torch import Tensor
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.tasks import TINY, configured, length, scenes, tiny, tiny_data, trainer
 from benchmarks.networks import METHODS
-from callbacks.diagnostics import DiagnosticsLogger
-from callbacks.gradient_norms import GradientNorms
-from callbacks.throughput import Throughput
-from datamodules.configuration import TransformConfig
-from lightning_modules.base import FusionTask
+from ivif.callbacks.diagnostics import DiagnosticsLogger
+from ivif.callbacks.gradient_norms import GradientNorms
+from ivif.callbacks.throughput import Throughput
+from ivif.datamodules.configuration import TransformConfig
+from ivif.lightning_modules.base import FusionTask
 
 GIB: Final = 2**30
 

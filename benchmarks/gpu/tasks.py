@@ -9,24 +9,24 @@ import torch
 import yaml
 from lightning import Callback, Trainer
 
-from datamodules.configuration import LoadingConfig, TransformConfig, with_clip_size
-from datamodules.datasets.prompts import PromptConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detection_sources import DetectionSource
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.promptfusion_config import PhaseConfig
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models.detection import DetectorConfig
-from models.mgfusion import MGFusionConfig
-from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig, with_clip_size
+from ivif.datamodules.datasets.prompts import PromptConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detection_sources import DetectionSource
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 
 CONFIGS: Final = Path(__file__).resolve().parents[2] / "configs"
 CLASSES: Final = SyntheticDataModule().classes

@@ -7,10 +7,10 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
-from datamodules.datasets.batch import Sample, plane_to_float
-from datamodules.datasets.io import LUMA_WEIGHTS
-from image_ops.color import luma
-from image_ops.saliency import saliency_pair
+from ivif.datamodules.datasets.batch import Sample, plane_to_float
+from ivif.datamodules.datasets.io import LUMA_WEIGHTS
+from ivif.image_ops.color import luma
+from ivif.image_ops.saliency import saliency_pair
 
 
 class VisibleJitter:

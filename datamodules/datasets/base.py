@@ -12,18 +12,24 @@ from torch.utils.data import Dataset, get_worker_info
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
-from datamodules.datasets.batch import Sample, Targets, empty_targets
-from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
-from datamodules.datasets.errors import DatasetNotFoundError, LabelError, PairingError, SplitError, UnreadableFileError
-from datamodules.datasets.io import (
+from ivif.datamodules.datasets.batch import Sample, Targets, empty_targets
+from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
+from ivif.datamodules.datasets.errors import (
+    DatasetNotFoundError,
+    LabelError,
+    PairingError,
+    SplitError,
+    UnreadableFileError,
+)
+from ivif.datamodules.datasets.io import (
     combine_digests,
     image_size,
     read_image_and_digest,
     to_infrared,
     to_visible,
 )
-from datamodules.datasets.labels import LabelReader
-from datamodules.datasets.pairing import (
+from ivif.datamodules.datasets.labels import LabelReader
+from ivif.datamodules.datasets.pairing import (
     FoundPairs,
     PairingReport,
     PairRecord,
@@ -31,8 +37,8 @@ from datamodules.datasets.pairing import (
     find_child,
     match_folders,
 )
-from datamodules.datasets.pictures import MAX_PIXELS
-from datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
+from ivif.datamodules.datasets.pictures import MAX_PIXELS
+from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
 
 __all__ = ["DEFAULT_READING", "PairRecord", "PairedDataset", "PairingReport", "ReadingConfig"]
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from datamodules.datasets.errors import LabelError
-from datamodules.datasets.names import printable
+from ivif.datamodules.datasets.errors import LabelError
+from ivif.datamodules.datasets.names import printable
 
 LONGEST: Final = 100
 """Characters of a class name, which heads columns and captions."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from torch import Tensor
 
-from datamodules.datasets.batch import Targets, plane_to_float
-from image_ops.color import luma
+from ivif.datamodules.datasets.batch import Targets, plane_to_float
+from ivif.image_ops.color import luma
 
 TIME_PHRASES: Final = {
     "day": "A daytime {place}",

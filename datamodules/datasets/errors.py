@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from datamodules.datasets.names import printable
+from ivif.datamodules.datasets.names import printable
 
 LONGEST_PLAIN_NAME: Final = 100
 """Bytes of a plain name: those of files are built of it."""

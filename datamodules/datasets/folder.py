@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.class_names import checked_class_names
-from datamodules.datasets.errors import DatasetNotFoundError, LabelError, plain_name
-from datamodules.datasets.label_files import attach_labels
-from datamodules.datasets.pairing import (
+from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.class_names import checked_class_names
+from ivif.datamodules.datasets.errors import DatasetNotFoundError, LabelError, plain_name
+from ivif.datamodules.datasets.label_files import attach_labels
+from ivif.datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
     VISIBLE_FOLDERS,
     FoundPairs,

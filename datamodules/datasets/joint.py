@@ -9,9 +9,9 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
-from datamodules.datasets import boxes
-from datamodules.datasets.batch import SPATIAL_KEYS, Sample, Targets
-from datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.datasets import boxes
+from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample, Targets
+from ivif.datamodules.datasets.boxes import BoxRule
 
 GREY: Final = 114
 """Filling around images that do not cover their frame, as YOLO detectors are trained with; the mask takes 0."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from datamodules.datasets.errors import LabelError
-from datamodules.datasets.label_formats import CLASS_LIST_FILES, coco_stems
-from datamodules.datasets.pairing import FoundPairs, list_files, stem_key
+from ivif.datamodules.datasets.errors import LabelError
+from ivif.datamodules.datasets.label_formats import CLASS_LIST_FILES, coco_stems
+from ivif.datamodules.datasets.pairing import FoundPairs, list_files, stem_key
 
 LABEL_SUFFIXES: Final = (".xml", ".txt", ".json")
 """Endings of label files, the best format first."""

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from datamodules.datasets.class_names import checked_class_name, checked_class_names
-from datamodules.datasets.errors import LabelError
-from datamodules.datasets.names import printable
+from ivif.datamodules.datasets.class_names import checked_class_name, checked_class_names
+from ivif.datamodules.datasets.errors import LabelError
+from ivif.datamodules.datasets.names import printable
 
 CLASS_LIST_FILES: Final = ("classes.txt", "obj.names")
 

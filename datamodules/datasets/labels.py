@@ -10,10 +10,10 @@ from typing import Final, Literal
 
 import torch
 
-from datamodules.datasets.batch import Targets, empty_targets
-from datamodules.datasets.errors import LabelError
-from datamodules.datasets.label_files import LABEL_SUFFIXES
-from datamodules.datasets.label_formats import (
+from ivif.datamodules.datasets.batch import Targets, empty_targets
+from ivif.datamodules.datasets.errors import LabelError
+from ivif.datamodules.datasets.label_files import LABEL_SUFFIXES
+from ivif.datamodules.datasets.label_formats import (
     LabeledBox,
     class_list,
     file_state,

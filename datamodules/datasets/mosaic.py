@@ -7,10 +7,10 @@ from typing import Any, Final, cast
 import torch
 from torch import Generator, Tensor
 
-from datamodules.datasets import joint
-from datamodules.datasets.appearance import uniform
-from datamodules.datasets.batch import SPATIAL_KEYS, Sample, Targets
-from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
+from ivif.datamodules.datasets import joint
+from ivif.datamodules.datasets.appearance import uniform
+from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample, Targets
+from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 
 _NEAREST_EDGE: Final = 0.25
 """How close the meeting point may come to an edge, as a share of the side: every pair shows a part worth looking at."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
-from datamodules.datasets.errors import UnreadableFileError
+from ivif.datamodules.datasets.errors import UnreadableFileError
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 """What PIL may take a file for, whatever its ending: some of its other formats run programs (EPS), none is needed."""

@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.errors import CacheError
-from datamodules.free_memory import free_memory
-from files.owners import distrust
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.errors import CacheError
+from ivif.datamodules.free_memory import free_memory
+from ivif.files.owners import distrust
 
 FORMAT_VERSION: Final = 1
 """Raise it when the layout changes: files of other versions are then built anew."""

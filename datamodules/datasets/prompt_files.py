@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from datamodules.datasets.errors import DatasetError
-from files.whole import write_whole
+from ivif.datamodules.datasets.errors import DatasetError
+from ivif.files.whole import write_whole
 
 Origin = Literal["template", "brightness", "dataset", "caption", "human"]
 ORIGINS: Final = ("template", "brightness", "dataset", "caption", "human")

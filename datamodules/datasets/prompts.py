@@ -9,10 +9,10 @@ from typing import Final, Literal, Protocol, Self, runtime_checkable
 
 from torch.utils.data import Dataset
 
-from datamodules.datasets.batch import Sample, Targets
-from datamodules.datasets.descriptions import describe, time_of_day
-from datamodules.datasets.pairing import PairingReport
-from datamodules.datasets.prompt_files import Origin, PromptEntry, read_prompt_folder, read_prompts
+from ivif.datamodules.datasets.batch import Sample, Targets
+from ivif.datamodules.datasets.descriptions import describe, time_of_day
+from ivif.datamodules.datasets.pairing import PairingReport
+from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, read_prompt_folder, read_prompts
 
 logger = logging.getLogger(__name__)
 

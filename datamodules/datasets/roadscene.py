@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.pairing import FoundPairs
+from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.pairing import FoundPairs
 
 
 class RoadScene(PairedDataset):

@@ -10,11 +10,11 @@ from typing import Any, Literal, Self, cast
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.datasets import joint
-from datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
-from datamodules.datasets.errors import DatasetError
-from datamodules.datasets.io import read_image, to_infrared, to_visible
-from datamodules.datasets.pictures import MAX_PIXELS
+from ivif.datamodules.datasets import joint
+from ivif.datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
+from ivif.datamodules.datasets.errors import DatasetError
+from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
+from ivif.datamodules.datasets.pictures import MAX_PIXELS
 
 
 class StoredPlaneError(DatasetError):

@@ -1,7 +1,7 @@
 """TNO Image Fusion Dataset (Toet, 2014)."""
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs
 
 
 class TNO(PairedDataset):

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from datamodules.datasets import boxes, joint
-from datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter, uniform
-from datamodules.datasets.batch import IMAGE_KEYS, Sample
-from datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
+from ivif.datamodules.datasets import boxes, joint
+from ivif.datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter, uniform
+from ivif.datamodules.datasets.batch import IMAGE_KEYS, Sample
+from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 
 __all__ = [
     "AddClipViews",

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Generator
 
-from datamodules.datasets import boxes
-from datamodules.datasets.appearance import uniform
-from datamodules.datasets.batch import SPATIAL_KEYS, Sample
+from ivif.datamodules.datasets import boxes
+from ivif.datamodules.datasets.appearance import uniform
+from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample
 
 
 class RandomTurn:

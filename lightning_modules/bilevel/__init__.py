@@ -7,15 +7,15 @@ optima (`toy`) run through the very code that trains networks.
 from collections.abc import Mapping
 from typing import Final
 
-from lightning_modules.bilevel.base import Progress, Solver
-from lightning_modules.bilevel.baselines import AlternateSolver, JointSolver, SeparateSolver
-from lightning_modules.bilevel.configuration import BilevelConfig, PenaltyConfig
-from lightning_modules.bilevel.descent import Backward, Descent, Objective
-from lightning_modules.bilevel.level import Level
-from lightning_modules.bilevel.level_loss import LevelLoss
-from lightning_modules.bilevel.problem import Problem
-from lightning_modules.bilevel.rank_one import RankOneSolver
-from lightning_modules.bilevel.value_function import ValueFunctionSolver
+from ivif.lightning_modules.bilevel.base import Progress, Solver
+from ivif.lightning_modules.bilevel.baselines import AlternateSolver, JointSolver, SeparateSolver
+from ivif.lightning_modules.bilevel.configuration import BilevelConfig, PenaltyConfig
+from ivif.lightning_modules.bilevel.descent import Backward, Descent, Objective
+from ivif.lightning_modules.bilevel.level import Level
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss
+from ivif.lightning_modules.bilevel.problem import Problem
+from ivif.lightning_modules.bilevel.rank_one import RankOneSolver
+from ivif.lightning_modules.bilevel.value_function import ValueFunctionSolver
 
 __all__ = [
     "SOLVERS",

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.bilevel.configuration import BilevelConfig
-from lightning_modules.bilevel.descent import Backward, Objective
-from lightning_modules.bilevel.kept_state import kept
-from lightning_modules.bilevel.level import Level
-from lightning_modules.bilevel.problem import Problem
+from ivif.lightning_modules.bilevel.configuration import BilevelConfig
+from ivif.lightning_modules.bilevel.descent import Backward, Objective
+from ivif.lightning_modules.bilevel.kept_state import kept
+from ivif.lightning_modules.bilevel.level import Level
+from ivif.lightning_modules.bilevel.problem import Problem
 
 
 @dataclass(frozen=True)

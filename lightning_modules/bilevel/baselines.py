@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_modules.bilevel.base import Progress, Solver
-from lightning_modules.bilevel.descent import Backward, Objective
+from ivif.lightning_modules.bilevel.base import Progress, Solver
+from ivif.lightning_modules.bilevel.descent import Backward, Objective
 
 
 class SeparateSolver(Solver):

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.bilevel.level import Level, training_only
-from lightning_modules.bilevel.level_loss import LevelLoss, add, detached, mixed, mixed_by_name
-from models.layers.processes import divisor, total_count
+from ivif.lightning_modules.bilevel.level import Level, training_only
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss, add, detached, mixed, mixed_by_name
+from ivif.models.layers.processes import divisor, total_count
 
 Backward = Callable[[Tensor], None]
 """Puts gradients into `.grad`: `LightningModule.manual_backward`, or `torch.autograd.backward` outside of a trainer.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.bilevel.level_loss import LevelLoss
+from ivif.lightning_modules.bilevel.level_loss import LevelLoss
 
 
 @dataclass

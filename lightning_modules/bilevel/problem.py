@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lightning_modules.bilevel.descent import Descent
-from lightning_modules.bilevel.level import Level
+from ivif.lightning_modules.bilevel.descent import Descent
+from ivif.lightning_modules.bilevel.level import Level
 
 
 @dataclass

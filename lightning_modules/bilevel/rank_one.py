@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.bilevel.base import Progress, Solver
-from lightning_modules.bilevel.descent import Backward
+from ivif.lightning_modules.bilevel.base import Progress, Solver
+from ivif.lightning_modules.bilevel.descent import Backward
 
 
 class RankOneSolver(Solver):

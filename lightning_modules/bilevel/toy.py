@@ -13,8 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.bilevel import BilevelConfig, Level, PenaltyConfig, Problem, Progress, build_solver
-from lightning_modules.bilevel.level import copy_values
+from ivif.lightning_modules.bilevel import BilevelConfig, Level, PenaltyConfig, Problem, Progress, build_solver
+from ivif.lightning_modules.bilevel.level import copy_values
 
 Function = Callable[[Tensor, Tensor], Tensor]
 """(x (1,), y (n,)) -> scalar."""

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.bilevel.base import Progress, Solver
-from lightning_modules.bilevel.configuration import BilevelConfig
-from lightning_modules.bilevel.descent import Backward, Objective, Weighted
-from lightning_modules.bilevel.level import Level
-from lightning_modules.bilevel.problem import Problem
-from models.layers.processes import mean_over_processes
+from ivif.lightning_modules.bilevel.base import Progress, Solver
+from ivif.lightning_modules.bilevel.configuration import BilevelConfig
+from ivif.lightning_modules.bilevel.descent import Backward, Objective, Weighted
+from ivif.lightning_modules.bilevel.level import Level
+from ivif.lightning_modules.bilevel.problem import Problem
+from ivif.models.layers.processes import mean_over_processes
 
 
 class ValueFunctionSolver(Solver):

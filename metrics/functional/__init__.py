@@ -4,23 +4,28 @@ Every function takes floating point tensors on any device; half precision is pro
 takes a `Triplet` instead, so that several metrics share their intermediate results.
 """
 
-from metrics.functional.edges import nabf, qabf
-from metrics.functional.fidelity import vif
-from metrics.functional.fmi import feature_mutual_information
-from metrics.functional.formula_images import FORMULA_FUSIONS, formula_triplet
-from metrics.functional.gradient import average_gradient, edge_intensity, spatial_frequency
-from metrics.functional.information import cross_entropy, entropy, mutual_information, normalized_mutual_information
-from metrics.functional.perceptual import qcb, qcv
-from metrics.functional.similarity import ms_ssim, ssim
-from metrics.functional.statistics import (
+from ivif.metrics.functional.edges import nabf, qabf
+from ivif.metrics.functional.fidelity import vif
+from ivif.metrics.functional.fmi import feature_mutual_information
+from ivif.metrics.functional.formula_images import FORMULA_FUSIONS, formula_triplet
+from ivif.metrics.functional.gradient import average_gradient, edge_intensity, spatial_frequency
+from ivif.metrics.functional.information import (
+    cross_entropy,
+    entropy,
+    mutual_information,
+    normalized_mutual_information,
+)
+from ivif.metrics.functional.perceptual import qcb, qcv
+from ivif.metrics.functional.similarity import ms_ssim, ssim
+from ivif.metrics.functional.statistics import (
     correlation_coefficient,
     mean_squared_error,
     peak_signal_to_noise_ratio,
     standard_deviation,
     sum_of_correlations_of_differences,
 )
-from metrics.functional.triplet import Triplet
-from metrics.functional.yang import qy
+from ivif.metrics.functional.triplet import Triplet
+from ivif.metrics.functional.yang import qy
 
 __all__ = [
     "FORMULA_FUSIONS",

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metrics.functional.filters import safe_sqrt, sobel
-from metrics.functional.triplet import Triplet, triplet_metric
+from ivif.metrics.functional.filters import safe_sqrt, sobel
+from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
 _RIGHT_ANGLE = math.pi / 2
 _TINY = 1e-5
@@ -40,7 +40,7 @@ def qabf(triplet: Triplet, variant: str = "standard") -> Tensor:
         ValueError: If the variant is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> fused, infrared, visible = formula_triplet("average")
         >>> round(qabf(fused, infrared, visible).item(), 4)
         0.3979
@@ -104,7 +104,7 @@ def nabf(triplet: Triplet, background_weight: float = 0.001) -> Tensor:
         (B,) float64, in [0, 1]; NaN where the weights sum to 0.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> nabf(*formula_triplet("maximum"), background_weight=0.0).item()
         0.0
     """

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metrics.functional.filters import gaussian_taps, pad_zero, separable_filter
-from metrics.functional.triplet import Triplet, triplet_metric
+from ivif.metrics.functional.filters import gaussian_taps, pad_zero, separable_filter
+from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
 _NOISE = 2.0
 _FLAT = 1e-10
@@ -37,7 +37,7 @@ def vif(triplet: Triplet, reduction: str = "sum", window: str = "valid", precisi
         ValueError: If an option is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(vif(*formula_triplet("average")).item(), 4)
         0.6073
     """

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metrics.functional.triplet import Triplet, triplet_metric
+from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
 _SIDE = 3
 _COUNT = _SIDE**2
@@ -22,7 +22,7 @@ def feature_mutual_information(triplet: Triplet) -> Tensor:
         (B,) float64, around [0, 1].
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(feature_mutual_information(*formula_triplet("average")).item(), 3)
         0.574
     """

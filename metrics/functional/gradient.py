@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from metrics.functional.filters import safe_sqrt, sobel
-from metrics.functional.triplet import Triplet, fused_metric
+from ivif.metrics.functional.filters import safe_sqrt, sobel
+from ivif.metrics.functional.triplet import Triplet, fused_metric
 
 
 @fused_metric(smallest=2)
@@ -24,7 +24,7 @@ def spatial_frequency(triplet: Triplet, divide_by: str = "own_size") -> Tensor:
         ValueError: If `divide_by` is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(spatial_frequency(formula_triplet("average")[0]).item(), 4)
         6.8844
     """
@@ -59,7 +59,7 @@ def average_gradient(triplet: Triplet, divide_by: str = "image_size") -> Tensor:
         ValueError: If `divide_by` is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(average_gradient(formula_triplet("average")[0]).item(), 4)
         4.476
     """
@@ -98,7 +98,7 @@ def edge_intensity(triplet: Triplet, border: str = "replicate") -> Tensor:
         ValueError: If `border` is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(edge_intensity(formula_triplet("average")[0], border="zero").item(), 3)
         55.422
     """

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metrics.functional.triplet import GREY_LEVELS, Triplet, fused_metric, joint_histograms, triplet_metric
+from ivif.metrics.functional.triplet import GREY_LEVELS, Triplet, fused_metric, joint_histograms, triplet_metric
 
 
 @fused_metric()
@@ -17,7 +17,7 @@ def entropy(triplet: Triplet) -> Tensor:
         (B,) float64, in [0, 8].
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(entropy(formula_triplet("average")[0]).item(), 4)
         6.9019
     """
@@ -43,7 +43,7 @@ def mutual_information(triplet: Triplet, base: str = "bits", stretch: bool = Fal
         ValueError: If `base` is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(mutual_information(*formula_triplet("average")).item(), 4)
         3.0752
     """
@@ -71,7 +71,7 @@ def normalized_mutual_information(triplet: Triplet, variant: str = "standard") -
         ValueError: If the variant is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(normalized_mutual_information(*formula_triplet("average"), variant="sources").item(), 4)
         0.4656
     """
@@ -103,7 +103,7 @@ def cross_entropy(triplet: Triplet, variant: str = "histogram") -> Tensor:
         ValueError: If the variant is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> cross_entropy(*formula_triplet("visible")).item() > 0
         True
     """

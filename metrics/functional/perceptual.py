@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.constants import made_once
-from metrics.functional.filters import gaussian_taps, pad_zero, separable_filter, sobel
-from metrics.functional.triplet import Triplet, triplet_metric
+from ivif.image_ops.constants import made_once
+from ivif.metrics.functional.filters import gaussian_taps, pad_zero, separable_filter, sobel
+from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
 _BLOCK = 16
 
@@ -34,7 +34,7 @@ def qcv(triplet: Triplet, stretch: bool = True, partial_blocks: str = "pad") -> 
         ValueError: If `partial_blocks` is unknown, or it is "drop" and the image holds no whole block.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(qcv(*formula_triplet("average")).item(), 2)
         432.8
     """
@@ -114,7 +114,7 @@ def qcb(triplet: Triplet, variant: str = "standard") -> Tensor:
         ValueError: If the variant is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(qcb(*formula_triplet("average"), variant="half_frequency").item(), 4)
         0.5101
     """

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.constants import constant
-from metrics.functional.filters import gaussian_taps, separable_filter
-from metrics.functional.triplet import Triplet, triplet_metric
+from ivif.image_ops.constants import constant
+from ivif.metrics.functional.filters import gaussian_taps, separable_filter
+from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
 _K1, _K2 = 0.01, 0.03
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -44,7 +44,7 @@ def ssim(
         ValueError: If an option is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(ssim(*formula_triplet("average")).item(), 4)
         1.1362
     """
@@ -85,7 +85,7 @@ def ms_ssim(triplet: Triplet, data_range: float = 255.0, reduction: str = "sum",
         ValueError: If an option is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(ms_ssim(*formula_triplet("visible"), data_range=1.0).item(), 4)
         1.0
     """

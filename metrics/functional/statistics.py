@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from metrics.functional.filters import safe_sqrt
-from metrics.functional.triplet import Triplet, fused_metric, triplet_metric
+from ivif.metrics.functional.filters import safe_sqrt
+from ivif.metrics.functional.triplet import Triplet, fused_metric, triplet_metric
 
 _FUSED, _INFRARED, _VISIBLE = 0, 1, 2
 _FLAT = 1e-10
@@ -19,7 +19,7 @@ def standard_deviation(triplet: Triplet) -> Tensor:
         (B,) float64, in [0, 127.5].
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> fused, infrared, visible = formula_triplet("average")
         >>> round(standard_deviation(fused).item(), 4)
         30.6718
@@ -35,7 +35,7 @@ def correlation_coefficient(triplet: Triplet) -> Tensor:
         (B,) float64, in [-1, 1]; NaN where one of the images is constant.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(correlation_coefficient(*formula_triplet("average")).item(), 4)
         0.6984
     """
@@ -57,7 +57,7 @@ def sum_of_correlations_of_differences(triplet: Triplet) -> Tensor:
         source is constant.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(sum_of_correlations_of_differences(*formula_triplet("average")).item(), 4)
         1.3966
     """
@@ -89,7 +89,7 @@ def mean_squared_error(triplet: Triplet, peak: float = 255.0) -> Tensor:
         (B,) float64.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(mean_squared_error(*formula_triplet("average")).item(), 3)
         2256.226
     """
@@ -122,7 +122,7 @@ def peak_signal_to_noise_ratio(triplet: Triplet, variant: str = "standard") -> T
         ValueError: If the variant is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(peak_signal_to_noise_ratio(*formula_triplet("average")).item(), 4)
         14.597
     """

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from metrics.functional.filters import gaussian_taps, pad_zero, separable_filter
-from metrics.functional.triplet import Triplet, triplet_metric
+from ivif.metrics.functional.filters import gaussian_taps, pad_zero, separable_filter
+from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
 _SIZE, _SIGMA = 7, 1.5
 _AGREEMENT = 0.75
@@ -33,7 +33,7 @@ def qy(triplet: Triplet, variant: str = "standard") -> Tensor:
         ValueError: If the variant is unknown.
 
     Example:
-        >>> from metrics.functional import formula_triplet
+        >>> from ivif.metrics.functional import formula_triplet
         >>> round(qy(*formula_triplet("average"), variant="summed_rows").item(), 4)
         0.8777
     """

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from models.clip_weights import ClipWeightsError, file_digest
-from models.compact_clip.tokenizer import ReducedTokenizer
+from ivif.models.clip_weights import ClipWeightsError, file_digest
+from ivif.models.compact_clip.tokenizer import ReducedTokenizer
 
 __all__ = [
     "CHECKSUMS_NAME",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.detection.base import Detector, DetectorConfig, DetectorWeightsError, Found, Objects
-from models.detection.torchvision import OFFSETS, TorchvisionDetector
+from ivif.models.detection.base import Detector, DetectorConfig, DetectorWeightsError, Found, Objects
+from ivif.models.detection.torchvision import OFFSETS, TorchvisionDetector
 
 __all__ = ["Detector", "DetectorConfig", "DetectorWeightsError", "Found", "Objects", "build_detector"]
 
@@ -26,14 +26,14 @@ def build_detector(config: DetectorConfig, class_names: Sequence[str]) -> Detect
     if config.architecture in OFFSETS:
         detector = TorchvisionDetector(config, class_names)
     elif config.architecture.startswith("yolov5"):
-        from models.detection.yolov5 import YOLOv5Detector  # imports ultralytics only where it is asked for
+        from ivif.models.detection.yolov5 import YOLOv5Detector  # imports ultralytics only where it is asked for
 
         detector = YOLOv5Detector(config, class_names)
     else:
         known = ", ".join((*(f"yolov5{size}" for size in "nsmlx"), *OFFSETS))
         raise ValueError(f"detector.architecture is '{config.architecture}'; known: {known}.")
     if config.weights is not None:
-        from models.detection.weights import load_weights
+        from ivif.models.detection.weights import load_weights
 
         load_weights(detector, Path(config.weights), config.reuse_classes)
     return detector

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
-from models.layers.processes import divisor, total_count
+from ivif.models.layers.processes import divisor, total_count
 
 
 class Objects(TypedDict):

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, box_convert, clip_boxes_to_image
 
-from image_ops.constants import constant
-from image_ops.resize import resize
-from models.detection.base import Found, Objects
+from ivif.image_ops.constants import constant
+from ivif.image_ops.resize import resize
+from ivif.models.detection.base import Found, Objects
 
 GREY = 114 / 255
 """What YOLO pads with."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import fcos_resnet50_fpn, ssdlite320_mobilenet_v3_large
 from torchvision.ops import clip_boxes_to_image
 
-from models.detection.base import CountedLoss, Detector, DetectorConfig, Found, Objects, evaluating
+from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, Found, Objects, evaluating
 
 OFFSETS: Final = {"fcos_resnet50": 0, "ssdlite320": 1}
 """Architectures, and how many labels come before the first class (ssdlite counts the background)."""

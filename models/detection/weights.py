@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from models.archives import load_checked
-from models.detection.base import Detector, DetectorWeightsError
-from models.detection.yolov5 import YOLOv5Detector, read_checkpoint
+from ivif.models.archives import load_checked
+from ivif.models.detection.base import Detector, DetectorWeightsError
+from ivif.models.detection.yolov5 import YOLOv5Detector, read_checkpoint
 
 logger = logging.getLogger(__name__)
 

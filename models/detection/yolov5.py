@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.archives import compare_checksums
-from models.detection.base import (
+from ivif.models.archives import compare_checksums
+from ivif.models.detection.base import (
     CountedLoss,
     Detector,
     DetectorConfig,
@@ -30,7 +30,7 @@ from models.detection.base import (
     Objects,
     evaluating,
 )
-from models.detection.postprocess import letterbox, relative_boxes, suppress
+from ivif.models.detection.postprocess import letterbox, relative_boxes, suppress
 
 STRIDE: Final = 32
 

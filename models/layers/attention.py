@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_ops.constants import made_once
+from ivif.image_ops.constants import made_once
 
 _LONGEST: Final = 10_000.0
 

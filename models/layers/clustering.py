@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from image_ops.precision import single_precision
+from ivif.image_ops.precision import single_precision
 
 _DISTANCES_AT_ONCE: Final = 2**22  # 16 MiB of float32
 

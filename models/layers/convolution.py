@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_ops.padding import pad_planes
+from ivif.image_ops.padding import pad_planes
 
 
 class ReplicateConv2d(nn.Conv2d):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, distributed
 
-from models.layers.clustering import evenly_spaced
+from ivif.models.layers.clustering import evenly_spaced
 
 
 def process_count() -> int:

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from models.layers.convolution import ReplicateConv2d
-from models.layers.restormer import RestormerStack
-from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.encoder import FeatureLayer
+from ivif.models.layers.convolution import ReplicateConv2d
+from ivif.models.layers.restormer import RestormerStack
+from ivif.models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.encoder import FeatureLayer
 
 
 class FusionDecoder(nn.Module):

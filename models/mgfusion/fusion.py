@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from image_ops.sobel import sobel_magnitude
-from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.injection import ALMOST_ZERO, Adapter, guidance_convolutions
+from ivif.image_ops.sobel import sobel_magnitude
+from ivif.models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.injection import ALMOST_ZERO, Adapter, guidance_convolutions
 
 
 class Merge(nn.Module):

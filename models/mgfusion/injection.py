@@ -5,8 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from models.layers.convolution import ReplicateConv2d
-from models.mgfusion.config import MGFusionConfig
+from ivif.models.layers.convolution import ReplicateConv2d
+from ivif.models.mgfusion.config import MGFusionConfig
 
 ALMOST_ZERO: Final = 1e-3
 """Standard deviation of last weights, so that what a new block predicts hardly depends on its input."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.config import MGFusionConfig
 
 AUTO_CHECKPOINT_BYTES: Final = 8 * 2**30
 """With `checkpoint_blocks: auto`, blocks are computed again where the step would otherwise take more than this."""

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.decoder import FusionDecoder
-from models.mgfusion.encoder import FeatureEncoder
-from models.mgfusion.fusion import GuidedFusion, Merge
-from models.mgfusion.injection import InformationInjection
-from models.mgfusion.memory import recomputes_blocks
+from ivif.models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.decoder import FusionDecoder
+from ivif.models.mgfusion.encoder import FeatureEncoder
+from ivif.models.mgfusion.fusion import GuidedFusion, Merge
+from ivif.models.mgfusion.injection import InformationInjection
+from ivif.models.mgfusion.memory import recomputes_blocks
 
 
 class MGFusionNetwork(nn.Module):

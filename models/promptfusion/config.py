@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self, get_args
 
-from image_ops.contourlet import PAPER_LEVELS, size_multiple
+from ivif.image_ops.contourlet import PAPER_LEVELS, size_multiple
 
 Phase = Literal["autoencoder", "fusion"]
 DetailBranchKind = Literal["contourlet", "convolution"]

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.convolution import ReplicateConv2d
-from models.layers.restormer import RestormerStack
-from models.promptfusion.config import PromptFusionConfig
+from ivif.models.layers.convolution import ReplicateConv2d
+from ivif.models.layers.restormer import RestormerStack
+from ivif.models.promptfusion.config import PromptFusionConfig
 
 _HALF_LEVEL = 0.5 / 255
 

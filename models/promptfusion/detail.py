@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_ops.contourlet import size_multiple
-from image_ops.padding import crop_to, pad_planes, pad_to_multiple
-from models.promptfusion.config import PromptFusionConfig
-from models.promptfusion.subbands import LOWPASS_PLANES, directional_planes, subband_stacks
+from ivif.image_ops.contourlet import size_multiple
+from ivif.image_ops.padding import crop_to, pad_planes, pad_to_multiple
+from ivif.models.promptfusion.config import PromptFusionConfig
+from ivif.models.promptfusion.subbands import LOWPASS_PLANES, directional_planes, subband_stacks
 
 
 class ConvolutionLayer(nn.Module):

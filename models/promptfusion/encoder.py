@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.layers.convolution import ReplicateConv2d
-from models.layers.restormer import RestormerBlock, RestormerStack
-from models.promptfusion.config import PromptFusionConfig
-from models.promptfusion.detail import DetailBranch
+from ivif.models.layers.convolution import ReplicateConv2d
+from ivif.models.layers.restormer import RestormerBlock, RestormerStack
+from ivif.models.promptfusion.config import PromptFusionConfig
+from ivif.models.promptfusion.detail import DetailBranch
 
 
 class Features(NamedTuple):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_ops.padding import pad_planes
+from ivif.image_ops.padding import pad_planes
 
 _EXPANSION = 2
 

@@ -5,11 +5,11 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from models.layers.restormer import RestormerBlock
-from models.promptfusion.config import Phase, PromptFusionConfig
-from models.promptfusion.decoder import FeatureDecoder
-from models.promptfusion.encoder import Features, SharedEncoder
-from models.promptfusion.fusion import DetailFusion
+from ivif.models.layers.restormer import RestormerBlock
+from ivif.models.promptfusion.config import Phase, PromptFusionConfig
+from ivif.models.promptfusion.decoder import FeatureDecoder
+from ivif.models.promptfusion.encoder import Features, SharedEncoder
+from ivif.models.promptfusion.fusion import DetailFusion
 
 
 class PromptFusionOutput(NamedTuple):
@@ -148,5 +148,5 @@ def _check_images(*images: Tensor) -> None:
         shapes = " and ".join(str(tuple(image.shape)) for image in images)
         raise ValueError(
             f"PromptFusion takes images (B, 1, H, W), infrared and visible luma of the same size "
-            f"(image_ops.color.luma makes it of RGB); got {shapes}."
+            f"(ivif.image_ops.color.luma makes it of RGB); got {shapes}."
         )

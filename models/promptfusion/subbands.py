@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.contourlet import PAPER_LEVELS, contourlet
-from models.promptfusion.config import SubbandPairing
+from ivif.image_ops.contourlet import PAPER_LEVELS, contourlet
+from ivif.models.promptfusion.config import SubbandPairing
 
 LOWPASS_PLANES: Final = 4
 """Planes of the low-pass at 1/16, the four pixels of each 2x2 square."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.convolution import ReplicateConv2d
-from models.text_to_pixels.config import TextToPixelsConfig
-from models.text_to_pixels.extractor import ConvolutionLayer
+from ivif.models.layers.convolution import ReplicateConv2d
+from ivif.models.text_to_pixels.config import TextToPixelsConfig
+from ivif.models.text_to_pixels.extractor import ConvolutionLayer
 
 _SMALL_START: Final = 0.1
 _HALF_LEVEL: Final = 0.5 / 255

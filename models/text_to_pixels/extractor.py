@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_ops.padding import pad_planes
-from models.layers.convolution import ReplicateConv2d
+from ivif.image_ops.padding import pad_planes
+from ivif.models.layers.convolution import ReplicateConv2d
 
 NEGATIVE_SLOPE = 0.2
 

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from image_ops.padding import crop_to, pad_to_multiple
-from models.layers.quantizer import VectorQuantizer
-from models.layers.recomputation import recomputed
-from models.text_to_pixels.config import TextToPixelsConfig
-from models.text_to_pixels.decoder import FusionDecoder
-from models.text_to_pixels.extractor import MultiLevelExtractor
-from models.text_to_pixels.text import TextAdapter
-from models.text_to_pixels.transformer import TextGuidedTransformer
+from ivif.image_ops.padding import crop_to, pad_to_multiple
+from ivif.models.layers.quantizer import VectorQuantizer
+from ivif.models.layers.recomputation import recomputed
+from ivif.models.text_to_pixels.config import TextToPixelsConfig
+from ivif.models.text_to_pixels.decoder import FusionDecoder
+from ivif.models.text_to_pixels.extractor import MultiLevelExtractor
+from ivif.models.text_to_pixels.text import TextAdapter
+from ivif.models.text_to_pixels.transformer import TextGuidedTransformer
 
 
 class TextToPixelsOutput(NamedTuple):
@@ -84,7 +84,7 @@ class TextToPixelsNetwork(nn.Module):
         if infrared.ndim != 4 or infrared.shape[1] != 1 or visible_luma.shape != infrared.shape:
             raise ValueError(
                 f"From Text to Pixels fuses infrared (B, 1, H, W) with visible luma of the same shape, got "
-                f"{tuple(infrared.shape)} and {tuple(visible_luma.shape)} (image_ops.color.luma makes it of RGB)."
+                f"{tuple(infrared.shape)} and {tuple(visible_luma.shape)} (ivif.image_ops.color.luma makes it of RGB)."
             )
         run = recomputed if self.config.checkpoint_blocks and self.training and torch.is_grad_enabled() else _plainly
         infrared, size = pad_to_multiple(infrared, self.config.token_stride)

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from models.layers.attention import GridAttention, MultiHeadAttention, WindowAttention, sine_positions
-from models.layers.restormer import TransposedAttention
-from models.text_to_pixels.config import TextToPixelsConfig
+from ivif.models.layers.attention import GridAttention, MultiHeadAttention, WindowAttention, sine_positions
+from ivif.models.layers.restormer import TransposedAttention
+from ivif.models.text_to_pixels.config import TextToPixelsConfig
 
 
 class ChannelAttention(nn.Module):

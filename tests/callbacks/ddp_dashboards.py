@@ -7,13 +7,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from callbacks.dashboards import DashboardRecords
-from callbacks.evaluator import Evaluator
-from callbacks.image_logger import ImageLogger
-from callbacks.tensorboard_run import TensorBoardRun
-from commands.loggers import build_loggers
-from datamodules.configuration import LoadingConfig
-from datamodules.synthetic import SyntheticDataModule
+from ivif.callbacks.dashboards import DashboardRecords
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.tensorboard_run import TensorBoardRun
+from ivif.commands.loggers import build_loggers
+from ivif.datamodules.configuration import LoadingConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
 from tests.batches import quiet_trainer
 from tests.callbacks.ddp_evaluation import Detecting
 

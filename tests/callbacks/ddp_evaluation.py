@@ -7,22 +7,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from callbacks.evaluator import Evaluator
-from callbacks.prediction_writer import PredictionWriter
-from datamodules.configuration import LoadingConfig
-from datamodules.datasets.batch import Batch, StepOutput
-from datamodules.datasets.synthetic import SyntheticDataset
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.base import FusionTask
-from lightning_modules.classic import ClassicFusionTask
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.prompt_learning import PromptsConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models.detection import DetectorConfig
-from models.mgfusion import MGFusionConfig
-from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.datamodules.configuration import LoadingConfig
+from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.prompt_learning import PromptsConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 
 

@@ -8,12 +8,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import os
 import socket
 
-from callbacks import memory_guard
-from callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
-from datamodules.datasets.batch import BatchSize
-from lightning_modules.base import FusionTask
-from lightning_modules.mgfusion import MGFusionTask
-from models.mgfusion import MGFusionConfig
+from ivif.callbacks import memory_guard
+from ivif.callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
+from ivif.datamodules.datasets.batch import BatchSize
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
 
 

@@ -7,10 +7,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from callbacks.detection_files import DetectionFiles
-from callbacks.prediction_writer import PredictionWriter
-from datamodules.configuration import LoadingConfig
-from datamodules.synthetic import SyntheticDataModule
+from ivif.callbacks.detection_files import DetectionFiles
+from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.datamodules.configuration import LoadingConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
 from tests.batches import quiet_trainer
 from tests.callbacks.ddp_evaluation import Detecting
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.datasets.batch import Batch, Sample, StepOutput, collate
-from lightning_modules.classic import ClassicFusionTask
+from ivif.datamodules.datasets.batch import Batch, Sample, StepOutput, collate
+from ivif.lightning_modules.classic import ClassicFusionTask
 from tests.batches import MadeData, MadePairs
 
 BOX = [4.0, 4.0, 20.0, 16.0]

@@ -9,11 +9,11 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from callbacks.compilation import Compilation, compilable_parts
-from lightning_modules.mgfusion import MGFusionTask
-from models.mgfusion import MGFusionConfig, MGFusionNetwork
-from models.promptfusion import PromptFusionConfig, PromptFusionNetwork
-from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
+from ivif.callbacks.compilation import Compilation, compilable_parts
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
+from ivif.models.promptfusion import PromptFusionConfig, PromptFusionNetwork
+from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
 from tests.batches import MadeData, quiet_trainer
 
 TOLERANCE = 1e-8

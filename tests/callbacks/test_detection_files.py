@@ -10,11 +10,11 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
 
-from callbacks.detection_files import DetectionFiles, gather
-from callbacks.images import save_atomically
-from callbacks.prediction_writer import PredictionWriter
-from datamodules.datasets.folder import FolderDataset, FolderLayout
-from metrics.detection import DetectionMetrics
+from ivif.callbacks.detection_files import DetectionFiles, gather
+from ivif.callbacks.images import save_atomically
+from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
+from ivif.metrics.detection import DetectionMetrics
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
 from tests.processes import run_script
@@ -183,7 +183,7 @@ def test_a_picture_is_written_after_its_detections(tmp_path: Path, monkeypatch: 
     def stop(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("callbacks.prediction_writer.save_atomically", stop)
+    monkeypatch.setattr("ivif.callbacks.prediction_writer.save_atomically", stop)
     with pytest.raises(OSError, match="disk full"):
         _predict(tmp_path)
     assert (tmp_path / "made" / "detections" / "0000.json").is_file()

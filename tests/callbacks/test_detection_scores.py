@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.boxes import COLORS, above_score, draw_boxes, overlay
-from callbacks.detection_tables import DetectionTable
-from callbacks.evaluator import Evaluator
-from callbacks.image_logger import ImageLogger
-from metrics.detection import DetectionMetrics, Found
+from ivif.callbacks.boxes import COLORS, above_score, draw_boxes, overlay
+from ivif.callbacks.detection_tables import DetectionTable
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.metrics.detection import DetectionMetrics, Found
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
 

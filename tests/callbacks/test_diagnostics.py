@@ -8,13 +8,13 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from callbacks.diagnostics import DiagnosticsLogger
-from callbacks.gradient_norms import GradientNorms
-from datamodules.datasets.batch import Batch
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.optimization import AdamConfig, LevelConfig
-from models.mgfusion import MGFusionConfig
+from ivif.callbacks.diagnostics import DiagnosticsLogger
+from ivif.callbacks.gradient_norms import GradientNorms
+from ivif.datamodules.datasets.batch import Batch
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from callbacks.evaluator import Evaluator
-from callbacks.prediction_writer import PredictionWriter
-from callbacks.table_files import read_table
-from datamodules.datasets.batch import Batch
-from lightning_modules.classic import ClassicFusionTask
-from metrics.functional import entropy, qabf
-from metrics.preparation import GreyLevels, grey_levels
-from models.classic import CLASSIC_FUSIONS
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.callbacks.table_files import read_table
+from ivif.datamodules.datasets.batch import Batch
+from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.metrics.functional import entropy, qabf
+from ivif.metrics.preparation import GreyLevels, grey_levels
+from ivif.models.classic import CLASSIC_FUSIONS
 from tests.batches import MadeData, make_sample, quiet_trainer
 
 
@@ -141,7 +141,7 @@ def test_undefined_values_are_counted_per_metric(tmp_path: Path) -> None:
     data = MadeData()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ClassicFusionTask, "fuse_images", lambda _self, batch: batch["infrared"])
-        patch.setattr("lightning_modules.base.recolor", lambda fused, _chroma: fused.expand(-1, 3, -1, -1))
+        patch.setattr("ivif.lightning_modules.base.recolor", lambda fused, _chroma: fused.expand(-1, 3, -1, -1))
         trainer.test(ClassicFusionTask("average"), data, verbose=False)
     table = pd.read_csv(tmp_path / "tables" / "test.csv").query("method == 'average' and dataset == 'all'").iloc[0]
     assert table["n"] == 5
@@ -157,8 +157,8 @@ def test_sources_are_prepared_once_for_all_rows(tmp_path: Path, monkeypatch: pyt
             calls.append(tuple(image.shape))
         return grey_levels(image, eight_bit)
 
-    monkeypatch.setattr("callbacks.evaluator.grey_levels", counted)
-    monkeypatch.setattr("metrics.fusion.grey_levels", counted)
+    monkeypatch.setattr("ivif.callbacks.evaluator.grey_levels", counted)
+    monkeypatch.setattr("ivif.metrics.fusion.grey_levels", counted)
     _test(tmp_path)
     rows = 1 + len(set(CLASSIC_FUSIONS) - {"maximum"})
     assert len(calls) == 5 * (2 + rows)  # of five images: two sources, and one fused image per row

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from callbacks.image_logger import ImageLogger
-from callbacks.wandb_run import WandbRun
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detection_sources import DetectionSource
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.wandb_run import WandbRun
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detection_sources import DetectionSource
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
 from tests.processes import run_script

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
-from callbacks.memory_remedies import GIB
-from datamodules.datasets.batch import BatchSize
-from lightning_modules.base import FusionTask
-from lightning_modules.mgfusion import MGFusionTask
-from models.mgfusion import MGFusionConfig
+from ivif.callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
+from ivif.callbacks.memory_remedies import GIB
+from ivif.datamodules.datasets.batch import BatchSize
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
 from tests.commands.runs import TINY
 from tests.fakes import write_folder
@@ -33,7 +33,7 @@ class _SizedData(MadeData):
 
 
 def _limit(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr("callbacks.memory_guard.free_memory", lambda _: free)
+    monkeypatch.setattr("ivif.callbacks.memory_guard.free_memory", lambda _: free)
 
 
 def test_training_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_each_option_that_is_advised_makes_the_same_command_run(
 
 def _needed(line: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """What the command's largest step is estimated to need."""
-    from commands.cli import main
+    from ivif.commands.cli import main
 
     seen: list[int] = []
     own: Callable[..., int | None] = FusionTask.estimate_memory
@@ -143,7 +143,7 @@ def _needed(line: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         return seen[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr("callbacks.memory_guard.free_memory", lambda _: GIB)
+        patch.setattr("ivif.callbacks.memory_guard.free_memory", lambda _: GIB)
         patch.setattr(FusionTask, "estimate_memory", noted)
         assert main(line) == 0
     return max(seen)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.images import panel, save_atomically, to_picture
-from callbacks.prediction_writer import PredictionWriter, check_record, picture_path
-from files.whole import remove_partial_files
-from lightning_modules.classic import ClassicFusionTask
+from ivif.callbacks.images import panel, save_atomically, to_picture
+from ivif.callbacks.prediction_writer import PredictionWriter, check_record, picture_path
+from ivif.files.whole import remove_partial_files
+from ivif.lightning_modules.classic import ClassicFusionTask
 from tests.batches import MadeData, quiet_trainer
 
 

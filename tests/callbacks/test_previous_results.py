@@ -10,12 +10,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 
-from callbacks.previous_results import PreviousResults
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import STORE_RECORD, set_aside
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.mgfusion import MGFusionTask
-from models.mgfusion import MGFusionConfig
+from ivif.callbacks.previous_results import PreviousResults
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.batch import STORE_RECORD, set_aside
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import quiet_trainer
 
 

@@ -10,13 +10,13 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 
-from callbacks.image_logger import ImageLogger
-from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.run_record import RunRecord
-from callbacks.throughput import Throughput, peak_memory
-from lightning_modules.classic import ClassicFusionTask
-from lightning_modules.mgfusion import MGFusionTask
-from models.mgfusion import MGFusionConfig
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.callbacks.run_record import RunRecord
+from ivif.callbacks.throughput import Throughput, peak_memory
+from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
 from tests.disks import full_disk
 
@@ -78,7 +78,7 @@ def test_throughput_counts_pairs_and_waiting(tmp_path: Path) -> None:
 
 def test_throughput_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 0.0, 1.0, 4.0, 5.0, 8.0])  # built, begun; then twice: 1 s of waiting, 3 s of work
-    monkeypatch.setattr("callbacks.throughput.time", SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr("ivif.callbacks.throughput.time", SimpleNamespace(perf_counter=lambda: next(times)))
     logged: dict[str, float] = {}
     trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu")))
     task = SimpleNamespace(log_dict=lambda values, **_: logged.update(values))

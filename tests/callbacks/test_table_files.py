@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from callbacks.table_files import read_table, write_table
+from ivif.callbacks.table_files import read_table, write_table
 from tests.disks import full_disk
 
 NAMES = ["00000", "NA", "1e5", "null", "nan", "007.0", "FLIR_1"]

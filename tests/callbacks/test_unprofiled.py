@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from callbacks.unprofiled import Unprofiled
-from commands.arguments import rewrite
-from commands.lightning_cli import SuiteCLI
+from ivif.callbacks.unprofiled import Unprofiled
+from ivif.commands.arguments import rewrite
+from ivif.commands.lightning_cli import SuiteCLI
 from tests.commands.runs import tiny_run
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from callbacks.network import unreachable
-from callbacks.wandb_run import RUN_ID, WandbRun, _has_key, _obstacle
+from ivif.callbacks.network import unreachable
+from ivif.callbacks.wandb_run import RUN_ID, WandbRun, _has_key, _obstacle
 from tests.disks import full_disk
 from tests.processes import run_script
 from tests.wandb_records import config, history, kind, records, run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from callbacks.wandb_run import WandbRun
+from ivif.callbacks.wandb_run import WandbRun
 from tests.wandb_records import history
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks.run_log import read_rows
+from ivif.callbacks.run_log import read_rows
 from tests.cluster.local_slurm import LocalSlurm, missing_programs, wait_until
 from tests.commands.runs import tiny_run
 from tests.resuming import differences, last

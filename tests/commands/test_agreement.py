@@ -7,24 +7,24 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from callbacks.previous_results import PreviousResults
-from callbacks.run_checkpoint import RunCheckpoint
-from commands.agreement import (
+from ivif.callbacks.previous_results import PreviousResults
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.commands.agreement import (
     agree_on_views,
     class_names,
     keep_results,
     let_processes_differ,
     watch_what_is_logged,
 )
-from commands.cli import main
-from commands.errors import UsageError
-from datamodules.configuration import TransformConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
-from models.mgfusion import MGFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.commands.cli import main
+from ivif.commands.errors import UsageError
+from ivif.datamodules.configuration import TransformConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 TINY = TextToPixelsConfig(channels=4, dilations=(1,), features=8, width=16, heads=2, blocks=1, codebook_entries=8)

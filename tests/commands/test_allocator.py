@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from commands.allocator import tune_malloc
+from ivif.commands.allocator import tune_malloc
 
 SCRIPT = """
 import ctypes, resource, sys
-from commands.allocator import tune_malloc
+from ivif.commands.allocator import tune_malloc
 if sys.argv[1] == "tuned":
     assert tune_malloc()
 libc = ctypes.CDLL(None)

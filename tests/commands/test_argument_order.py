@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from commands.argument_order import in_order
-from commands.arguments import CONFIGS
-from commands.cli import main
-from commands.errors import UsageError
+from ivif.commands.argument_order import in_order
+from ivif.commands.cli import main
+from ivif.commands.errors import UsageError
+from ivif.configs import CONFIGS
 
-METHOD = "lightning_modules.mgfusion.MGFusionTask"
+METHOD = "ivif.lightning_modules.mgfusion.MGFusionTask"
 
 
 def _write(path: Path, text: str) -> str:
@@ -32,7 +32,11 @@ def _shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str
     "arguments",
     [
         ["--data", "configs/data/tno.yaml", "-c", "mgfusion.yaml"],
-        ["--data.class_path=datamodules.tno.TNODataModule", "--data.init_args.root=data/TNO", "--config=mgfusion.yaml"],
+        [
+            "--data.class_path=ivif.datamodules.tno.TNODataModule",
+            "--data.init_args.root=data/TNO",
+            "--config=mgfusion.yaml",
+        ],
     ],
 )
 def test_data_given_before_a_file_win_over_it(
@@ -40,7 +44,7 @@ def test_data_given_before_a_file_win_over_it(
 ) -> None:
     monkeypatch.chdir(CONFIGS.parent)
     shown = _shown(arguments, capsys)
-    assert shown["data"]["class_path"] == "datamodules.tno.TNODataModule"
+    assert shown["data"]["class_path"] == "ivif.datamodules.tno.TNODataModule"
     assert shown["data"]["init_args"]["root"] == "data/TNO"
 
 
@@ -62,7 +66,7 @@ def test_order_within_a_kind_stays() -> None:
 
 def test_a_long_text_is_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     names = ", ".join(f"class{number}" for number in range(60))
-    data = f"{{class_path: datamodules.folder.FolderDataModule, init_args: {{root: data, classes: [{names}]}}}}"
+    data = f"{{class_path: ivif.datamodules.folder.FolderDataModule, init_args: {{root: data, classes: [{names}]}}}}"
     shown = _shown(["--data", data, "--config", "mgfusion.yaml"], capsys)
     assert shown["data"]["init_args"]["classes"][-1] == "class59"
 

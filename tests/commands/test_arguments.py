@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from commands.arguments import CONFIGS, find_config, rewrite
-from commands.errors import UsageError, readable
+from ivif.commands.arguments import find_config, rewrite
+from ivif.commands.errors import UsageError, readable
+from ivif.configs import CONFIGS
 
 
 def test_bare_names_are_found_among_the_committed_configurations(
@@ -31,7 +32,7 @@ def test_a_file_here_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_class_paths_pass_through() -> None:
-    assert find_config("--data", "datamodules.tno.TNODataModule") == "datamodules.tno.TNODataModule"
+    assert find_config("--data", "ivif.datamodules.tno.TNODataModule") == "ivif.datamodules.tno.TNODataModule"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from commands.cli import main
+from ivif.commands.cli import main
 from tests.commands.runs import tiny_run
 from tests.fakes import Faults, write_folder, write_msrs, write_tno
 from tests.refusals import refused
@@ -27,7 +27,7 @@ def _msrs(root: Path) -> tuple[str, ...]:
         ("--trainer.max_epoch=3", "trainer.max_epoch"),
         ("--modle.class_path=x", "modle"),
         ("--model.init_args.network.channels=big", "big"),
-        ("--model=lightning_modules.mgfusion.Nothing", "Nothing"),
+        ("--model=ivif.lightning_modules.mgfusion.Nothing", "Nothing"),
         ("--loading.batch_size=0", "batch_size"),
         ("--transforms.crop=2", "crop"),
         ("--data.init_args.loading.batch_size=2", "--loading"),

@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from callbacks.run_record import RECORD_KEY
-from commands.cli import main
+from ivif.callbacks.run_record import RECORD_KEY
+from ivif.commands.cli import main
 from tests.commands.runs import newest_run, tiny_run
 
 
@@ -62,7 +62,7 @@ def _with_another_weight(state: dict[str, Any]) -> None:
 
 
 def _of_another_method(state: dict[str, Any]) -> None:
-    state["task"] = "lightning_modules.text_to_pixels.TextToPixelsTask"
+    state["task"] = "ivif.lightning_modules.text_to_pixels.TextToPixelsTask"
 
 
 def _without_weights(state: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ def _with_code(state: dict[str, Any]) -> None:
     [
         (_without_a_weight, "it lacks network."),
         (_with_another_weight, "unknown surplus"),
-        (_of_another_method, "a checkpoint of lightning_modules.text_to_pixels.TextToPixelsTask"),
+        (_of_another_method, "a checkpoint of ivif.lightning_modules.text_to_pixels.TextToPixelsTask"),
         (_without_weights, "no 'state_dict'"),
         (_with_code, "holds code (fractions.Fraction)"),
     ],

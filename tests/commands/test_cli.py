@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from commands.arguments import CONFIGS
-from commands.cli import main
-from models.classic import CLASSIC_FUSIONS
+from ivif.commands.cli import main
+from ivif.configs import CONFIGS
+from ivif.models.classic import CLASSIC_FUSIONS
 from tests.commands.runs import SCENES, newest_run, tiny_run
 
 
@@ -148,7 +148,8 @@ def test_untrained_networks_are_not_scored_unasked(
 
 @pytest.mark.parametrize("subcommand", ["validate", "test"])
 def test_a_classic_rule_needs_no_weights(subcommand: str, tmp_path: Path) -> None:
-    arguments = [subcommand, "--model=lightning_modules.classic.ClassicFusionTask", *SCENES, f"--runs_dir={tmp_path}"]
+    task = "ivif.lightning_modules.classic.ClassicFusionTask"
+    arguments = [subcommand, f"--model={task}", *SCENES, f"--runs_dir={tmp_path}"]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--evaluator.test_metrics=[EN]"]
     quiet.append("--evaluator.metrics=[EN]")
     assert main([*arguments, *quiet, "--loading.num_workers=0"]) == 0

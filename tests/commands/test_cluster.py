@@ -8,11 +8,11 @@ import pytest
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from callbacks.throughput import Throughput
-from commands.cli import main
-from commands.cluster import command_digest, launched_job
-from commands.errors import UsageError
-from commands.run_control import checkpoint_to_resume
+from ivif.callbacks.throughput import Throughput
+from ivif.commands.cli import main
+from ivif.commands.cluster import command_digest, launched_job
+from ivif.commands.errors import UsageError
+from ivif.commands.run_control import checkpoint_to_resume
 from tests.commands.runs import tiny_run
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from callbacks.run_log import read_rows
-from commands.cli import main
+from ivif.callbacks.run_log import read_rows
+from ivif.commands.cli import main
 from tests.commands.runs import newest_run, tiny_run
 
 

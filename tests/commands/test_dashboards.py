@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from callbacks.wandb_run import RUN_ID
-from commands.cli import main
+from ivif.callbacks.wandb_run import RUN_ID
+from ivif.commands.cli import main
 from tests.commands.runs import newest_run, tiny_run
 from tests.wandb_records import config, history, kind, records, run
 

@@ -9,14 +9,14 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from commands.contact_sheet import COLORS, Entry, draw_contact_sheet, evenly, to_image
-from commands.data_check import check
-from commands.data_inspection import inspect, kind_of
-from datamodules.datasets.base import ReadingConfig
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.m3fd import M3FD
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.roadscene import RoadScene
+from ivif.commands.contact_sheet import COLORS, Entry, draw_contact_sheet, evenly, to_image
+from ivif.commands.data_check import check
+from ivif.commands.data_inspection import inspect, kind_of
+from ivif.datamodules.datasets.base import ReadingConfig
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.roadscene import RoadScene
 from tests.fakes import Faults, write_m3fd, write_msrs, write_roadscene
 
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from commands.detector_classes import refuse_unknown_classes
-from commands.errors import UsageError
-from datamodules.base import FusionDataModule
-from datamodules.datasets.base import ReadingConfig
-from datamodules.folder import FolderDataModule
-from datamodules.msrs import MSRSDataModule
-from datamodules.tno import TNODataModule
-from datamodules.unified import UnifiedDataModule
+from ivif.commands.detector_classes import refuse_unknown_classes
+from ivif.commands.errors import UsageError
+from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.datasets.base import ReadingConfig
+from ivif.datamodules.folder import FolderDataModule
+from ivif.datamodules.msrs import MSRSDataModule
+from ivif.datamodules.tno import TNODataModule
+from ivif.datamodules.unified import UnifiedDataModule
 
-DETECTION = "lightning_modules.detection.DetectionTask"
-FUSION = "lightning_modules.text_to_pixels.TextToPixelsTask"
+DETECTION = "ivif.lightning_modules.detection.DetectionTask"
+FUSION = "ivif.lightning_modules.text_to_pixels.TextToPixelsTask"
 ROOT = Path("nowhere")
 OFF = ReadingConfig(labels=False)
 NULL = "--model.init_args.detector null"

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from callbacks.compilation import Compilation
-from callbacks.evaluator import Evaluator
-from callbacks.gradient_norms import GradientNorms
-from callbacks.image_logger import ImageLogger
-from callbacks.memory_guard import MemoryGuard
-from callbacks.run_checkpoint import RunCheckpoint
-from commands.arguments import rewrite
-from commands.config_files import GROUPS
-from commands.lightning_cli import SaveRunConfig, SuiteCLI
-from commands.parser import SuiteParser
+from ivif.callbacks.compilation import Compilation
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.gradient_norms import GradientNorms
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.memory_guard import MemoryGuard
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.commands.arguments import rewrite
+from ivif.commands.config_files import GROUPS
+from ivif.commands.lightning_cli import SaveRunConfig, SuiteCLI
+from ivif.commands.parser import SuiteParser
 from tests.commands.runs import tiny_run
 from tests.disks import full_disk
 

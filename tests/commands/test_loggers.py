@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import Logger
 
-from callbacks.run_log import RunLog
-from callbacks.tensorboard_run import TensorBoardRun
-from callbacks.wandb_run import Mode, WandbRun
-from commands.loggers import build_loggers
+from ivif.callbacks.run_log import RunLog
+from ivif.callbacks.tensorboard_run import TensorBoardRun
+from ivif.callbacks.wandb_run import Mode, WandbRun
+from ivif.commands.loggers import build_loggers
 
 
 @pytest.mark.parametrize("configured", [None, True])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.cli import main
-from commands.parser_messages import explain, with_nearest
+from ivif.commands.cli import main
+from ivif.commands.parser_messages import explain, with_nearest
 
 METHOD = "--config=mgfusion.yaml"
 
@@ -50,7 +50,7 @@ def test_an_unknown_class_is_shown_as_it_was_given(arguments: list[str], capsys:
     assert main(["fit", METHOD, *arguments]) == 1
     message = capsys.readouterr().err
     assert "data: 'TNO2' is neither a file here or in configs/, nor a class" in message
-    assert "datamodules.tno.TNODataModule" in message
+    assert "ivif.datamodules.tno.TNODataModule" in message
     assert "NestedArg" not in message
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from commands.cli import main
-from commands.predictions import model_settings
-from models.detection.base import DetectorConfig
+from ivif.commands.cli import main
+from ivif.commands.predictions import model_settings
+from ivif.models.detection.base import DetectorConfig
 from tests.processes import holder_of
 
 LINE = (

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from commands.cli import main
+from ivif.commands.cli import main
 
 COMMON = (
     "--config=promptfusion.yaml",

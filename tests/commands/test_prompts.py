@@ -11,15 +11,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from commands.cli import main
-from commands.prompts import CaptionConfig, extend_prompts, join_captions, write_prompts
-from datamodules.datasets.batch import Sample, plane_to_float
-from datamodules.datasets.prompt_files import PromptEntry, PromptError, read_prompts, save_prompts
-from datamodules.datasets.prompts import SENTENCES, PromptConfig, PromptedDataset
-from datamodules.datasets.synthetic import SyntheticDataset
-from datamodules.datasets.tno import TNO
-from models import clip_weights
-from models.captioner import Captioner
+from ivif.commands.cli import main
+from ivif.commands.prompts import CaptionConfig, extend_prompts, join_captions, write_prompts
+from ivif.datamodules.datasets.batch import Sample, plane_to_float
+from ivif.datamodules.datasets.prompt_files import PromptEntry, PromptError, read_prompts, save_prompts
+from ivif.datamodules.datasets.prompts import SENTENCES, PromptConfig, PromptedDataset
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.datasets.tno import TNO
+from ivif.models import clip_weights
+from ivif.models.captioner import Captioner
 from tests.fakes import Faults, write_msrs, write_tno
 from tests.tiny_coca import ARCHITECTURE, HUB_FOLDER, TAG, register, tiny_coca, write_weights
 
@@ -34,7 +34,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("IVIF_WEIGHTS_DIR", str(tmp_path / "weights"))
     monkeypatch.delenv("IVIF_DOWNLOAD", raising=False)
-    monkeypatch.setattr(clip_weights, "DEFAULT_DIRECTORY", tmp_path / "default")
+    monkeypatch.setattr(clip_weights, "home", lambda: tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "weights" / HUB_FOLDER / "open_clip_model.safetensors"
 

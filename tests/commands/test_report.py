@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from commands.errors import UsageError
-from commands.report import main
-from commands.report_tables import summarise
-from metrics import FusionMetrics
-from metrics.functional import formula_triplet, qabf
+from ivif.commands.errors import UsageError
+from ivif.commands.report import main
+from ivif.commands.report_tables import summarise
+from ivif.metrics import FusionMetrics
+from ivif.metrics.functional import formula_triplet, qabf
 from tests.fakes import write_folder
 
 NAMES = ("one", "two", "three")

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from commands.errors import UsageError
-from commands.report import main
-from commands.report_curves import draw_curves
-from commands.run_log import read_log
+from ivif.commands.errors import UsageError
+from ivif.commands.report import main
+from ivif.commands.report_curves import draw_curves
+from ivif.commands.run_log import read_log
 
 
 def test_curves_are_drawn_from_the_log(tmp_path: Path) -> None:

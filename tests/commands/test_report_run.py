@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from commands.errors import UsageError
-from commands.report import main
-from commands.report_charts import Chart, Series, short
-from commands.report_sections import progress, sections
-from commands.run_log import read_log
-from datamodules.datasets.errors import UnreadableFileError
+from ivif.commands.errors import UsageError
+from ivif.commands.report import main
+from ivif.commands.report_charts import Chart, Series, short
+from ivif.commands.report_sections import progress, sections
+from ivif.commands.run_log import read_log
+from ivif.datamodules.datasets.errors import UnreadableFileError
 
 STEPS = 40
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from commands.cli import main
-from commands.errors import UsageError
-from commands.run_folder import (
+from ivif.commands.cli import main
+from ivif.commands.errors import UsageError
+from ivif.commands.run_folder import (
     RUN_FOLDER_VARIABLE,
     choose_run_folder,
     lock_run_folder,

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from commands.cli import main
-from datamodules.datasets.folder import FolderDataset, FolderLayout
-from datamodules.datasets.synthetic import SyntheticDataset
+from ivif.commands.cli import main
+from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
 
 
 def test_scenes_read_back_as_what_was_generated(tmp_path: Path) -> None:

@@ -14,15 +14,15 @@ import torch
 import yaml
 from lightning import Trainer
 
-from callbacks.run_log import RunLog
-from callbacks.throughput import Throughput
-from commands.cli import main
-from commands.failures import explain
-from commands.run_control import EXIT_STOPPED
-from datamodules.datasets.batch import BatchSize
-from datamodules.datasets.errors import UnreadableFileError
-from datamodules.sampling import TrainingView
-from lightning_modules.mgfusion import MGFusionTask
+from ivif.callbacks.run_log import RunLog
+from ivif.callbacks.throughput import Throughput
+from ivif.commands.cli import main
+from ivif.commands.failures import explain
+from ivif.commands.run_control import EXIT_STOPPED
+from ivif.datamodules.datasets.batch import BatchSize
+from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.datamodules.sampling import TrainingView
+from ivif.lightning_modules.mgfusion import MGFusionTask
 from tests.commands.runs import newest_run, tiny_run
 from tests.refusals import refused
 

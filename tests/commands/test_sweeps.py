@@ -10,9 +10,9 @@ import yaml
 from sweeps.config.cfg import schema_violations_from_proposed_config
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from callbacks.wandb_run import RUN_ID
-from commands.arguments import CONFIGS
-from commands.cli import main
+from ivif.callbacks.wandb_run import RUN_ID
+from ivif.commands.cli import main
+from ivif.configs import CONFIGS
 from tests.configs.test_configs import COMMON, SMALL, clip_flags
 from tests.wandb_records import config
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from commands.cli import main
-from datamodules.datasets.batch import STORE_RECORD
-from lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.commands.cli import main
+from ivif.datamodules.datasets.batch import STORE_RECORD
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from tests.fakes import write_folder
 
 METHOD = (

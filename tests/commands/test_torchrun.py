@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks.run_log import read_rows
+from ivif.callbacks.run_log import read_rows
 from tests.commands.runs import tiny_run
 from tests.ports import free_port
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from commands.cli import main
-from lightning_modules.mgfusion import MGFusionTask
+from ivif.commands.cli import main
+from ivif.lightning_modules.mgfusion import MGFusionTask
 from tests.commands.runs import tiny_run
 from tests.configs.test_configs import COMMON, TEXT_TO_PIXELS
 

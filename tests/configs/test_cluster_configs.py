@@ -8,9 +8,10 @@ import torch
 import yaml
 from lightning.pytorch.strategies import DDPStrategy
 
-from commands.arguments import CONFIGS, rewrite
-from commands.cli import main
-from commands.lightning_cli import SuiteCLI
+from ivif.commands.arguments import rewrite
+from ivif.commands.cli import main
+from ivif.commands.lightning_cli import SuiteCLI
+from ivif.configs import CONFIGS
 from tests.configs.test_configs import SMALL, method_flags
 
 OVERLAYS = sorted(path.name for path in (CONFIGS / "cluster").glob("*.yaml"))

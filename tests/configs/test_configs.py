@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from commands.arguments import CONFIGS
-from commands.cli import main
-from models.classic import CLASSIC_FUSIONS
+from ivif.commands.cli import main
+from ivif.configs import CONFIGS
+from ivif.contracts.class_paths import full_path
+from ivif.models.classic import CLASSIC_FUSIONS
 
 COMMON = (
     "--data=configs/data/synthetic.yaml",
@@ -121,11 +122,12 @@ def test_a_fixed_rule_is_tested_and_fuses_without_weights(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "data").glob("*.yaml")), ids=lambda path: path.stem)
 def test_data_configurations_are_accepted(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert yaml.safe_load(path.read_text(encoding="utf-8"))["class_path"].startswith("datamodules.")
+    named = yaml.safe_load(path.read_text(encoding="utf-8"))["class_path"]
+    assert full_path(named).startswith("ivif.datamodules.")
     with pytest.raises(SystemExit) as stopped:
         main(["fit", "--config", "mgfusion.yaml", "--data", path.name, "--print_config"])
     assert stopped.value.code == 0
-    assert yaml.safe_load(path.read_text(encoding="utf-8"))["class_path"] in capsys.readouterr().out
+    assert f"class_path: {full_path(named)}" in capsys.readouterr().out
 
 
 def test_data_files_name_one_dataset_each() -> None:

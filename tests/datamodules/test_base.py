@@ -6,17 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import Batch
-from datamodules.datasets.errors import DatasetNotFoundError, SplitError
-from datamodules.datasets.prompts import PromptConfig
-from datamodules.folder import FolderDataModule
-from datamodules.llvip import LLVIPDataModule
-from datamodules.m3fd import M3FDDataModule
-from datamodules.msrs import MSRSDataModule
-from datamodules.paired import PairedDataModule
-from datamodules.roadscene import RoadSceneDataModule
-from datamodules.tno import TNODataModule
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.batch import Batch
+from ivif.datamodules.datasets.errors import DatasetNotFoundError, SplitError
+from ivif.datamodules.datasets.prompts import PromptConfig
+from ivif.datamodules.folder import FolderDataModule
+from ivif.datamodules.llvip import LLVIPDataModule
+from ivif.datamodules.m3fd import M3FDDataModule
+from ivif.datamodules.msrs import MSRSDataModule
+from ivif.datamodules.paired import PairedDataModule
+from ivif.datamodules.roadscene import RoadSceneDataModule
+from ivif.datamodules.tno import TNODataModule
 from tests.fakes import write_folder, write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
 
 LOADING = LoadingConfig(batch_size=2, num_workers=0)

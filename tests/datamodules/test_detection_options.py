@@ -9,20 +9,21 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from datamodules.base import FusionDataModule
-from datamodules.configuration import REPOSITORY, LoadingConfig, TransformConfig
-from datamodules.datasets.base import ReadingConfig
-from datamodules.datasets.batch import STORE_RECORD, Batch
-from datamodules.datasets.boxes import DEFAULT_RULE
-from datamodules.datasets.folder import FolderLayout
-from datamodules.datasets.stored import StoredPlaneError
-from datamodules.folder import FolderDataModule
-from datamodules.llvip import LLVIPDataModule
-from datamodules.m3fd import M3FDDataModule
-from datamodules.msrs import MSRSDataModule
-from datamodules.synthetic import SyntheticDataModule
-from datamodules.tno import TNODataModule
-from datamodules.unified import UnifiedDataModule
+from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.base import ReadingConfig
+from ivif.datamodules.datasets.batch import STORE_RECORD, Batch
+from ivif.datamodules.datasets.boxes import DEFAULT_RULE
+from ivif.datamodules.datasets.folder import FolderLayout
+from ivif.datamodules.datasets.stored import StoredPlaneError
+from ivif.datamodules.folder import FolderDataModule
+from ivif.datamodules.llvip import LLVIPDataModule
+from ivif.datamodules.m3fd import M3FDDataModule
+from ivif.datamodules.msrs import MSRSDataModule
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.datamodules.tno import TNODataModule
+from ivif.datamodules.unified import UnifiedDataModule
+from ivif.files.places import home
 from tests.fakes import write_msrs, write_tno
 from tests.real_data import REAL_DATA
 
@@ -190,10 +191,10 @@ def test_whole_frames_of_training_pairs_can_be_had(tmp_path: Path) -> None:
 
 def test_a_relative_cache_lies_in_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert LoadingConfig().cache_folder == REPOSITORY / ".cache" / "decoded"
+    assert LoadingConfig().cache_folder == home() / ".cache" / "decoded"
     assert (LoadingConfig().cache_folder.parents[1] / "main.py").is_file()
     assert LoadingConfig(cache_dir=tmp_path / "c").cache_folder == tmp_path / "c"
-    folder = os.path.relpath(tmp_path / "c", REPOSITORY)
+    folder = os.path.relpath(tmp_path / "c", home())
     data = _msrs(tmp_path)
     data.loading = LoadingConfig(batch_size=2, num_workers=0, cache="disk", cache_dir=Path(folder))
     (tmp_path / "elsewhere").mkdir()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.datasets.folder import FolderLayout
-from datamodules.folder import FolderDataModule
+from ivif.datamodules.datasets.folder import FolderLayout
+from ivif.datamodules.folder import FolderDataModule
 from tests.fakes import write_folder
 
 

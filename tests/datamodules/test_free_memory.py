@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.free_memory import free_memory
+from ivif.datamodules.free_memory import free_memory
 
 CPU = torch.device("cpu")
 GIB = 2**30

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
-from datamodules.datasets.mosaic import Mosaic
-from datamodules.datasets.stored import StoredPlanes
-from datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView
+from ivif.datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
+from ivif.datamodules.datasets.mosaic import Mosaic
+from ivif.datamodules.datasets.stored import StoredPlanes
+from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView
 
 
 class _Numbers(Dataset[Sample]):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer, seed_everything
 
-from callbacks.throughput import Throughput
-from commands.cli import main
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.seeds import mix_seed, run_seed
-from datamodules.synthetic import SyntheticDataModule
+from ivif.callbacks.throughput import Throughput
+from ivif.commands.cli import main
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.seeds import mix_seed, run_seed
+from ivif.datamodules.synthetic import SyntheticDataModule
 from tests.commands.runs import tiny_run
 
 

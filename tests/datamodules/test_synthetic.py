@@ -2,8 +2,8 @@
 
 import torch
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.synthetic import SyntheticDataModule
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
 
 
 def test_stages_have_their_lengths_and_share_no_scene() -> None:

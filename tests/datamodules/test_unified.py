@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.errors import DatasetError
-from datamodules.unified import UnifiedDataModule
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.errors import DatasetError
+from ivif.datamodules.unified import UnifiedDataModule
 from tests.fakes import write_llvip, write_msrs, write_roadscene, write_tno
 
 LOADING = LoadingConfig(batch_size=4, num_workers=0)

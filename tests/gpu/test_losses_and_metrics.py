@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from image_ops.saliency import saliency_pair
-from losses.content import content_loss, saliency_weights
-from losses.decomposition import decomposition_loss
-from losses.gradient import gradient_max_loss
-from losses.intensity import intensity_max_loss
-from losses.prompt import prompt_loss
-from losses.reconstruction import reconstruction_terms
-from losses.ssim import ssim_loss
-from losses.structure import structure_loss
-from metrics import METRICS, FusionMetrics, suite
-from metrics.functional import Triplet, formula_triplet
+from ivif.image_ops.saliency import saliency_pair
+from ivif.losses.content import content_loss, saliency_weights
+from ivif.losses.decomposition import decomposition_loss
+from ivif.losses.gradient import gradient_max_loss
+from ivif.losses.intensity import intensity_max_loss
+from ivif.losses.prompt import prompt_loss
+from ivif.losses.reconstruction import reconstruction_terms
+from ivif.losses.ssim import ssim_loss
+from ivif.losses.structure import structure_loss
+from ivif.metrics import METRICS, FusionMetrics, suite
+from ivif.metrics.functional import Triplet, formula_triplet
 
 pytestmark = pytest.mark.gpu
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.networks import METHODS, Fuse, build
-from losses.gradient import gradient_max_loss
-from losses.intensity import intensity_max_loss
+from ivif.losses.gradient import gradient_max_loss
+from ivif.losses.intensity import intensity_max_loss
 
 pytestmark = pytest.mark.gpu
 

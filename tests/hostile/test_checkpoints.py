@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import torch
 
-from commands.cli import main
+from ivif.commands.cli import main
 from tests.commands.runs import newest_run, tiny_run
 from tests.refusals import refused
 
@@ -152,7 +152,7 @@ STATES: Final[dict[str, tuple[Callable[[State], object], tuple[str, ...]]]] = {
     "a text for a weight": (_weights(lambda _: "weight"), ("network.",)),
     "a number for a weight": (_weights(lambda _: 1.0), ("network.",)),
     "nothing for a weight": (_weights(lambda _: None), ("network.",)),
-    "of another method": (_entry("task", "lightning_modules.text_to_pixels.TextToPixelsTask"), ("TextToPixels",)),
+    "of another method": (_entry("task", "ivif.lightning_modules.text_to_pixels.TextToPixelsTask"), ("TextToPixels",)),
     "of no method": (_entry("task", "os.system"), ("os.system", "MGFusion")),
     "trained with another encoder": (_entry("frozen_parts", {"encoder": "ViT-B-32:openai@1"}), ("ViT-B-32", "encoder")),
     "encoders in a list": (_entry("frozen_parts", ["encoder"]), ("'frozen_parts'",)),

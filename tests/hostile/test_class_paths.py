@@ -8,9 +8,9 @@ from typing import Final
 import pytest
 import torch
 
-from commands.cli import main
-from lightning_modules.allowed_classes import PLUGINS_VARIABLE, allowed_class_path, plugins
-from lightning_modules.detection_sources import FusionCheckpointError, load_fusion
+from ivif.commands.cli import main
+from ivif.contracts.class_paths import PLUGINS_VARIABLE, allowed_class_path, plugins
+from ivif.lightning_modules.detection_sources import FusionCheckpointError, load_fusion
 from tests.commands.runs import SCENES, newest_run, tiny_run
 from tests.refusals import accepted, refused
 
@@ -31,11 +31,14 @@ CONFIGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "one in a list": (_ddp("ddp_comm_state", f"[[{_POPEN}]]"), ("subprocess.Popen",)),
     "one in a mapping": (_ddp("ddp_comm_state", f"{{a: {_POPEN}}}"), ("subprocess.Popen",)),
     "a function": (_ddp("ddp_comm_hook", "os.system"), ("os.system",)),
-    "a function behind a module of ours": (_ddp("ddp_comm_hook", "commands.cli.shlex.join"), ("commands.cli.shlex",)),
-    "one behind a package of ours": (_ddp("ddp_comm_hook", "callbacks.wandb_run.os.system"), ("system", "Python")),
+    "a function behind a module of ours": (
+        _ddp("ddp_comm_hook", "ivif.commands.cli.shlex.join"),
+        ("ivif.commands.cli.shlex",),
+    ),
+    "one behind a package of ours": (_ddp("ddp_comm_hook", "ivif.callbacks.wandb_run.os.system"), ("system", "Python")),
     "a function of ours": (
-        _ddp("ddp_comm_hook", "callbacks.images.save_text_atomically"),
-        ("strategy", "callbacks.images.save_text_atomically", "function"),
+        _ddp("ddp_comm_hook", "ivif.callbacks.images.save_text_atomically"),
+        ("strategy", "ivif.callbacks.images.save_text_atomically", "function"),
     ),
     "a callback that calls functions": (
         "trainer: {callbacks: [{class_path: LambdaCallback, init_args: {on_fit_start: os.system}}]}\n",
@@ -127,7 +130,7 @@ def test_a_package_that_the_user_names_trains_resumes_and_fuses(
 ) -> None:
     (place / "foreign_methods").mkdir()
     (place / "foreign_methods" / "own.py").write_text(
-        "from lightning_modules.mgfusion import MGFusionTask\n\n\nclass OwnTask(MGFusionTask):\n    pass\n"
+        "from ivif.lightning_modules.mgfusion import MGFusionTask\n\n\nclass OwnTask(MGFusionTask):\n    pass\n"
     )
     line = tiny_run("fit", place / "runs", "--model=foreign_methods.own.OwnTask", "--images.images_per_dataset=0")
     refused(line, capsys, f"{PLUGINS_VARIABLE}=foreign_methods.own")
@@ -163,5 +166,5 @@ def test_the_most_specific_entry_decides(monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(allowed_class_path(path) for path in named)
     assert allowed_class_path("lightning.pytorch.loggers.mlflow.MLFlowLogger")
     beside = ("one.Task", "one.twofold.Task", "threefold.Task", "models2.A", "lightning.pytorch.loggers.MLFlowLogger")
-    others = ("commands.cli.main", "torch.load", "lightning.Trainer", "Task", "")
+    others = ("ivif.commands.cli.main", "torch.load", "lightning.Trainer", "Task", "")
     assert not any(allowed_class_path(path) for path in (*beside, *others))

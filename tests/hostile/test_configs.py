@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from commands.config_files import GROUPS
-from commands.parser_messages import explain
+from ivif.commands.config_files import GROUPS
+from ivif.commands.parser_messages import explain
 from tests.commands.runs import SCENES, TINY
 from tests.refusals import refused
 
@@ -39,7 +39,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "mgfusion --model=os.system": ("os.system", "part of Python"),
     "mgfusion --model=nowhere.Thing": ("nowhere.Thing", "lightning_modules", "IVIF_PLUGINS=nowhere"),
     "mgfusion --model=lightning_modules.nowhere.Thing": ("model", "no attribute 'nowhere'"),
-    "mgfusion --model=models.clip.ClipConfig": ("model", "ClipConfig", "FusionTask"),
+    "mgfusion --model=ivif.models.clip.ClipConfig": ("model", "ClipConfig", "FusionTask"),
     "mgfusion --data=subprocess.Popen": ("subprocess.Popen", "part of Python"),
     "mgfusion --data=nowhere.yaml": ("nowhere.yaml", "configs/data"),
     "mgfusion --data.init_args.nothing=1": ("data.init_args.nothing", "no such option"),

@@ -10,9 +10,9 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from commands.consents import mode_of_a_file, settle_consents
-from commands.errors import UsageError
-from models.trusted_archives import TRUST_VARIABLE, is_trusted
+from ivif.commands.consents import mode_of_a_file, settle_consents
+from ivif.commands.errors import UsageError
+from ivif.models.trusted_archives import TRUST_VARIABLE, is_trusted
 from tests.commands.runs import SCENES
 from tests.refusals import refused
 
@@ -59,7 +59,7 @@ def test_it_says_how_to_switch_them_on(capsys: pytest.CaptureFixture[str]) -> No
 _SETTINGS: Final = """
 import sys
 from pathlib import Path
-from callbacks.wandb_run import WandbRun
+from ivif.callbacks.wandb_run import WandbRun
 logger = WandbRun()
 logger.place(Path("runs/method/run"), "fit")
 run = logger.experiment
@@ -118,7 +118,7 @@ def test_configurations_and_checkpoints_do_not_open_archives(
     line = [*FIT, "--config=given.yaml", "--trainer.fast_dev_run=1"]
     refused(line, capsys, "archive.pt is a TorchScript archive", f"{TRUST_VARIABLE}='archive.pt'")
 
-    task = "lightning_modules.mgfusion.MGFusionTask"
+    task = "ivif.lightning_modules.mgfusion.MGFusionTask"
     torch.save({"state_dict": {}, "hyper_parameters": {"clip": clip}, "task": task}, "given.ckpt")
     source = ["--model.init_args.source.kind=checkpoint", "--model.init_args.source.checkpoint=given.ckpt"]
     line = ["fit", "--config=detection.yaml", *SCENES, *source, "--trainer.fast_dev_run=1"]

@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from callbacks.images import save_atomically
-from commands.checkpoints import check_checkpoint
-from commands.errors import UsageError
-from datamodules.datasets.cache import CachedDataset
-from datamodules.datasets.errors import SplitError, UnreadableFileError
-from datamodules.datasets.folder import FolderDataset
-from datamodules.datasets.io import read_image
-from datamodules.datasets.planes import open_file
-from datamodules.manifest_rules import checksum, read_lists
-from lightning_modules.feature_cache import FeatureCache
-from models.clip import ClipWeightsError, build_image_text_encoder
-from models.compact_clip import CHECKSUMS_NAME, VOCABULARY_NAME, checksums, compare_checksums
-from models.learned_prompts import LearnedPrompts, PromptFileError
+from ivif.callbacks.images import save_atomically
+from ivif.commands.checkpoints import check_checkpoint
+from ivif.commands.errors import UsageError
+from ivif.datamodules.datasets.cache import CachedDataset
+from ivif.datamodules.datasets.errors import SplitError, UnreadableFileError
+from ivif.datamodules.datasets.folder import FolderDataset
+from ivif.datamodules.datasets.io import read_image
+from ivif.datamodules.datasets.planes import open_file
+from ivif.datamodules.manifest_rules import checksum, read_lists
+from ivif.lightning_modules.feature_cache import FeatureCache
+from ivif.models.clip import ClipWeightsError, build_image_text_encoder
+from ivif.models.compact_clip import CHECKSUMS_NAME, VOCABULARY_NAME, checksums, compare_checksums
+from ivif.models.learned_prompts import LearnedPrompts, PromptFileError
 from tests.archives import contents
 from tests.fakes import write_folder
 

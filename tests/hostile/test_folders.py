@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands.cli import main
-from datamodules.datasets.errors import DatasetError, PairingError, UnreadableFileError
-from datamodules.datasets.folder import FolderDataset, FolderLayout
-from datamodules.datasets.io import to_infrared
-from datamodules.datasets.thermal import ThermalRange
+from ivif.commands.cli import main
+from ivif.datamodules.datasets.errors import DatasetError, PairingError, UnreadableFileError
+from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
+from ivif.datamodules.datasets.io import to_infrared
+from ivif.datamodules.datasets.thermal import ThermalRange
 from tests.commands.runs import tiny_run
 from tests.fakes import write_folder
 from tests.hostile.damaged_images import REFUSED

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.datasets.errors import UnreadableFileError
-from datamodules.datasets.io import (
+from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.datamodules.datasets.io import (
     image_header,
     image_size,
     read_image,
@@ -20,7 +20,7 @@ from datamodules.datasets.io import (
     to_infrared,
     to_visible,
 )
-from datamodules.datasets.thermal import Pixels
+from ivif.datamodules.datasets.thermal import Pixels
 from tests.hostile.damaged_images import REFUSED
 from tests.hostile.images import CLOSE, COLOR, EXACT, GREY, encode
 from tests.refusals import refusal

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from datamodules.datasets.batch import Targets
-from datamodules.datasets.errors import LabelError
-from datamodules.datasets.folder import FolderDataset
-from datamodules.datasets.labels import LabelReader
+from ivif.datamodules.datasets.batch import Targets
+from ivif.datamodules.datasets.errors import LabelError
+from ivif.datamodules.datasets.folder import FolderDataset
+from ivif.datamodules.datasets.labels import LabelReader
 from tests.fakes import write_folder
 from tests.refusals import refusal
 

@@ -5,14 +5,14 @@ from typing import Final
 
 import pytest
 
-from callbacks.prediction_writer import check_record, picture_path
-from commands.errors import UsageError
-from commands.run_log import read_log
-from datamodules.datasets.batch import STORE_RECORD
-from datamodules.datasets.errors import PairingError
-from datamodules.datasets.folder import FolderDataset, FolderLayout
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.stored import StoredPlaneError, StoredPlanes
+from ivif.callbacks.prediction_writer import check_record, picture_path
+from ivif.commands.errors import UsageError
+from ivif.commands.run_log import read_log
+from ivif.datamodules.datasets.batch import STORE_RECORD
+from ivif.datamodules.datasets.errors import PairingError
+from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.stored import StoredPlaneError, StoredPlanes
 from tests.commands.runs import tiny_run
 from tests.fakes import write_folder, write_msrs
 from tests.refusals import accepted, refusal, refused

@@ -9,17 +9,17 @@ from typing import Any, Final
 import pytest
 import torch
 
-from callbacks.dashboards import read_records
-from callbacks.previous_results import PreviousResults, stored_epoch
-from callbacks.run_checkpoint import RunCheckpoint
-from commands.errors import UsageError
-from commands.predictions import refuse_sources
-from commands.report_run import report_run
-from commands.run_folder import lock_run_folder, unlock_folder
-from datamodules.datasets.batch import STORE_RECORD
-from datamodules.folder import FolderDataModule
-from files.inside import LARGEST_RECORD, OutsideFileError, read_inside, refuse_links_out
-from files.whole import write_whole
+from ivif.callbacks.dashboards import read_records
+from ivif.callbacks.previous_results import PreviousResults, stored_epoch
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.commands.errors import UsageError
+from ivif.commands.predictions import refuse_sources
+from ivif.commands.report_run import report_run
+from ivif.commands.run_folder import lock_run_folder, unlock_folder
+from ivif.datamodules.datasets.batch import STORE_RECORD
+from ivif.datamodules.folder import FolderDataModule
+from ivif.files.inside import LARGEST_RECORD, OutsideFileError, read_inside, refuse_links_out
+from ivif.files.whole import write_whole
 from tests.batches import quiet_trainer
 from tests.commands.runs import newest_run, tiny_run
 from tests.fakes import write_folder

@@ -10,17 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from datamodules.datasets.cache import CachedDataset
-from datamodules.datasets.errors import SplitError
-from datamodules.datasets.folder import FolderDataset
-from datamodules.datasets.prompt_files import PromptError, read_prompts
-from datamodules.manifests import Manifest
-from lightning_modules.detection_sources import FusionCheckpointError, load_fusion
-from lightning_modules.feature_cache import FeatureCache
-from models.clip import ClipWeightsError, ImageTextEncoder, build_image_text_encoder
-from models.clip_state import load_weights as load_clip_weights
-from models.clip_state import read_state_dict
-from models.learned_prompts import LearnedPrompts, PromptFileError
+from ivif.datamodules.datasets.cache import CachedDataset
+from ivif.datamodules.datasets.errors import SplitError
+from ivif.datamodules.datasets.folder import FolderDataset
+from ivif.datamodules.datasets.prompt_files import PromptError, read_prompts
+from ivif.datamodules.manifests import Manifest
+from ivif.lightning_modules.detection_sources import FusionCheckpointError, load_fusion
+from ivif.lightning_modules.feature_cache import FeatureCache
+from ivif.models.clip import ClipWeightsError, ImageTextEncoder, build_image_text_encoder
+from ivif.models.clip_state import load_weights as load_clip_weights
+from ivif.models.clip_state import read_state_dict
+from ivif.models.learned_prompts import LearnedPrompts, PromptFileError
 from tests.archives import damage_a_value
 from tests.fakes import write_folder
 from tests.refusals import refusal

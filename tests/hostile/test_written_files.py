@@ -15,15 +15,15 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from callbacks.run_record import environment
-from commands.errors import UsageError
-from commands.report_files import MARK, refuse_others, save_figure, save_picture
-from datamodules.datasets.cache import CachedDataset
-from datamodules.datasets.errors import CacheError
-from datamodules.datasets.folder import FolderDataset
-from files.owners import distrust
-from files.whole import whole_file, write_whole
-from lightning_modules.feature_cache import FeatureCache
+from ivif.callbacks.run_record import environment
+from ivif.commands.errors import UsageError
+from ivif.commands.report_files import MARK, refuse_others, save_figure, save_picture
+from ivif.datamodules.datasets.cache import CachedDataset
+from ivif.datamodules.datasets.errors import CacheError
+from ivif.datamodules.datasets.folder import FolderDataset
+from ivif.files.owners import distrust
+from ivif.files.whole import whole_file, write_whole
+from ivif.lightning_modules.feature_cache import FeatureCache
 from tests.commands.runs import tiny_run
 from tests.disks import full_disk
 from tests.fakes import write_folder

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from image_ops.color import levels_of_8bit, luma, luma_of_8bit, recolor, split_luma_chroma
+from ivif.image_ops.color import levels_of_8bit, luma, luma_of_8bit, recolor, split_luma_chroma
 
 
 def test_luma_weights() -> None:

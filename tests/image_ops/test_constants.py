@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from image_ops.constants import constant, made_once
-from image_ops.sobel import sobel_components
-from image_ops.ssim import gaussian_window, ssim_map
-from metrics.functional.similarity import ms_ssim
+from ivif.image_ops.constants import constant, made_once
+from ivif.image_ops.sobel import sobel_components
+from ivif.image_ops.ssim import gaussian_window, ssim_map
+from ivif.metrics.functional.similarity import ms_ssim
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.contourlet_anchor import plain_contourlet, plain_wedges
-from image_ops.contourlet import ContourletBands, contourlet, inverse_contourlet, size_multiple
+from ivif.image_ops.contourlet import ContourletBands, contourlet, inverse_contourlet, size_multiple
 
 SIZES = [(224, 224), (256, 320), (112, 176), (16, 32), (123, 77), (1, 1), (5, 300)]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.contourlet_anchor import fan_map
-from image_ops.contourlet import contourlet
-from image_ops.contourlet_filters import (
+from ivif.image_ops.contourlet import contourlet
+from ivif.image_ops.contourlet_filters import (
     ANALYSIS_KERNEL,
     SYNTHESIS_KERNEL,
     directional_filters,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from image_ops.padding import crop_to, pad_planes, pad_to_multiple
-from image_ops.padding_maps import PadMode
+from ivif.image_ops.padding import crop_to, pad_planes, pad_to_multiple
+from ivif.image_ops.padding_maps import PadMode
 
 
 @pytest.mark.parametrize("mode", ["replicate", "reflect"])

@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_ops import padding as padding_module
-from image_ops.padding import pad_planes
-from image_ops.padding_maps import Padding, PadMode, padded
-from models.layers import convolution
-from models.mgfusion import MGFusionConfig, MGFusionNetwork
+from ivif.image_ops import padding as padding_module
+from ivif.image_ops.padding import pad_planes
+from ivif.image_ops.padding_maps import Padding, PadMode, padded
+from ivif.models.layers import convolution
+from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
 
 MODES: tuple[PadMode, ...] = ("replicate", "reflect")
 PADDINGS: list[Padding] = [(1, 1, 1, 1), (0, 3, 0, 2), (2, 0, 5, 1), (6, 6, 4, 4)]

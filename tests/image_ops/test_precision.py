@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from image_ops import precision, saliency
-from image_ops.precision import single_precision
-from models.layers import clustering
+from ivif.image_ops import precision, saliency
+from ivif.image_ops.precision import single_precision
+from ivif.models.layers import clustering
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 BACKENDS: Any = torch.backends  # whose stubs lack the newer settings

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from image_ops.pyramid import collapse, expand_plane, gaussian_pyramid, laplacian_pyramid, reduce_plane
+from ivif.image_ops.pyramid import collapse, expand_plane, gaussian_pyramid, laplacian_pyramid, reduce_plane
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (33, 20), (64, 64)])

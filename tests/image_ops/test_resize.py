@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops import resize as resizing
-from image_ops.resize import ResizeMode, resize, resize_by_products
+from ivif.image_ops import resize as resizing
+from ivif.image_ops.resize import ResizeMode, resize, resize_by_products
 
 SIZES = [
     ((48, 64), (22, 22)),

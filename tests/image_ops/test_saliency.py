@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from image_ops.saliency import saliency, saliency_pair
+from ivif.image_ops.saliency import saliency, saliency_pair
 
 
 def test_equals_the_mean_over_all_pairs_of_pixels() -> None:

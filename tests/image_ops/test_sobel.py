@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from image_ops.sobel import sobel_components, sobel_magnitude
+from ivif.image_ops.sobel import sobel_components, sobel_magnitude
 
 
 @pytest.mark.parametrize("channels", [1, 3])

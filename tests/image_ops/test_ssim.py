@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from image_ops.ssim import gaussian_blur, gaussian_window, ssim_map
+from ivif.image_ops.ssim import gaussian_blur, gaussian_window, ssim_map
 
 
 def _reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -8,26 +8,26 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import Batch
-from datamodules.datasets.scenes import CLASSES
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.bilevel_task import BilevelTask
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.promptfusion_config import PhaseConfig
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models.detection import DetectorConfig
-from models.layers.quantizer import VectorQuantizer
-from models.mgfusion import MGFusionConfig
-from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.batch import Batch
+from ivif.datamodules.datasets.scenes import CLASSES
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.bilevel_task import BilevelTask
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.layers.quantizer import VectorQuantizer
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import still
 

@@ -9,7 +9,7 @@ import os
 
 import torch
 
-from lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.level_batch import CropConfig
 from tests.lightning_modules.accumulated import UnevenScenes, fit, make_task
 
 

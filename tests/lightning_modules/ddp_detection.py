@@ -9,12 +9,12 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.scenes import CLASSES
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detector_part import DetectorTrainingConfig
-from models.detection import DetectorConfig
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.scenes import CLASSES
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.models.detection import DetectorConfig
 
 SIZE = (64, 96)
 

@@ -8,21 +8,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from lightning import Trainer
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.promptfusion_config import PhaseConfig
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models.detection import DetectorConfig
-from models.layers.quantizer import VectorQuantizer
-from models.mgfusion import MGFusionConfig
-from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.layers.quantizer import VectorQuantizer
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask, still
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
-from lightning_modules.bilevel_task import BilevelTask
-from lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.lightning_modules.bilevel_task import BilevelTask
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from tests.lightning_modules.accumulated import UnevenScenes, difference, fit, make_task
 from tests.processes import run_script
 

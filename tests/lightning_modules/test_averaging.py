@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from lightning_modules.averaging import WeightAverage, kept_share
+from ivif.lightning_modules.averaging import WeightAverage, kept_share
 
 
 def _parts() -> tuple[nn.Linear, nn.BatchNorm1d, nn.Sequential]:

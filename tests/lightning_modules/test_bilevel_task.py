@@ -9,12 +9,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
-from callbacks.run_checkpoint import RunCheckpoint
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.finite import NonFiniteLossError
-from lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.finite import NonFiniteLossError
+from ivif.lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from image_ops.color import luma
-from lightning_modules.classic import ClassicFusionTask
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.classic import ClassicFusionTask
 from tests.batches import MadeData, make_batch, quiet_trainer
 
 

@@ -11,21 +11,21 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
 
-from callbacks.run_checkpoint import RunCheckpoint
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.base import ReadingConfig
-from datamodules.datasets.batch import Batch, batch_to_float, collate
-from datamodules.datasets.scenes import CLASSES
-from datamodules.datasets.synthetic import SyntheticDataset
-from datamodules.synthetic import SyntheticDataModule
-from image_ops.precision import single_precision
-from lightning_modules import detector_part
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detection_sources import DetectionSource
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
-from models.detection import DetectorConfig, build_detector
-from models.detection.yolov5 import YOLOv5Detector
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.base import ReadingConfig
+from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate
+from ivif.datamodules.datasets.scenes import CLASSES
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.image_ops.precision import single_precision
+from ivif.lightning_modules import detector_part
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detection_sources import DetectionSource
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.models.detection import DetectorConfig, build_detector
+from ivif.models.detection.yolov5 import YOLOv5Detector
 from tests.batches import quiet_trainer
 
 SIZE = (64, 96)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from image_ops.color import luma
-from lightning_modules.base import FusionTask
-from lightning_modules.classic import ClassicFusionTask
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detection_sources import (
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detection_sources import (
     SOURCES,
     DetectionSource,
     FrozenFusion,
@@ -19,13 +19,13 @@ from lightning_modules.detection_sources import (
     build_source,
     load_fusion,
 )
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models.classic import CLASSIC_FUSIONS
-from models.detection import DetectorConfig
-from models.layers.frozen import FrozenPartMismatchError
-from models.mgfusion import MGFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models.classic import CLASSIC_FUSIONS
+from ivif.models.detection import DetectorConfig
+from ivif.models.layers.frozen import FrozenPartMismatchError
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import MadeData, make_batch, quiet_trainer
 
 
@@ -116,7 +116,7 @@ def test_the_fusion_stays_out_of_checkpoints_by_identity(trained: tuple[MGFusion
     assert not [name for name in task.state_dict() if name.startswith("source")]
     saved = _save(task, tmp_path)
     identity = torch.load(saved, weights_only=True)["frozen_parts"]["source"]
-    assert identity.startswith("lightning_modules.mgfusion.MGFusionTask@")
+    assert identity.startswith("ivif.lightning_modules.mgfusion.MGFusionTask@")
     again = DetectionTask.load_from_checkpoint(saved, weights_only=True, map_location="cpu")
     assert torch.equal(again.fuse_images(make_batch()), task.fuse_images(make_batch()))
     state = torch.load(path, weights_only=True)["state_dict"]
@@ -158,7 +158,11 @@ def test_classes_of_others_are_refused(
 
 @pytest.mark.parametrize(
     "name",
-    ["lightning_modules.base.FusionTask", "lightning_modules.mgfusion.MGFusionWeights", "lightning_modules.gone.Task"],
+    [
+        "ivif.lightning_modules.base.FusionTask",
+        "ivif.lightning_modules.mgfusion.MGFusionWeights",
+        "lightning_modules.gone.Task",
+    ],
 )
 def test_what_is_no_task_of_ours_is_refused(trained: tuple[MGFusionTask, Path], name: str, tmp_path: Path) -> None:
     with pytest.raises(FusionCheckpointError, match="this version"):

@@ -15,22 +15,22 @@ from lightning import LightningModule
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from callbacks.evaluator import Evaluator
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.synthetic import SyntheticDataModule
-from image_ops import padding, resize
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.detection import DetectionTask
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.promptfusion_config import PhaseConfig
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models.detection import DetectorConfig
-from models.mgfusion import MGFusionConfig
-from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.callbacks.evaluator import Evaluator
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.image_ops import padding, resize
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 
 _REFUSED = """

@@ -10,8 +10,8 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from lightning_modules.feature_cache import FeatureCache
-from models.clip import ImageTextEncoder, build_image_text_encoder
+from ivif.lightning_modules.feature_cache import FeatureCache
+from ivif.models.clip import ImageTextEncoder, build_image_text_encoder
 
 WIDTH = 8
 VIEW = "full-224x224"

@@ -9,11 +9,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.finite import SKIPPED, NonFiniteLossError
-from lightning_modules.mgfusion import MGFusionTask
-from models.mgfusion import MGFusionConfig
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.finite import SKIPPED, NonFiniteLossError
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

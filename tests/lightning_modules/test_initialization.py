@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.base import FusionTask
-from lightning_modules.detection import DetectionTask
-from lightning_modules.initialization import initialise_from
-from lightning_modules.prompt_learning import PromptsConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from models.detection import DetectorConfig
-from models.detection.weights import _CLASS_ROWS
-from models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
-from models.promptfusion import PromptFusionConfig
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.initialization import initialise_from
+from ivif.lightning_modules.prompt_learning import PromptsConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.detection.weights import _CLASS_ROWS
+from ivif.models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
+from ivif.models.promptfusion import PromptFusionConfig
 
 DETECTOR = DetectorConfig("yolov5n", image_size=None)
 PROMPTS = PromptsConfig(clip="random-tiny", length=4)
@@ -149,7 +149,7 @@ def test_other_sizes_are_refused_and_nothing_changes() -> None:
 def test_another_method_or_nothing_shared_is_refused() -> None:
     checkpoint = _checkpoint(_task(1))
     with pytest.raises(CheckpointMismatchError, match=r"one of lightning_modules\.mgfusion\.MGFusionTask"):
-        initialise_from(_task(2), checkpoint | {"task": "lightning_modules.mgfusion.MGFusionTask"})
+        initialise_from(_task(2), checkpoint | {"task": "ivif.lightning_modules.mgfusion.MGFusionTask"})
     with pytest.raises(CheckpointMismatchError, match="shares no part"):
         initialise_from(_task(2), checkpoint | {"state_dict": {"body.weight": torch.zeros(1)}})
 

@@ -7,10 +7,10 @@ import pytest
 from lightning import Callback
 from lightning.pytorch.loggers import CSVLogger
 
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.optimization import LevelConfig
-from models.mgfusion import MGFusionConfig
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.optimization import LevelConfig
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

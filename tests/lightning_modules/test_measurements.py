@@ -8,13 +8,13 @@ import pytest
 import torch
 from lightning import Callback
 
-from callbacks.diagnostics import DiagnosticsLogger
-from callbacks.gradient_norms import GradientNorms
-from callbacks.memory_guard import MemoryGuard
-from callbacks.throughput import Throughput
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.bilevel_task import BilevelTask
-from models.layers.quantizer import VectorQuantizer
+from ivif.callbacks.diagnostics import DiagnosticsLogger
+from ivif.callbacks.gradient_norms import GradientNorms
+from ivif.callbacks.memory_guard import MemoryGuard
+from ivif.callbacks.throughput import Throughput
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.bilevel_task import BilevelTask
+from ivif.models.layers.quantizer import VectorQuantizer
 from tests.batches import quiet_trainer
 from tests.lightning_modules.accumulated import UnevenScenes, make_task
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask

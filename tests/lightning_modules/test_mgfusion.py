@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from commands.agreement import agree_on_views
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import batch_to_float, collate
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.finite import NonFiniteLossError
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.optimization import AdamConfig
-from models.clip import ImageTextEncoder
-from models.layers.frozen import CheckpointMismatchError
-from models.mgfusion import MGFusionConfig
+from ivif.commands.agreement import agree_on_views
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.batch import batch_to_float, collate
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.finite import NonFiniteLossError
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.optimization import AdamConfig
+from ivif.models.clip import ImageTextEncoder
+from ivif.models.layers.frozen import CheckpointMismatchError
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import MadeData, make_batch, make_sample, quiet_trainer
 
 TINY = MGFusionConfig(channels=8, blocks=1, heads=2)
@@ -77,7 +77,7 @@ def test_the_encoder_gets_no_gradient_and_the_network_does(task: MGFusionTask) -
 
 def test_without_cii_and_cff_clip_is_not_even_built() -> None:
     network = MGFusionConfig(channels=8, blocks=1, heads=2, use_cii=False, use_cff=False)
-    with patch("lightning_modules.mgfusion.build_image_text_encoder", side_effect=AssertionError("built")):
+    with patch("ivif.lightning_modules.mgfusion.build_image_text_encoder", side_effect=AssertionError("built")):
         task = MGFusionTask(clip="openai/ViT-B-32", network=network)
     assert task.encoder is None
     assert task.fuse(make_batch())["fused"].shape == (2, 3, 24, 32)

@@ -8,10 +8,10 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.detection import DetectionTask
-from lightning_modules.finite import OVERFLOWED
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.finite import OVERFLOWED
 from tests.batches import quiet_trainer
 from tests.lightning_modules.accumulated import Gradients, UnevenScenes, make_task
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask

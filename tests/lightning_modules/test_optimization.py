@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 
 
 @pytest.mark.parametrize(("epoch", "expected"), [(0, 1e-4), (10, 5.5e-4), (20, 1e-3), (60, 5.5e-4), (100, 1e-4)])

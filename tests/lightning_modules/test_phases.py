@@ -2,8 +2,8 @@
 
 import pytest
 
-from lightning_modules.phases import PhaseSchedule
-from lightning_modules.promptfusion_config import PhaseConfig
+from ivif.lightning_modules.phases import PhaseSchedule
+from ivif.lightning_modules.promptfusion_config import PhaseConfig
 
 LENGTHS = {"first": 2.0, "skipped": 0.0, "second": 1.0, "third": 5.0}
 

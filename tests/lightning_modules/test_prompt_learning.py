@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.datasets.batch import Batch, batch_to_float, collate
-from datamodules.datasets.synthetic import SyntheticDataset
-from image_ops.color import luma
-from lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
-from models.learned_prompts import LearnedPrompts
+from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
+from ivif.models.learned_prompts import LearnedPrompts
 from tests.batches import make_batch
 
 

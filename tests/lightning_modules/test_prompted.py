@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import Batch
-from datamodules.datasets.prompts import PromptConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detection_sources import DetectionSource
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.prompted import PromptEncoder, remember_prompts
-from lightning_modules.text_to_pixels import TextToPixelsTask
-from models import clip_encoder
-from models.clip import ImageTextEncoder
-from models.detection import DetectorConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.batch import Batch
+from ivif.datamodules.datasets.prompts import PromptConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detection_sources import DetectionSource
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.prompted import PromptEncoder, remember_prompts
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models import clip_encoder
+from ivif.models.clip import ImageTextEncoder
+from ivif.models.detection import DetectorConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import make_batch, quiet_trainer
 
 TINY = TextToPixelsConfig(4, (1,), 8, width=16, heads=2, blocks=1, codebook_entries=8, decoder_channels=(8,))

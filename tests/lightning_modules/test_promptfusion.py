@@ -9,21 +9,21 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.run_checkpoint import RunCheckpoint
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import Batch
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig, LevelLoss
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.finite import SKIPPED
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.optimization import AdamConfig, LevelConfig
-from lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
-from models.detection import DetectorConfig
-from models.layers.frozen import FrozenPartMismatchError
-from models.promptfusion import PromptFusionConfig
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.batch import Batch
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.finite import SKIPPED
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
+from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
+from ivif.models.detection import DetectorConfig
+from ivif.models.layers.frozen import FrozenPartMismatchError
+from ivif.models.promptfusion import PromptFusionConfig
 from tests.batches import make_batch, quiet_trainer
 
 TINY = PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4))

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.run_log import read_rows
-from callbacks.stop_requests import RunStoppedError
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.callbacks.run_log import read_rows
+from ivif.callbacks.stop_requests import RunStoppedError
 from tests.resuming import AskToStop, Fail, SimulatedError, differences, last, train
 
 STEPS: dict[str, Any] = {"max_epochs": -1, "max_steps": 10}

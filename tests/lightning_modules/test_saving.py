@@ -7,9 +7,9 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from callbacks.finite_pictures import NotFinitePictureError
-from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.run_log import RunLog
+from ivif.callbacks.finite_pictures import NotFinitePictureError
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.callbacks.run_log import RunLog
 from tests.processes import run_script
 from tests.resuming import SimulatedError, differences, last, train
 

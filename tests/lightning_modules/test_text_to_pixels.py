@@ -9,18 +9,18 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.run_checkpoint import RunCheckpoint
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.datasets.batch import Batch
-from datamodules.datasets.prompts import PromptConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig, LevelLoss
-from lightning_modules.detector_part import DetectorTrainingConfig
-from lightning_modules.level_batch import CropConfig, LevelBatch
-from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
-from models.detection import DetectorConfig
-from models.layers.frozen import CheckpointMismatchError
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.batch import Batch
+from ivif.datamodules.datasets.prompts import PromptConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
+from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
+from ivif.models.detection import DetectorConfig
+from ivif.models.layers.frozen import CheckpointMismatchError
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import make_batch, quiet_trainer
 
 TINY = TextToPixelsConfig(
@@ -182,7 +182,7 @@ def test_memory_takes_the_result_that_the_batch_brings() -> None:
 def test_an_epoch_without_stored_results_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     task = _task(loss=TextToPixelsLoss(previous="memory"), detector=None)
     said: list[int] = []
-    monkeypatch.setattr("lightning_modules.text_to_pixels.logger.warning", lambda _, epoch: said.append(epoch))
+    monkeypatch.setattr("ivif.lightning_modules.text_to_pixels.logger.warning", lambda _, epoch: said.append(epoch))
     for epoch in (0, 1, 1, 2):
         monkeypatch.setattr(type(task), "current_epoch", epoch)
         task.level_batch(_frames())
@@ -238,7 +238,7 @@ def test_a_checkpoint_rebuilds_its_task_without_the_text_tower(tmp_path: Path) -
     trainer = _fit(tmp_path, task, max_epochs=1)
     trainer.save_checkpoint(tmp_path / "task.ckpt")
     stored = torch.load(tmp_path / "task.ckpt", weights_only=True)
-    assert stored["task"] == "lightning_modules.text_to_pixels.TextToPixelsTask"
+    assert stored["task"] == "ivif.lightning_modules.text_to_pixels.TextToPixelsTask"
     assert not any(name.startswith("prompts.") for name in stored["state_dict"])
     again = TextToPixelsTask.load_from_checkpoint(tmp_path / "task.ckpt", weights_only=True).eval()
     batch = _frames(["a street", "a car"])
@@ -278,7 +278,7 @@ def test_teacher_and_memory_agree_to_a_grey_level(tmp_path: Path) -> None:
     assert task.teacher is not None
     task.teacher.take(task.network)
     frames = _frames()
-    stored = (task.fuse_images(frames) * 255).round() / 255  # what `callbacks.previous_results` keeps
+    stored = (task.fuse_images(frames) * 255).round() / 255  # what `ivif.callbacks.previous_results` keeps
     recomputed = task.train().level_batch(frames).crops["previous"]
     assert (stored - recomputed).abs().max() <= 0.5 / 255 + 1e-5
 

@@ -11,31 +11,31 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.datasets.batch import Batch
-from datamodules.synthetic import SyntheticDataModule
-from image_ops.contourlet_filters import scale_filters
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.classic import ClassicFusionTask
-from lightning_modules.detection import DetectionTask
-from lightning_modules.detection_sources import DetectionSource
-from lightning_modules.fusion_detection import FusionDetectionTask
-from lightning_modules.imagined import Use, imagined, measure
-from lightning_modules.level_batch import CropConfig, LevelBatch
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
-from lightning_modules.training_memory import (
+from ivif.datamodules.datasets.batch import Batch
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.image_ops.contourlet_filters import scale_filters
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.lightning_modules.detection import DetectionTask
+from ivif.lightning_modules.detection_sources import DetectionSource
+from ivif.lightning_modules.fusion_detection import FusionDetectionTask
+from ivif.lightning_modules.imagined import Use, imagined, measure
+from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
+from ivif.lightning_modules.training_memory import (
     crop_size,
     detector_use,
     iteration_use,
     network_pixels,
     probe,
 )
-from models.detection import DetectorConfig
-from models.mgfusion import MGFusionConfig
-from models.promptfusion import PromptFusionConfig
-from models.text_to_pixels import TextToPixelsConfig
+from ivif.models.detection import DetectorConfig
+from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
+from ivif.models.text_to_pixels import TextToPixelsConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
@@ -84,12 +84,12 @@ def _held(task: FusionTask, batch: Batch) -> int:
 def _use(task: FusionTask, size: tuple[int, int, int], training: bool, monkeypatch: pytest.MonkeyPatch) -> int:
     """The estimate without what allocators and kernels take, without inputs and without Adam's moments."""
     for name, value in {
-        "lightning_modules.memory_estimate.ALLOCATOR_SHARE": 1,
-        "lightning_modules.memory_estimate.ALLOCATOR_BYTES": 0,
+        "ivif.lightning_modules.memory_estimate.ALLOCATOR_SHARE": 1,
+        "ivif.lightning_modules.memory_estimate.ALLOCATOR_BYTES": 0,
     }.items():
         monkeypatch.setattr(name, value)
     for name in ("_DETECTOR", "_TRAINED_DETECTOR"):
-        monkeypatch.setattr(f"lightning_modules.training_memory.{name}", 1)
+        monkeypatch.setattr(f"ivif.lightning_modules.training_memory.{name}", 1)
     trained = sum(own.nbytes for own in task.parameters() if own.requires_grad)
     needed = task.estimate_memory(size, training)
     assert needed is not None

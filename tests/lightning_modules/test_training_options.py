@@ -7,12 +7,12 @@ import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 
-from datamodules.configuration import LoadingConfig, TransformConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.mgfusion import MGFusionTask
-from lightning_modules.optimization import AdamConfig, LevelConfig
-from models.mgfusion import MGFusionConfig
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
+from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask, still
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from datamodules.datasets.batch import Batch
-from image_ops.color import luma
-from lightning_modules.bilevel import BilevelConfig, LevelLoss
-from lightning_modules.bilevel_task import BilevelTask
-from lightning_modules.configuration import config_from
-from lightning_modules.level_batch import CropConfig, LevelBatch
-from lightning_modules.optimization import LevelConfig
+from ivif.datamodules.datasets.batch import Batch
+from ivif.image_ops.color import luma
+from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
+from ivif.lightning_modules.bilevel_task import BilevelTask
+from ivif.lightning_modules.configuration import config_from
+from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.optimization import LevelConfig
 
 
 class TinyBilevelTask(BilevelTask):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from image_ops.saliency import saliency_pair
-from losses.content import ContentForm, SaliencyWeighting, content_loss, saliency_weights
-from losses.structure import comparison_maps, fidelity
+from ivif.image_ops.saliency import saliency_pair
+from ivif.losses.content import ContentForm, SaliencyWeighting, content_loss, saliency_weights
+from ivif.losses.structure import comparison_maps, fidelity
 
 WEIGHTINGS, FORMS = get_args(SaliencyWeighting), get_args(ContentForm)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from losses.decomposition import decomposition_loss, feature_correlation
+from ivif.losses.decomposition import decomposition_loss, feature_correlation
 
 
 def _channels(*rows: list[float]) -> Tensor:

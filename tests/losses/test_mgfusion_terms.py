@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from image_ops.sobel import sobel_magnitude
-from losses.gradient import gradient_max_loss
-from losses.intensity import intensity_max_loss
-from losses.ssim import ssim_loss
+from ivif.image_ops.sobel import sobel_magnitude
+from ivif.losses.gradient import gradient_max_loss
+from ivif.losses.intensity import intensity_max_loss
+from ivif.losses.ssim import ssim_loss
 
 MAX_LOSSES = [intensity_max_loss, gradient_max_loss]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from losses.prompt import PromptForm, margin_ranking_loss, prompt_cross_entropy, prompt_loss
+from ivif.losses.prompt import PromptForm, margin_ranking_loss, prompt_cross_entropy, prompt_loss
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from image_ops.sobel import sobel_components
-from losses.reconstruction import reconstruction_terms
-from losses.ssim import ssim_loss
+from ivif.image_ops.sobel import sobel_components
+from ivif.losses.reconstruction import reconstruction_terms
+from ivif.losses.ssim import ssim_loss
 
 
 def test_zero_where_images_are_equal() -> None:

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from image_ops.sobel import sobel_magnitude
-from image_ops.ssim import ssim_map
-from losses.structure import ComparisonTerms, fidelity, structure_loss
+from ivif.image_ops.sobel import sobel_magnitude
+from ivif.image_ops.ssim import ssim_map
+from ivif.losses.structure import ComparisonTerms, fidelity, structure_loss
 
 
 def _images(count: int, batch: int = 2) -> Tensor:

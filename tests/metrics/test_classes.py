@@ -4,9 +4,9 @@ import pytest
 import torch
 from torchmetrics import MetricCollection
 
-import metrics
-from metrics import CONVENTIONS, METRICS, FusionMetrics, SingleMetric
-from metrics.functional import Triplet, formula_triplet
+from ivif import metrics
+from ivif.metrics import CONVENTIONS, METRICS, FusionMetrics, SingleMetric
+from ivif.metrics.functional import Triplet, formula_triplet
 
 CLASSES = [value for value in vars(metrics).values() if isinstance(value, type) and issubclass(value, SingleMetric)]
 SINGLE = [single for single in CLASSES if single is not SingleMetric]

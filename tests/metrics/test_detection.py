@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from metrics.detection import ClassScores, DetectionMetrics, DetectionScores, Found, Objects
+from ivif.metrics.detection import ClassScores, DetectionMetrics, DetectionScores, Found, Objects
 from tests.processes import own_lines, run_script
 
 NAMES = ("person", "car")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metrics import FusionMetrics
-from metrics.functional import FORMULA_FUSIONS, Triplet, entropy, formula_triplet, qabf
+from ivif.metrics import FusionMetrics
+from ivif.metrics.functional import FORMULA_FUSIONS, Triplet, entropy, formula_triplet, qabf
 from tests.processes import own_lines
 
 NAMES = ["EN", "SCD", "Qabf"]

@@ -6,8 +6,8 @@ import sys
 import torch
 import torch.distributed
 
-from metrics import FusionMetrics
-from metrics.functional import FORMULA_FUSIONS, formula_triplet
+from ivif.metrics import FusionMetrics
+from ivif.metrics.functional import FORMULA_FUSIONS, formula_triplet
 
 NAMES = ["EN", "SCD", "Qabf"]
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 import torch.distributed
 
-from metrics.detection import DetectionMetrics, Found, Objects
+from ivif.metrics.detection import DetectionMetrics, Found, Objects
 
 NAMES = ("person", "car", "lamp")
 

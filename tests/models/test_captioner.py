@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models import clip_weights
-from models.captioner import END, LONGEST, PADDING, SHORTEST, START, Captioner, build_captioner
-from models.clip import TINY_ARCHITECTURE
-from models.clip_encoder import OPENAI_MEAN, OPENAI_STD
-from models.clip_weights import ClipWeightsError
+from ivif.models import clip_weights
+from ivif.models.captioner import END, LONGEST, PADDING, SHORTEST, START, Captioner, build_captioner
+from ivif.models.clip import TINY_ARCHITECTURE
+from ivif.models.clip_encoder import OPENAI_MEAN, OPENAI_STD
+from ivif.models.clip_weights import ClipWeightsError
 from tests.tiny_coca import ARCHITECTURE, HUB_FOLDER, TAG, register, tiny_coca, write_weights
 
 
@@ -23,7 +23,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("IVIF_WEIGHTS_DIR", str(tmp_path / "weights"))
     monkeypatch.delenv("IVIF_DOWNLOAD", raising=False)
-    monkeypatch.setattr(clip_weights, "DEFAULT_DIRECTORY", tmp_path / "default")
+    monkeypatch.setattr(clip_weights, "home", lambda: tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 

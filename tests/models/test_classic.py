@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from image_ops.contourlet import contourlet
-from image_ops.pyramid import laplacian_pyramid
-from models.classic import (
+from ivif.image_ops.contourlet import contourlet
+from ivif.image_ops.pyramid import laplacian_pyramid
+from ivif.models.classic import (
     CLASSIC_FUSIONS,
     average_fusion,
     contourlet_fusion,

@@ -13,8 +13,8 @@ from jsonargparse import auto_cli
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.clip import TINY_ARCHITECTURE, ClipConfig, ClipWeightsError, build_image_text_encoder, resolve_clip
-from models.trusted_archives import TRUST_VARIABLE
+from ivif.models.clip import TINY_ARCHITECTURE, ClipConfig, ClipWeightsError, build_image_text_encoder, resolve_clip
+from ivif.models.trusted_archives import TRUST_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -191,8 +191,8 @@ OTHER_PROCESS = """
 import socket, sys, time
 def refuse(*arguments, **keywords): raise SystemExit(f"went out to {arguments}")
 socket.getaddrinfo = socket.socket.connect = refuse
-from models.clip import ClipWeightsError, build_image_text_encoder
-assert "open_clip" not in sys.modules, "importing models.clip imports open_clip, which takes seconds"
+from ivif.models.clip import ClipWeightsError, build_image_text_encoder
+assert "open_clip" not in sys.modules, "importing ivif.models.clip imports open_clip, which takes seconds"
 print(build_image_text_encoder("random-tiny").identity)
 start = time.monotonic()
 try:

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.clip import ImageTextEncoder, build_image_text_encoder
-from models.clip_encoder import OPENAI_MEAN, OPENAI_STD, TEXT_CACHE_ENTRIES
+from ivif.models.clip import ImageTextEncoder, build_image_text_encoder
+from ivif.models.clip_encoder import OPENAI_MEAN, OPENAI_STD, TEXT_CACHE_ENTRIES
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from models import clip_weights
-from models.clip_config import ClipConfig
-from models.clip_weights import ClipWeightsError, Source, download, identify_file, locate_weights
+from ivif.models import clip_weights
+from ivif.models.clip_config import ClipConfig
+from ivif.models.clip_weights import ClipWeightsError, Source, download, identify_file, locate_weights
 
 HUB_NAME = "vit_base_patch32_clip_224.openai"
 
@@ -22,7 +22,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("IVIF_WEIGHTS_DIR", str(tmp_path / "weights"))
     monkeypatch.delenv("IVIF_DOWNLOAD", raising=False)
-    monkeypatch.setattr(clip_weights, "DEFAULT_DIRECTORY", tmp_path / "default")
+    monkeypatch.setattr(clip_weights, "home", lambda: tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
@@ -38,7 +38,7 @@ def test_search_order(tmp_path: Path) -> None:
     place(snapshot / "refs" / "main", b"abc")
     hub = place(snapshot / "snapshots" / "abc" / "open_clip_model.safetensors")
     assert locate_weights(config) == hub
-    default = place(tmp_path / "default" / HUB_NAME / "open_clip_model.safetensors")
+    default = place(tmp_path / ".cache" / "weights" / HUB_NAME / "open_clip_model.safetensors")
     assert locate_weights(config) == default
     configured = place(tmp_path / "weights" / HUB_NAME / "open_clip_pytorch_model.bin")
     assert locate_weights(config) == configured

@@ -7,9 +7,9 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from losses.prompt import prompt_cross_entropy, prompt_loss
-from models.clip import ImageTextEncoder, build_image_text_encoder
-from models.learned_prompts import LearnedPrompts, PromptFileError
+from ivif.losses.prompt import prompt_cross_entropy, prompt_loss
+from ivif.models.clip import ImageTextEncoder, build_image_text_encoder
+from ivif.models.learned_prompts import LearnedPrompts, PromptFileError
 
 
 @pytest.fixture(scope="module")

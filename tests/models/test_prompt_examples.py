@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from models.classic import contourlet_fusion
-from models.prompt_examples import (
+from ivif.models.classic import contourlet_fusion
+from ivif.models.prompt_examples import (
     NEGATIVE_KINDS,
     DegradationConfig,
     blurred,

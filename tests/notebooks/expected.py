@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metrics.fusion import FusionMetrics
-from models.classic import CLASSIC_FUSIONS
+from ivif.metrics.fusion import FusionMetrics
+from ivif.models.classic import CLASSIC_FUSIONS
 
 
 def look_at_a_dataset(levels: pd.DataFrame, counts: pd.DataFrame, code: int, batch: Any) -> None:
@@ -89,7 +89,7 @@ def read_a_finished_run(
     loss = log["train/loss"].dropna()
     assert loss.iloc[-5:].mean() < 0.7 * loss.iloc[:5].mean()
     assert set(per_image["method"]) == {"MGFusion", *CLASSIC_FUSIONS}
-    assert identity.startswith("lightning_modules.mgfusion.MGFusionTask@")
+    assert identity.startswith("ivif.lightning_modules.mgfusion.MGFusionTask@")
     scored = FusionMetrics(["EN"])
     scored.update(output["fused"], batch["infrared"], batch["visible"], batch["dataset"], batch["name"])
     row = per_image[(per_image["method"] == "MGFusion") & (per_image["name"] == batch["name"][0])]

@@ -40,7 +40,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """The device, while a test runs; the CPU beside it sums in the same order, as planes are padded on a GPU."""
     from tests.pretend_gpu.device import install, present
 
-    monkeypatch.setattr("image_ops.padding._beyond_cpu", lambda _: True)
+    monkeypatch.setattr("ivif.image_ops.padding._beyond_cpu", lambda _: True)
     device = install()
     with present():
         yield device

@@ -12,22 +12,22 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from benchmarks.gpu.tasks import CLASSES, DETECTOR, TINY, TRAINING
-from callbacks.diagnostics import DiagnosticsLogger
-from callbacks.evaluator import Evaluator
-from callbacks.gradient_norms import GradientNorms
-from callbacks.image_logger import ImageLogger
-from callbacks.run_log import RunLog
-from callbacks.throughput import Throughput
-from datamodules.configuration import LoadingConfig, TransformConfig, with_clip_size
-from datamodules.datasets.prompts import PromptConfig
-from datamodules.synthetic import SyntheticDataModule
-from lightning_modules.base import FusionTask
-from lightning_modules.bilevel import BilevelConfig
-from lightning_modules.level_batch import CropConfig
-from lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
-from lightning_modules.promptfusion import PromptFusionTask
-from lightning_modules.promptfusion_config import PhaseConfig
-from models.promptfusion import PromptFusionConfig
+from ivif.callbacks.diagnostics import DiagnosticsLogger
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.gradient_norms import GradientNorms
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.run_log import RunLog
+from ivif.callbacks.throughput import Throughput
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig, with_clip_size
+from ivif.datamodules.datasets.prompts import PromptConfig
+from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig
+from ivif.models.promptfusion import PromptFusionConfig
 from tests.batches import quiet_trainer
 from tests.pretend_gpu.trainers import WaitsPerStep, gpu_trainer
 from tests.pretend_gpu.waits import Waits

@@ -11,8 +11,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
-from callbacks.stop_requests import RunStoppedError
-from lightning_modules.finite import SKIPPED
+from ivif.callbacks.stop_requests import RunStoppedError
+from ivif.lightning_modules.finite import SKIPPED
 from tests.pretend_gpu.runs import build, data, state
 from tests.pretend_gpu.trainers import PretendAccelerator, gpu_trainer
 from tests.resuming import AskToStop, differences, last, make_task, train

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_modules.classic import ClassicFusionTask
-from models.classic import CLASSIC_FUSIONS
+from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.models.classic import CLASSIC_FUSIONS
 from tests.batches import MadeData, make_batch, quiet_trainer
 from tests.pretend_gpu.trainers import gpu_trainer
 

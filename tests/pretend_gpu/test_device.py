@@ -128,7 +128,7 @@ def test_it_counts_what_the_host_waits_for(name: str, gpu: torch.device) -> None
 
 def test_counting_ends_and_names_the_line(gpu: torch.device) -> None:
     """The innermost line of the repository's own code, and the library's line that it called."""
-    from models.detection.postprocess import Letterbox, suppress
+    from ivif.models.detection.postprocess import Letterbox, suppress
 
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [1.0, 0.0, 4.0, 4.0]], device=gpu)
     with counted() as outer, counted() as found:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from losses import content, decomposition, gradient, intensity, prompt, reconstruction, ssim, structure
+from ivif.losses import content, decomposition, gradient, intensity, prompt, reconstruction, ssim, structure
 
 Loss = Callable[[Sequence[Tensor]], Any]
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from metrics.conventions import CONVENTIONS
-from metrics.detection import DetectionMetrics
-from metrics.functional.formula_images import formula_triplet
-from metrics.functional.triplet import Triplet
-from metrics.fusion import FusionMetrics
-from metrics.registry import METRICS
+from ivif.metrics.conventions import CONVENTIONS
+from ivif.metrics.detection import DetectionMetrics
+from ivif.metrics.functional.formula_images import formula_triplet
+from ivif.metrics.functional.triplet import Triplet
+from ivif.metrics.fusion import FusionMetrics
+from ivif.metrics.registry import METRICS
 
 LARGE = (176, 180)
 """What MS-SSIM needs."""

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.captioner import Captioner
-from models.clip import build_image_text_encoder
-from models.detection import Detector, DetectorConfig, build_detector
-from models.prompt_examples import NEGATIVE_KINDS, DegradationConfig, negative_examples, positive_examples
+from ivif.models.captioner import Captioner
+from ivif.models.clip import build_image_text_encoder
+from ivif.models.detection import Detector, DetectorConfig, build_detector
+from ivif.models.prompt_examples import NEGATIVE_KINDS, DegradationConfig, negative_examples, positive_examples
 from tests.tiny_coca import tiny_coca
 
 DETECTORS = {

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks.evaluator import Evaluator
-from callbacks.prediction_writer import PredictionWriter
-from metrics.registry import METRICS
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.metrics.registry import METRICS
 from tests.batches import quiet_trainer
 from tests.pretend_gpu.runs import TASKS, data, fitted
 from tests.pretend_gpu.trainers import gpu_trainer

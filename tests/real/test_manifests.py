@@ -4,14 +4,14 @@ import itertools
 
 import pytest
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.llvip import LLVIP
-from datamodules.datasets.m3fd import M3FD
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.roadscene import RoadScene
-from datamodules.datasets.tno import TNO
-from datamodules.manifest_expansion import known_names, read_scenes
-from datamodules.manifests import Manifest
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.llvip import LLVIP
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.roadscene import RoadScene
+from ivif.datamodules.datasets.tno import TNO
+from ivif.datamodules.manifest_expansion import known_names, read_scenes
+from ivif.datamodules.manifests import Manifest
 from tests.real_data import REAL_DATA
 
 READERS: dict[str, type[PairedDataset]] = {

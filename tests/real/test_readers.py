@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.llvip import LLVIP
-from datamodules.datasets.m3fd import M3FD
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.roadscene import RoadScene
-from datamodules.datasets.tno import TNO
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.llvip import LLVIP
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.roadscene import RoadScene
+from ivif.datamodules.datasets.tno import TNO
 from tests.real_data import REAL_DATA
 
 pytestmark = [

@@ -1,6 +1,12 @@
 """Procedural road scenes seen by two registered cameras: what is where, its materials, drawing, and the two sensors."""
 
-from datamodules.datasets.scenes.palette import TIMES
-from datamodules.datasets.scenes.render import CLASSES, RENDERER_VERSION, RenderedScene, annotate_scene, render_scene
+from ivif.datamodules.datasets.scenes.palette import TIMES
+from ivif.datamodules.datasets.scenes.render import (
+    CLASSES,
+    RENDERER_VERSION,
+    RenderedScene,
+    annotate_scene,
+    render_scene,
+)
 
 __all__ = ["CLASSES", "RENDERER_VERSION", "TIMES", "RenderedScene", "annotate_scene", "render_scene"]

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from datamodules.datasets.scenes.draw import Canvas, Point
-from datamodules.datasets.scenes.layout import Building, Item, Scene
-from datamodules.datasets.scenes.palette import (
+from ivif.datamodules.datasets.scenes.draw import Canvas, Point
+from ivif.datamodules.datasets.scenes.layout import Building, Item, Scene
+from ivif.datamodules.datasets.scenes.palette import (
     AWNINGS,
     FOLIAGE,
     ROOFS,

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from datamodules.datasets.scenes.backdrop import DISC
-from datamodules.datasets.scenes.draw import Canvas
-from datamodules.datasets.scenes.figures import Stand
-from datamodules.datasets.scenes.layout import Item, Scene
-from datamodules.datasets.scenes.palette import HEADLIGHT, PAINTS, TAILLIGHT, Material, dimmed
+from ivif.datamodules.datasets.scenes.backdrop import DISC
+from ivif.datamodules.datasets.scenes.draw import Canvas
+from ivif.datamodules.datasets.scenes.figures import Stand
+from ivif.datamodules.datasets.scenes.layout import Item, Scene
+from ivif.datamodules.datasets.scenes.palette import HEADLIGHT, PAINTS, TAILLIGHT, Material, dimmed
 
 LENGTH: Final = 4.2
 HALF: Final = 0.88

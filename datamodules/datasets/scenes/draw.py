@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from datamodules.datasets.scenes.palette import Conditions, Material
+from ivif.datamodules.datasets.scenes.palette import Conditions, Material
 
 Point = tuple[float, float]
 Bytes = NDArray[np.uint8]

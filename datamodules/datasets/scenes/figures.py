@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from random import Random
 
-from datamodules.datasets.scenes.draw import Canvas, Point
-from datamodules.datasets.scenes.layout import Item, Scene
-from datamodules.datasets.scenes.palette import CLOTHES, HAIR, LAMPLIGHT, SKIN, TROUSERS, Color, Material, dimmed
+from ivif.datamodules.datasets.scenes.draw import Canvas, Point
+from ivif.datamodules.datasets.scenes.layout import Item, Scene
+from ivif.datamodules.datasets.scenes.palette import CLOTHES, HAIR, LAMPLIGHT, SKIN, TROUSERS, Color, Material, dimmed
 
 
 class Stand:

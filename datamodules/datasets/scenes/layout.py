@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-from datamodules.datasets.scenes.draw import Camera
-from datamodules.datasets.scenes.palette import CONDITIONS, Conditions
+from ivif.datamodules.datasets.scenes.draw import Camera
+from ivif.datamodules.datasets.scenes.palette import CONDITIONS, Conditions
 
 LANE: Final = 3.3
 FARTHEST: Final = 46.0

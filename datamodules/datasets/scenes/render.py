@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.datasets.scenes.backdrop import FURNITURE, draw_backdrop
-from datamodules.datasets.scenes.cars import draw_car, draw_under
-from datamodules.datasets.scenes.draw import SUPERSAMPLING, Bytes, Canvas
-from datamodules.datasets.scenes.figures import draw_bicycle, draw_lamp, draw_lamp_post, draw_person, draw_rider
-from datamodules.datasets.scenes.layout import Item, Scene, compose
-from datamodules.datasets.scenes.sensors import Sensors
+from ivif.datamodules.datasets.scenes.backdrop import FURNITURE, draw_backdrop
+from ivif.datamodules.datasets.scenes.cars import draw_car, draw_under
+from ivif.datamodules.datasets.scenes.draw import SUPERSAMPLING, Bytes, Canvas
+from ivif.datamodules.datasets.scenes.figures import draw_bicycle, draw_lamp, draw_lamp_post, draw_person, draw_rider
+from ivif.datamodules.datasets.scenes.layout import Item, Scene, compose
+from ivif.datamodules.datasets.scenes.sensors import Sensors
 
 RENDERER_VERSION: Final = 1
 """Part of every content id: raise it with any change that changes a pixel."""

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from datamodules.datasets.scenes.draw import Bytes, Canvas, Surfaces
-from datamodules.datasets.scenes.figures import lamp_color, lamp_height
-from datamodules.datasets.scenes.layout import Scene
-from datamodules.datasets.scenes.palette import HEADLIGHT, TAILLIGHT, Color
+from ivif.datamodules.datasets.scenes.draw import Bytes, Canvas, Surfaces
+from ivif.datamodules.datasets.scenes.figures import lamp_color, lamp_height
+from ivif.datamodules.datasets.scenes.layout import Scene
+from ivif.datamodules.datasets.scenes.palette import HEADLIGHT, TAILLIGHT, Color
 
 Plane = NDArray[np.float32]
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.transforms import Compose, RandomCrop
+from ivif.datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.transforms import Compose, RandomCrop
 
 
 def random_sample(height: int = 30, width: int = 44) -> Sample:

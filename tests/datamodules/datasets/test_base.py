@@ -9,22 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.datasets.base import PairedDataset, ReadingConfig
-from datamodules.datasets.batch import Sample, collate
-from datamodules.datasets.errors import (
+from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.batch import Sample, collate
+from ivif.datamodules.datasets.errors import (
     DatasetNotFoundError,
     LabelError,
     PairingError,
     SplitError,
     UnreadableFileError,
 )
-from datamodules.datasets.io import content_id
-from datamodules.datasets.llvip import LLVIP
-from datamodules.datasets.m3fd import M3FD
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.roadscene import RoadScene
-from datamodules.datasets.thermal import ThermalRange
-from datamodules.datasets.tno import TNO
+from ivif.datamodules.datasets.io import content_id
+from ivif.datamodules.datasets.llvip import LLVIP
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.roadscene import RoadScene
+from ivif.datamodules.datasets.thermal import ThermalRange
+from ivif.datamodules.datasets.tno import TNO
 from tests.fakes import (
     NO_FAULTS,
     Faults,

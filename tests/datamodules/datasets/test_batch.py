@@ -8,7 +8,7 @@ from multiprocessing.reduction import ForkingPickler
 import pytest
 import torch
 
-from datamodules.datasets.batch import TargetList, collate
+from ivif.datamodules.datasets.batch import TargetList, collate
 from tests.batches import make_sample
 
 

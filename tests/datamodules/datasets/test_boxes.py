@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from datamodules.datasets.batch import Targets, empty_targets
-from datamodules.datasets.boxes import BoxRule, flip_horizontal, flip_vertical, rotate_90, scale, shift_and_clip
+from ivif.datamodules.datasets.batch import Targets, empty_targets
+from ivif.datamodules.datasets.boxes import BoxRule, flip_horizontal, flip_vertical, rotate_90, scale, shift_and_clip
 
 
 def targets(*boxes: tuple[float, float, float, float]) -> Targets:

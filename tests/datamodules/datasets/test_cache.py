@@ -18,17 +18,17 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from datamodules.datasets import cache as cache_module
-from datamodules.datasets import planes
-from datamodules.datasets.base import PairedDataset, ReadingConfig
-from datamodules.datasets.batch import Sample, collate
-from datamodules.datasets.cache import CachedDataset, cached
-from datamodules.datasets.errors import CacheError, SplitError, UnreadableFileError
-from datamodules.datasets.m3fd import M3FD
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.prompts import PromptConfig, PromptedDataset
-from datamodules.datasets.synthetic import SyntheticDataset
-from datamodules.datasets.thermal import ThermalRange
+from ivif.datamodules.datasets import cache as cache_module
+from ivif.datamodules.datasets import planes
+from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.batch import Sample, collate
+from ivif.datamodules.datasets.cache import CachedDataset, cached
+from ivif.datamodules.datasets.errors import CacheError, SplitError, UnreadableFileError
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.datasets.thermal import ThermalRange
 from tests.fakes import Faults, write_m3fd, write_msrs
 
 Mode = Literal["ram", "disk"]
@@ -222,7 +222,7 @@ def test_each_option_of_generated_scenes_is_another_content(change: dict[str, An
 
 def test_another_renderer_is_another_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = CachedDataset(SyntheticDataset(1, (32, 64)), "disk", tmp_path)[0]
-    monkeypatch.setattr("datamodules.datasets.synthetic.RENDERER_VERSION", "other")
+    monkeypatch.setattr("ivif.datamodules.datasets.synthetic.RENDERER_VERSION", "other")
     after, reader = CachedDataset(SyntheticDataset(1, (32, 64)), "disk", tmp_path)[0], SyntheticDataset(1, (32, 64))
     assert_same(after, reader[0])
     assert not torch.equal(after["infrared"], before["infrared"])

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from datamodules.datasets.batch import Targets, empty_targets
-from datamodules.datasets.descriptions import describe, time_of_day
+from ivif.datamodules.datasets.batch import Targets, empty_targets
+from ivif.datamodules.datasets.descriptions import describe, time_of_day
 
 SIZE = (100, 300)
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from datamodules.datasets import joint
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.boxes import DEFAULT_RULE
+from ivif.datamodules.datasets import joint
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.boxes import DEFAULT_RULE
 
 
 def _sample() -> Sample:

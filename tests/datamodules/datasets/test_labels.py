@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from datamodules.datasets import label_formats
-from datamodules.datasets.errors import LabelError
-from datamodules.datasets.label_formats import parse_coco, parse_voc, parse_yolo
-from datamodules.datasets.labels import LabelReader, class_index
+from ivif.datamodules.datasets import label_formats
+from ivif.datamodules.datasets.errors import LabelError
+from ivif.datamodules.datasets.label_formats import parse_coco, parse_voc, parse_yolo
+from ivif.datamodules.datasets.labels import LabelReader, class_index
 
 CLASSES = ("person", "bicycle", "car")
 SIZE = (100, 200)
@@ -152,7 +152,7 @@ def test_an_unchanged_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.Mo
     reader = LabelReader(CLASSES, CLASSES)
     first = reader.read(path, "a", SIZE)
     with monkeypatch.context() as patch:
-        patch.setattr("datamodules.datasets.labels.parse_voc", lambda _: pytest.fail("parsed again"))
+        patch.setattr("ivif.datamodules.datasets.labels.parse_voc", lambda _: pytest.fail("parsed again"))
         first["boxes"].zero_()  # the caller's own
         assert reader.read(path, "a", SIZE)["boxes"].tolist() == [[1, 1, 9, 9]]
     path.write_text(voc(("car", 1, 1, 9, 9), ("car", 11, 11, 19, 19)))

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.datasets.errors import DatasetNotFoundError
-from datamodules.datasets.llvip import LLVIP
+from ivif.datamodules.datasets.errors import DatasetNotFoundError
+from ivif.datamodules.datasets.llvip import LLVIP
 from tests.fakes import write_llvip
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.m3fd import M3FD
 from tests.fakes import write_m3fd
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Generator
 
-from datamodules.datasets.batch import SPATIAL_KEYS, Sample
-from datamodules.datasets.boxes import BoxRule
-from datamodules.datasets.mosaic import Mosaic
+from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample
+from ivif.datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.datasets.mosaic import Mosaic
 
 SIZE = (40, 56)
 

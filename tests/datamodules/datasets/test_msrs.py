@@ -4,8 +4,8 @@ from typing import Literal
 
 import pytest
 
-from datamodules.datasets.errors import DatasetNotFoundError, PairingError
-from datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.errors import DatasetNotFoundError, PairingError
+from ivif.datamodules.datasets.msrs import MSRS
 from tests.fakes import write_msrs
 
 

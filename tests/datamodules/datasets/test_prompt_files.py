@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.datasets.prompt_files import ORIGINS, PromptEntry, PromptError, read_prompts, save_prompts
+from ivif.datamodules.datasets.prompt_files import ORIGINS, PromptEntry, PromptError, read_prompts, save_prompts
 
 
 def test_saved_prompts_read_back_and_leave_no_partial_file(tmp_path: Path) -> None:

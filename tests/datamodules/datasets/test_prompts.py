@@ -8,19 +8,19 @@ from typing import Any, Self
 import pytest
 import torch
 
-from datamodules.datasets.base import PairedDataset
-from datamodules.datasets.batch import Sample, Targets
-from datamodules.datasets.msrs import MSRS
-from datamodules.datasets.pairing import PairingReport
-from datamodules.datasets.prompt_files import PromptError
-from datamodules.datasets.prompts import (
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.batch import Sample, Targets
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.pairing import PairingReport
+from ivif.datamodules.datasets.prompt_files import PromptError
+from ivif.datamodules.datasets.prompts import (
     SENTENCES,
     PromptableReader,
     PromptConfig,
     PromptedDataset,
     warn_if_labels_leak,
 )
-from datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from tests.fakes import Faults, write_msrs
 
 

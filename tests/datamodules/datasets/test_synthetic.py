@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datamodules.datasets.batch import Sample, collate
-from datamodules.datasets.errors import SplitError
-from datamodules.datasets.scenes import CLASSES, TIMES
-from datamodules.datasets.scenes.layout import Item, compose
-from datamodules.datasets.scenes.render import annotate, draw_scene
-from datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.datasets.batch import Sample, collate
+from ivif.datamodules.datasets.errors import SplitError
+from ivif.datamodules.datasets.scenes import CLASSES, TIMES
+from ivif.datamodules.datasets.scenes.layout import Item, compose
+from ivif.datamodules.datasets.scenes.render import annotate, draw_scene
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
 
 PERSON, CAR, BICYCLE, LAMP = range(4)
 

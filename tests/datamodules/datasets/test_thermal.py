@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datamodules.datasets.thermal import ThermalRange
+from ivif.datamodules.datasets.thermal import ThermalRange
 
 RAW = np.array([[1000, 2000], [3000, 5000]], dtype=np.uint16)
 

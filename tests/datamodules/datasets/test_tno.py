@@ -2,7 +2,7 @@ from pathlib import Path
 
 import torch
 
-from datamodules.datasets.tno import TNO
+from ivif.datamodules.datasets.tno import TNO
 from tests.fakes import write_tno
 
 

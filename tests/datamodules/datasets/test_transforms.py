@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from datamodules.datasets.batch import SPATIAL_KEYS, Sample
-from datamodules.datasets.boxes import BoxRule
-from datamodules.datasets.transforms import (
+from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample
+from ivif.datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.datasets.transforms import (
     AddClipViews,
     Compose,
     Letterbox,

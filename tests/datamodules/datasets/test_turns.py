@@ -5,15 +5,15 @@ from typing import Literal
 import pytest
 import torch
 
-from datamodules.datasets.batch import Sample
-from datamodules.datasets.transforms import (
+from ivif.datamodules.datasets.batch import Sample
+from ivif.datamodules.datasets.transforms import (
     Compose,
     RandomHorizontalFlip,
     RandomRotate90,
     RandomVerticalFlip,
     Transform,
 )
-from datamodules.datasets.turns import RandomTurn
+from ivif.datamodules.datasets.turns import RandomTurn
 
 
 def _sample(height: int, width: int) -> Sample:

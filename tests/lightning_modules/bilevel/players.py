@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.bilevel import BilevelConfig, Descent, Level, Problem, Progress, Solver, build_solver
-from lightning_modules.bilevel.level import copy_values
+from ivif.lightning_modules.bilevel import BilevelConfig, Descent, Level, Problem, Progress, Solver, build_solver
+from ivif.lightning_modules.bilevel.level import copy_values
 
 
 def _network(seed: int, channels: int) -> nn.Sequential:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.bilevel import BilevelConfig, PenaltyConfig
-from lightning_modules.bilevel.value_function import ValueFunctionSolver
+from ivif.lightning_modules.bilevel import BilevelConfig, PenaltyConfig
+from ivif.lightning_modules.bilevel.value_function import ValueFunctionSolver
 from tests.lightning_modules.bilevel.players import Players, make_batch
 
 EVERY_STEP = BilevelConfig(unit="step", warmup=0, regularization=0.0, lower_steps=1, value_steps=1)

@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lightning_modules.bilevel.toy import VALUE_FUNCTION, many_solutions, sine, solve, solve_as_singleton, toy_config
+from ivif.lightning_modules.bilevel.toy import (
+    VALUE_FUNCTION,
+    many_solutions,
+    sine,
+    solve,
+    solve_as_singleton,
+    toy_config,
+)
 
 
 def test_the_optima_are_those_of_the_papers() -> None:

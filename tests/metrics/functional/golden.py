@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metrics import functional as F
-from metrics.functional import Triplet
+from ivif.metrics import functional as F
+from ivif.metrics.functional import Triplet
 from tests.real_data import GOLDEN_TRIPLETS
 
 NAN = float("nan")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from metrics.functional import Triplet, formula_triplet
+from ivif.metrics.functional import Triplet, formula_triplet
 from tests.metrics.functional.golden import GOLDEN, ORDER, Golden, real_items, real_triplet
 from tests.real_data import GOLDEN_TRIPLETS
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metrics import CONVENTIONS, METRICS
-from metrics.functional import (
+from ivif.metrics import CONVENTIONS, METRICS
+from ivif.metrics.functional import (
     Triplet,
     average_gradient,
     edge_intensity,

@@ -13,7 +13,7 @@ from torchmetrics.functional.image import (
     visual_information_fidelity,
 )
 
-from metrics.functional import (
+from ivif.metrics.functional import (
     cross_entropy,
     edge_intensity,
     feature_mutual_information,

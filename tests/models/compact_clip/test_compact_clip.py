@@ -11,14 +11,14 @@ from safetensors import safe_open
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from datamodules.datasets.scenes import TIMES
-from datamodules.datasets.synthetic import SyntheticDataset
-from image_ops.color import luma
-from losses.prompt import prompt_cross_entropy, prompt_loss
-from models.clip import ClipWeightsError, ImageTextEncoder, build_image_text_encoder
-from models.compact_clip import COMPACT_WEIGHTS
-from models.learned_prompts import NEGATIVE_SENTENCE, POSITIVE_SENTENCE, LearnedPrompts
-from models.prompt_examples import negative_examples, positive_examples
+from ivif.datamodules.datasets.scenes import TIMES
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.image_ops.color import luma
+from ivif.losses.prompt import prompt_cross_entropy, prompt_loss
+from ivif.models.clip import ClipWeightsError, ImageTextEncoder, build_image_text_encoder
+from ivif.models.compact_clip import COMPACT_WEIGHTS
+from ivif.models.learned_prompts import NEGATIVE_SENTENCE, POSITIVE_SENTENCE, LearnedPrompts
+from ivif.models.prompt_examples import negative_examples, positive_examples
 
 SIDE = 96
 UNSEEN = 60

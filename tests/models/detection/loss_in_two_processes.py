@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 from torch.multiprocessing.spawn import start_processes
 
-from models.detection import Detector, DetectorConfig, Objects, build_detector
+from ivif.models.detection import Detector, DetectorConfig, Objects, build_detector
 from tests.models.detection.scenes import NAMES, nothing, scenes
 
 WATCHED = "model.model.24.cv2.0.2.weight"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.detection import Objects
+from ivif.models.detection import Objects
 
 NAMES = ("person", "bicycle", "car")
 

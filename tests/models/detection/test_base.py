@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from torch import nn
 
-from models.detection import DetectorConfig
-from models.detection.base import evaluating
+from ivif.models.detection import DetectorConfig
+from ivif.models.detection.base import evaluating
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from models.detection import DetectorConfig, build_detector
+from ivif.models.detection import DetectorConfig, build_detector
 
 
 def test_pictures_and_checkpoints_go_through_the_original_functions(tmp_path: Path) -> None:

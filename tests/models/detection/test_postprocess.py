@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from models.detection import Objects
-from models.detection.postprocess import GREY, letterbox, relative_boxes, suppress
+from ivif.models.detection import Objects
+from ivif.models.detection.postprocess import GREY, letterbox, relative_boxes, suppress
 from tests.models.detection.scenes import nothing
 
 

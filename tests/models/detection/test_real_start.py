@@ -4,12 +4,12 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from datamodules.datasets.joint import resize
-from datamodules.datasets.m3fd import M3FD
-from datamodules.datasets.msrs import MSRS
-from lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
-from lightning_modules.bilevel.level import drop_gradients
-from models.detection import Detector, DetectorConfig, Objects, build_detector
+from ivif.datamodules.datasets.joint import resize
+from ivif.datamodules.datasets.m3fd import M3FD
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
+from ivif.lightning_modules.bilevel.level import drop_gradients
+from ivif.models.detection import Detector, DetectorConfig, Objects, build_detector
 from tests.real_data import COCO_WEIGHTS, REAL_DATA
 
 FRAMES = ("00081D", "00191D")

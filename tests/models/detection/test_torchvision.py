@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.detection import Detector, DetectorConfig, Objects, build_detector
+from ivif.models.detection import Detector, DetectorConfig, Objects, build_detector
 from tests.models.detection.scenes import NAMES, nothing, scenes
 
 

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from models.detection import Detector, DetectorConfig, DetectorWeightsError, build_detector
-from models.detection.weights import load_weights
-from models.detection.yolov5 import YOLOv5Detector, _ultralytics
+from ivif.models.detection import Detector, DetectorConfig, DetectorWeightsError, build_detector
+from ivif.models.detection.weights import load_weights
+from ivif.models.detection.yolov5 import YOLOv5Detector, _ultralytics
 from tests.archives import damage_a_value
 from tests.models.detection.scenes import NAMES
 from tests.real_data import COCO_WEIGHTS

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from models.detection import Detector, DetectorConfig, build_detector
+from ivif.models.detection import Detector, DetectorConfig, build_detector
 from tests.models.detection.scenes import NAMES, nothing, scenes
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -166,14 +166,14 @@ cv2.setNumThreads(3)
 torch.set_printoptions(precision=7, edgeitems=2, sci_mode=False)
 numpy.set_printoptions(precision=5)
 os.environ["OMP_NUM_THREADS"] = "7"
-import models.detection
+import ivif.models.detection
 imported = "ultralytics" in sys.modules
 def state():
     shown = str(torch.ones(3000) / 3), str(numpy.ones(60) / 3), str(numpy.get_printoptions())
     variables = {name: value for name, value in os.environ.items() if not name.startswith("YOLO_")}
     return [shown, variables, torch.get_num_threads(), cv2.getNumThreads(), torch.save]
 before = state()
-models.detection.build_detector(models.detection.DetectorConfig("yolov5n"), ["person"])
+ivif.models.detection.build_detector(ivif.models.detection.DetectorConfig("yolov5n"), ["person"])
 changed = [index for index, (one, other) in enumerate(zip(before, state())) if one != other]
 from ultralytics.utils import SETTINGS
 print(json.dumps({

@@ -10,7 +10,7 @@ from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.text_to_pixels.extractor import MultiLevelExtractor
+from ivif.models.text_to_pixels.extractor import MultiLevelExtractor
 
 
 def make_network() -> nn.Module:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.layers.attention import GridAttention, MultiHeadAttention, WindowAttention, sine_positions
+from ivif.models.layers.attention import GridAttention, MultiHeadAttention, WindowAttention, sine_positions
 
 
 def _plain(layer: MultiHeadAttention, queries: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:

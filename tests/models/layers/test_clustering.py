@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from models.layers import clustering
-from models.layers.clustering import evenly_spaced, k_means, nearest_entries, totals
+from ivif.models.layers import clustering
+from ivif.models.layers.clustering import evenly_spaced, k_means, nearest_entries, totals
 
 
 def test_nearest_in_slices_equals_all_distances(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from models.layers.frozen import (
+from ivif.models.layers.frozen import (
     FROZEN_PARTS_KEY,
     CheckpointMismatchError,
     FrozenModule,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.layers.quantizer import VectorQuantizer
+from ivif.models.layers.quantizer import VectorQuantizer
 from tests.processes import own_lines
 
 BOTH = pytest.mark.parametrize("update", ["grad", "ema"])

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.convolution import ReplicateConv2d
-from models.layers.restormer import GatedFeedForward, RestormerBlock, RestormerStack, TransposedAttention
+from ivif.models.layers.convolution import ReplicateConv2d
+from ivif.models.layers.restormer import GatedFeedForward, RestormerBlock, RestormerStack, TransposedAttention
 
 
 def _plain_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:

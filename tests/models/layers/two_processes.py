@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from models.layers.quantizer import VectorQuantizer
+from ivif.models.layers.quantizer import VectorQuantizer
 
 ENTRIES, WIDTH, STEPS = 16, 4, 6
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from models.mgfusion.config import PRESETS, MGFusionConfig
+from ivif.models.mgfusion.config import PRESETS, MGFusionConfig
 
 
 def test_presets() -> None:

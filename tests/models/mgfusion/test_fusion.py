@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from image_ops.sobel import sobel_magnitude
-from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.fusion import GuidedFusion, Merge
+from ivif.image_ops.sobel import sobel_magnitude
+from ivif.models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.fusion import GuidedFusion, Merge
 
 CONFIG = MGFusionConfig(channels=8, heads=2)
 

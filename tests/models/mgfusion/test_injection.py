@@ -1,8 +1,8 @@
 import torch
 from torch.nn import functional as F
 
-from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.injection import Adapter, InformationInjection
+from ivif.models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.injection import Adapter, InformationInjection
 
 CONFIG = MGFusionConfig(channels=8, heads=2)
 

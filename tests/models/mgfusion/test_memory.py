@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.memory import AUTO_CHECKPOINT_BYTES, recomputes_blocks, whole_step
-from models.mgfusion.network import MGFusionNetwork
+from ivif.models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.memory import AUTO_CHECKPOINT_BYTES, recomputes_blocks, whole_step
+from ivif.models.mgfusion.network import MGFusionNetwork
 
 GIB = 2**30
 

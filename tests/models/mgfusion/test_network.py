@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from image_ops.color import luma
-from losses.gradient import gradient_max_loss
-from losses.intensity import intensity_max_loss
-from models.mgfusion.config import MGFusionConfig
-from models.mgfusion.network import MGFusionNetwork, count_parameters
+from ivif.image_ops.color import luma
+from ivif.losses.gradient import gradient_max_loss
+from ivif.losses.intensity import intensity_max_loss
+from ivif.models.mgfusion.config import MGFusionConfig
+from ivif.models.mgfusion.network import MGFusionNetwork, count_parameters
 
 WIDTH = 16
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from models.promptfusion import PRESETS, PromptFusionConfig
+from ivif.models.promptfusion import PRESETS, PromptFusionConfig
 
 
 def test_presets() -> None:

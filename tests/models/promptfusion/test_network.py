@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from losses.decomposition import decomposition_loss
-from losses.gradient import gradient_max_loss
-from losses.intensity import intensity_max_loss
-from losses.reconstruction import reconstruction_terms
-from models.promptfusion import Phase, PromptFusionConfig, PromptFusionNetwork, PromptFusionOutput
-from models.promptfusion.fusion import AffineCoupling
-from models.promptfusion.network import count_parameters
+from ivif.losses.decomposition import decomposition_loss
+from ivif.losses.gradient import gradient_max_loss
+from ivif.losses.intensity import intensity_max_loss
+from ivif.losses.reconstruction import reconstruction_terms
+from ivif.models.promptfusion import Phase, PromptFusionConfig, PromptFusionNetwork, PromptFusionOutput
+from ivif.models.promptfusion.fusion import AffineCoupling
+from ivif.models.promptfusion.network import count_parameters
 
 SMALL: dict[str, Any] = {"channels": 8, "blocks": 1, "heads": 2, "detail_channels": (8, 8, 12, 16)}
 VARIANTS = pytest.mark.parametrize(

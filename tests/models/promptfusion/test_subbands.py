@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from image_ops.contourlet import contourlet
-from models.promptfusion.config import SubbandPairing
-from models.promptfusion.subbands import directional_planes, subband_stacks
+from ivif.image_ops.contourlet import contourlet
+from ivif.models.promptfusion.config import SubbandPairing
+from ivif.models.promptfusion.subbands import directional_planes, subband_stacks
 
 PAIRINGS = pytest.mark.parametrize("pairing", ["resize", "splice"])
 

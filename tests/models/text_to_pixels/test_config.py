@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from models.text_to_pixels import PRESETS, TextToPixelsConfig
+from ivif.models.text_to_pixels import PRESETS, TextToPixelsConfig
 
 
 def test_presets() -> None:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from image_ops.saliency import saliency_pair
-from losses.content import content_loss, saliency_weights
-from models.layers.attention import WindowAttention
-from models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
-from models.text_to_pixels.network import count_parameters
+from ivif.image_ops.saliency import saliency_pair
+from ivif.losses.content import content_loss, saliency_weights
+from ivif.models.layers.attention import WindowAttention
+from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
+from ivif.models.text_to_pixels.network import count_parameters
 
 WIDTH = 12
 SMALL: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""What all rooms agree on; this room imports none of them."""

@@ -1,0 +1,28 @@
+"""Entry point of `ivif`, `python -m ivif` and `python main.py`; everything else is in `ivif.commands`."""
+
+import os
+import sys
+
+# Before any import of torch, ultralytics or wandb: threads for workers and DDP children (ultralytics sets 1), no
+# look-ups on the network, caches inside the working folder.
+os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
+os.environ.setdefault("YOLO_OFFLINE", "1")
+os.environ.setdefault("YOLO_AUTOINSTALL", "0")
+os.environ.setdefault("YOLO_CONFIG_DIR", ".cache/ultralytics")
+os.environ.setdefault("HF_HUB_OFFLINE", "0" if os.environ.get("IVIF_DOWNLOAD") == "1" else "1")
+os.environ.setdefault("WANDB_CACHE_DIR", ".cache/wandb")
+os.environ.setdefault("WANDB_DATA_DIR", ".cache/wandb")
+os.environ.setdefault("MPLCONFIGDIR", ".cache/matplotlib")
+
+
+def main() -> int:
+    """Runs the command line of this process and returns its exit code."""
+    from ivif.commands.allocator import tune_malloc
+    from ivif.commands.cli import main as run
+
+    tune_malloc()
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

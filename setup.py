@@ -7,7 +7,7 @@ from setuptools import find_namespace_packages, find_packages, setup
 
 ROOMS = [name for name in find_packages(exclude=["ivif", "tests"]) if "." not in name]
 PARTS = find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")])
-FOLDERS = find_namespace_packages(include=["configs.*", "datamodules.splits*", "commands.templates"])
+FOLDERS = find_namespace_packages(include=["configs.*", "datamodules.splits*", "commands.report.templates"])
 
 setup(
     packages=["ivif", *(f"ivif.{name}" for name in dict.fromkeys([*PARTS, *FOLDERS]))],

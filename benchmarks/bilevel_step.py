@@ -28,12 +28,12 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from ivif.commands.allocator import tune_malloc  # noqa: E402
-from ivif.datamodules.datasets.batch import batch_to_float, collate  # noqa: E402
+from ivif.bilevel import BilevelConfig, Descent, Level, Problem, Progress, build_solver  # noqa: E402
+from ivif.contracts.batch import batch_to_float, collate  # noqa: E402
 from ivif.datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
-from ivif.lightning_modules.bilevel import BilevelConfig, Descent, Level, Problem, Progress, build_solver  # noqa: E402
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch  # noqa: E402
 from ivif.lightning_modules.text_to_pixels import TextToPixelsTask  # noqa: E402
+from ivif.machine.allocator import tune_malloc  # noqa: E402
 from ivif.models.detection import DetectorConfig  # noqa: E402
 from ivif.models.text_to_pixels import TextToPixelsConfig  # noqa: E402
 

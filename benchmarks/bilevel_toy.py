@@ -23,8 +23,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import torch  # noqa: E402
 
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from ivif.lightning_modules.bilevel import SOLVERS  # noqa: E402
-from ivif.lightning_modules.bilevel.toy import (  # noqa: E402
+from ivif.bilevel import SOLVERS  # noqa: E402
+from ivif.bilevel.toy import (  # noqa: E402
     ToyResult,
     many_solutions,
     sine,

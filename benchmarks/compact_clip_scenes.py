@@ -9,10 +9,10 @@ import torch
 from torch import Generator, Tensor
 
 from ivif.datamodules.datasets.descriptions import describe
-from ivif.datamodules.datasets.scenes import CLASSES
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.image_ops.color import luma
 from ivif.models.prompt_examples import DegradationConfig, blurred, low_contrast, noisy, positive_examples
+from ivif.scenes import CLASSES
 
 SIDE: Final = 96
 """Pixels per side at which scenes are drawn: degradations act here, before the encoder's squash to 64."""

@@ -27,8 +27,8 @@ from torch import Tensor  # noqa: E402
 
 from benchmarks.contourlet_anchor import plain_contourlet, plain_wedges  # noqa: E402
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from ivif.commands.allocator import tune_malloc  # noqa: E402
 from ivif.image_ops.contourlet import ContourletBands, contourlet, inverse_contourlet  # noqa: E402
+from ivif.machine.allocator import tune_malloc  # noqa: E402
 from ivif.models.classic import contourlet_fusion  # noqa: E402
 
 Bands = Sequence[Tensor]

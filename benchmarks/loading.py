@@ -33,16 +33,16 @@ from rich.progress import Progress  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from ivif.commands.allocator import tune_malloc  # noqa: E402
+from ivif.contracts.batch import Batch, Sample  # noqa: E402
 from ivif.datamodules.base import FusionDataModule, Source  # noqa: E402
 from ivif.datamodules.configuration import LoadingConfig  # noqa: E402
 from ivif.datamodules.datasets.base import PairedDataset  # noqa: E402
-from ivif.datamodules.datasets.batch import Batch, Sample  # noqa: E402
 from ivif.datamodules.datasets.cache import CachedDataset  # noqa: E402
 from ivif.datamodules.datasets.folder import FolderDataset  # noqa: E402
 from ivif.datamodules.datasets.msrs import MSRS  # noqa: E402
-from ivif.datamodules.datasets.pictures import open_picture  # noqa: E402
 from ivif.datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
+from ivif.files.pictures import open_picture  # noqa: E402
+from ivif.machine.allocator import tune_malloc  # noqa: E402
 
 SIZE = (480, 640)
 LARGE = (1024, 1280)

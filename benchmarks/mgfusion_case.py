@@ -25,14 +25,14 @@ from torch.nn import Parameter
 
 from benchmarks.networks import build
 from benchmarks.restormer_anchor import use_published_blocks
-from ivif.commands.allocator import tune_malloc
-from ivif.datamodules.datasets.batch import batch_to_float, collate
+from ivif.contracts.batch import batch_to_float, collate
 from ivif.datamodules.datasets.folder import FolderDataset
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.datasets.transforms import RandomCrop
 from ivif.image_ops.color import luma
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
+from ivif.machine.allocator import tune_malloc
 from ivif.models.clip import build_image_text_encoder
 
 MIB = 2**20
@@ -50,7 +50,7 @@ class Case:
         variant: `fp32`, `bf16` (autocast), `compiled` (as `--compilation.enabled true` does it, fp32), `compiled, bf16`
             or `published` (the anchor's blocks, fp32).
         device: `cpu` or `cuda`.
-        tuned: Whether `ivif.commands.allocator.tune_malloc` is called first.
+        tuned: Whether `ivif.machine.allocator.tune_malloc` is called first.
         encoder: Which encoder `clip` measures.
         threads: CPU threads.
         repeats: Repetitions at most, after two that do not count.

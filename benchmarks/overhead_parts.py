@@ -11,10 +11,10 @@ from lightning import Callback, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from ivif.bilevel import BilevelConfig, LevelLoss
+from ivif.contracts.batch import Batch, Sample
 from ivif.datamodules.base import FusionDataModule, Source
-from ivif.datamodules.datasets.batch import Batch, Sample
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
 

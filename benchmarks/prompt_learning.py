@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
+from ivif.contracts.batch import Batch, batch_to_float, collate  # noqa: E402
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig  # noqa: E402
-from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate  # noqa: E402
 from ivif.datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
 from ivif.datamodules.unified import UnifiedDataModule  # noqa: E402
 from ivif.lightning_modules.prompt_learning import PromptLearner, PromptsConfig  # noqa: E402

@@ -20,7 +20,7 @@ from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from ivif.callbacks.images import panel, save_atomically  # noqa: E402
-from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate  # noqa: E402
+from ivif.contracts.batch import Batch, batch_to_float, collate  # noqa: E402
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible  # noqa: E402
 from ivif.lightning_modules.detection_sources import load_fusion  # noqa: E402
 

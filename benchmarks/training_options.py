@@ -31,9 +31,9 @@ from torch import nn  # noqa: E402
 from benchmarks.mgfusion_case import MIB, resident_peak  # noqa: E402
 from benchmarks.networks import METHODS, build  # noqa: E402
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from ivif.commands.allocator import tune_malloc  # noqa: E402
 from ivif.losses.gradient import gradient_max_loss  # noqa: E402
 from ivif.losses.intensity import intensity_max_loss  # noqa: E402
+from ivif.machine.allocator import tune_malloc  # noqa: E402
 
 
 @dataclass(frozen=True)

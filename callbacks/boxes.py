@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ivif.datamodules.datasets.names import printable
+from ivif.files.names import printable
 
 COLORS: Final = ("#ffd400", "#00c8ff", "#ff4fa3", "#5dff57", "#ff8a3c", "#b48cff", "#ffffff", "#ff3b3b")
 """One per class, in turn; bright, because thermal images are grey and streets are dark."""

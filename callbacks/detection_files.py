@@ -10,8 +10,8 @@ from PIL import Image
 
 from ivif.callbacks.boxes import Boxes, above_score, draw_boxes
 from ivif.callbacks.images import save_atomically, save_text_atomically
-from ivif.datamodules.datasets.names import file_name
 from ivif.files.inside import read_inside
+from ivif.files.names import file_name
 
 PARTS: Final = "detections"
 """Folder of the files of single pictures, beside these."""

@@ -7,12 +7,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from ivif.callbacks.table_files import write_table
 from ivif.callbacks.tables import OVERALL
-from ivif.callbacks.text_output import cell, markdown, markdown_row
+from ivif.files.table_files import write_table
+from ivif.files.text_output import cell, markdown, markdown_row
 from ivif.files.whole import write_whole
 from ivif.metrics.detection import DETECTIONS_PER_CLASS, DetectionReport, DetectionScores
-from ivif.metrics.operating_point import MATCHING_IOU
+from ivif.metrics.detection_threshold import MATCHING_IOU
 
 MEAN = "mean"
 """Name of the row that stands for all classes with objects."""

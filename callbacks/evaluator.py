@@ -10,9 +10,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from ivif.callbacks.detection_tables import DetectionTable
-from ivif.callbacks.finite_pictures import refuse_not_finite
+from ivif.callbacks.non_finite_pictures import refuse_not_finite
 from ivif.callbacks.tables import ResultTable
-from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.contracts.batch import Batch, StepOutput
 from ivif.image_ops.color import recolor, split_luma_chroma
 from ivif.metrics.detection import DetectionMetrics, DetectionReport
 from ivif.metrics.fusion import FusionMetrics

@@ -13,11 +13,11 @@ from ivif.callbacks.boxes import Boxes, above_score
 from ivif.callbacks.dashboards import dashboards
 from ivif.callbacks.evaluator import method_name
 from ivif.callbacks.images import panel, save_atomically, to_picture
-from ivif.callbacks.text_output import key
-from ivif.datamodules.datasets.batch import Batch, StepOutput
-from ivif.datamodules.datasets.errors import UnreadableFileError
-from ivif.datamodules.datasets.names import file_name
-from ivif.datamodules.datasets.pictures import load_rgb
+from ivif.contracts.batch import Batch, StepOutput
+from ivif.files.errors import UnreadableFileError
+from ivif.files.names import file_name
+from ivif.files.pictures import load_rgb
+from ivif.files.text_output import key
 
 logger = logging.getLogger(__name__)
 

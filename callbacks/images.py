@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ivif.callbacks.boxes import Boxes, draw_boxes
-from ivif.datamodules.datasets.names import printable
+from ivif.files.names import printable
 from ivif.files.whole import whole_file, write_whole
 
 

@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from ivif.callbacks.memory_remedies import GIB, remedies
-from ivif.datamodules.datasets.batch import BatchSize
-from ivif.datamodules.free_memory import free_memory
+from ivif.contracts.batch import BatchSize
+from ivif.machine.free_memory import free_memory
 
 _STEPS: Final = {"train": "A training step", "val": "Validation", "test": "Testing", "predict": "Predicting"}
 _BYTES_PER_PIXEL: Final = 256 * 2**10

@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 import torch
 from lightning import LightningModule, Trainer
 
-from ivif.datamodules.datasets.batch import BatchSize
-from ivif.datamodules.free_memory import free_memory
+from ivif.contracts.batch import BatchSize
+from ivif.machine.free_memory import free_memory
 
 GIB: Final = 2**30
 _LEVELS: Final = "--model.init_args.bilevel.accumulate"

@@ -10,9 +10,9 @@ from lightning import Callback, LightningModule, Trainer
 
 from ivif.callbacks.boxes import Boxes
 from ivif.callbacks.detection_files import DetectionFiles, gather
-from ivif.callbacks.finite_pictures import refuse_not_finite
 from ivif.callbacks.images import save_atomically, to_picture
-from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.callbacks.non_finite_pictures import refuse_not_finite
+from ivif.contracts.batch import Batch, StepOutput
 from ivif.files.inside import read_inside
 from ivif.files.whole import write_whole
 from ivif.image_ops.color import luma

@@ -13,8 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from ivif.callbacks.checkpoint_io import CheckpointWriteError
-from ivif.callbacks.finite_pictures import NotFinitePictureError
 from ivif.callbacks.loop_state import begin_epoch_anew, between_batches, counted_steps, no_batch_begun, settle
+from ivif.callbacks.non_finite_pictures import NotFinitePictureError
 from ivif.callbacks.stop_requests import RunStoppedError, StopRequests
 
 logger = logging.getLogger(__name__)

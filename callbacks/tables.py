@@ -8,8 +8,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from ivif.callbacks.table_files import write_table
-from ivif.callbacks.text_output import cell, markdown_row
+from ivif.files.table_files import write_table
+from ivif.files.text_output import cell, markdown_row
 from ivif.files.whole import write_whole
 from ivif.metrics.fusion import FusionMetrics
 from ivif.metrics.registry import METRICS

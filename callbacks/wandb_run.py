@@ -18,9 +18,9 @@ from PIL import Image
 
 from ivif.callbacks.boxes import Boxes, overlay
 from ivif.callbacks.dashboards import Dashboard, read_records
-from ivif.callbacks.network import unreachable
-from ivif.callbacks.table_files import read_table
+from ivif.callbacks.server_check import unreachable
 from ivif.files.inside import read_inside
+from ivif.files.table_files import read_table
 from ivif.files.whole import write_whole
 from ivif.metrics.registry import METRICS
 

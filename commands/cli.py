@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from io import TextIOWrapper
 from typing import Final
 
-from ivif.callbacks.text_output import clean_logs
 from ivif.commands.errors import UsageError, report_error, user_errors
-from ivif.datamodules.datasets.names import UTF8_REMEDY, is_utf8, printable
+from ivif.files.names import UTF8_REMEDY, is_utf8, printable
+from ivif.files.text_output import clean_logs
 
 OVERVIEW = """usage: python main.py COMMAND [--config FILE ...] [--help]
 
@@ -98,7 +98,7 @@ def _run_plain(command: str, arguments: list[str]) -> int:
     Raises:
         UsageError: If the command line is wrong, or a file cannot be written or read.
     """
-    from ivif.commands.failures import disk_failure
+    from ivif.commands.train.failures import disk_failure
 
     try:
         return _plain_main(command)(arguments)
@@ -110,10 +110,10 @@ def _run_plain(command: str, arguments: list[str]) -> int:
 
 def _plain_main(command: str) -> Callable[[list[str]], int]:
     if command == "data":
-        from ivif.commands.data import main as data_main
+        from ivif.commands.data.command import main as data_main
 
         return data_main
-    from ivif.commands.report import main as report_main
+    from ivif.commands.report.command import main as report_main
 
     return report_main
 
@@ -144,13 +144,13 @@ def run_lightning(arguments: Sequence[str]) -> int:
         UsageError: If the command line or a configuration is wrong.
     """
     from ivif.callbacks.stop_requests import RunStoppedError
-    from ivif.commands.arguments import rewrite
-    from ivif.commands.devices import settle_missing_gpu
-    from ivif.commands.failures import explain
-    from ivif.commands.lightning_cli import SuiteCLI
-    from ivif.commands.processes import leave_process_group_at_exit
-    from ivif.commands.run_control import report_stop
-    from ivif.commands.run_folder import forget_run_folder, release_run_folder
+    from ivif.commands.parsing.command_line import rewrite
+    from ivif.commands.train.devices import settle_missing_gpu
+    from ivif.commands.train.failures import explain
+    from ivif.commands.train.lightning_cli import SuiteCLI
+    from ivif.commands.train.processes import leave_process_group_at_exit
+    from ivif.commands.train.run_control import report_stop
+    from ivif.commands.train.run_folder import forget_run_folder, release_run_folder
 
     _quiet_lightning()
     leave_process_group_at_exit()

@@ -6,8 +6,8 @@ import sys
 import traceback
 from typing import Final
 
-from ivif.callbacks.text_output import terminal
-from ivif.commands.parser_messages import explain
+from ivif.commands.parsing.messages import explain
+from ivif.files.text_output import terminal
 
 HINT: Final = "(see: python main.py SUBCOMMAND --help, and --print_config)"
 """Where to look after a mistake on the command line."""
@@ -30,9 +30,9 @@ def user_errors() -> tuple[type[BaseException], ...]:
     from ivif.callbacks.checkpoint_io import CheckpointWriteError
     from ivif.callbacks.memory_guard import NotEnoughMemoryError
     from ivif.callbacks.run_record import ChangedDataError
-    from ivif.commands.failures import FailedRunError
-    from ivif.datamodules.datasets.errors import DatasetError
-    from ivif.lightning_modules.finite import NonFiniteLossError
+    from ivif.commands.train.failures import FailedRunError
+    from ivif.files.errors import DatasetError
+    from ivif.lightning_modules.non_finite import NonFiniteLossError
     from ivif.models.clip import ClipWeightsError
     from ivif.models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
     from ivif.models.learned_prompts import PromptFileError

@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from ivif.commands.run_files import LAST
+from ivif.contracts.run_files import LAST
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LATEST: Final = Path("runs/quickstart/latest")

@@ -13,22 +13,22 @@ from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
+from ivif.contracts.batch import Batch, BatchSize, Sample, batch_to_float, collate
+from ivif.contracts.seeds import run_seed
 from ivif.datamodules import pipelines
 from ivif.datamodules.batch_sizes import largest_batch
 from ivif.datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.batch import Batch, BatchSize, Sample, batch_to_float, collate
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from ivif.datamodules.datasets.cache import cached
-from ivif.datamodules.datasets.errors import SplitError
 from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
 from ivif.datamodules.datasets.stored import StoredPlanes
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.manifest_expansion import write_expansion
 from ivif.datamodules.manifests import Manifest, Selection
 from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView, position_of
-from ivif.datamodules.seeds import run_seed
 from ivif.datamodules.workers import leave_signals_to_parent
+from ivif.files.errors import SplitError
 
 logger = logging.getLogger(__name__)
 

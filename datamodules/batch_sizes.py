@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ivif.contracts.batch import BatchSize
 from ivif.datamodules.configuration import TransformConfig
-from ivif.datamodules.datasets.batch import BatchSize
-from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.files.errors import UnreadableFileError
 
 
 def largest_batch(

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
 
+from ivif.contracts.batch import Sample
 from ivif.datamodules.base import Source
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.batch import Sample
 from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, FolderDataset, FolderLayout
 from ivif.datamodules.manifests import Manifest
 from ivif.datamodules.paired import PairedDataModule

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import yaml
 
-from ivif.datamodules.datasets.errors import SplitError
 from ivif.datamodules.manifest_rules import (
     SPLITS_FOLDER,
     DatasetRule,
@@ -21,6 +20,7 @@ from ivif.datamodules.manifest_rules import (
     read_yaml,
 )
 from ivif.datamodules.manifests import Manifest, Selection
+from ivif.files.errors import SplitError
 from ivif.files.whole import write_whole
 
 GENERATED: Final = "# Below: written by `python main.py data manifests --write`.\n"

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import yaml
 
-from ivif.datamodules.datasets.errors import SplitError
-from ivif.datamodules.plain_yaml import PlainYamlError, load_plain
+from ivif.files.errors import SplitError
+from ivif.files.plain_yaml import PlainYamlError, load_plain
 
 SPLITS_FOLDER: Final = Path(__file__).parent / "splits"
 """Committed manifests `<manifest>.yaml`, their lists `<manifest>/<dataset>_<stage>.txt`, known names in `names/`."""

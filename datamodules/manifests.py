@@ -19,7 +19,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Self
 
-from ivif.datamodules.datasets.errors import SplitError
 from ivif.datamodules.manifest_rules import (
     DatasetRule,
     StageRule,
@@ -30,6 +29,7 @@ from ivif.datamodules.manifest_rules import (
     read_yaml,
     refuse_circles,
 )
+from ivif.files.errors import SplitError
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from ivif.datamodules.configuration import TransformConfig
 from ivif.datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.datasets.flips import RandomTurn
 from ivif.datamodules.datasets.mosaic import Mosaic
 from ivif.datamodules.datasets.transforms import (
     AddClipViews,
@@ -13,7 +14,6 @@ from ivif.datamodules.datasets.transforms import (
     Transform,
     VisibleJitter,
 )
-from ivif.datamodules.datasets.turns import RandomTurn
 
 
 def training_frames(config: TransformConfig, rule: BoxRule) -> list[Transform]:

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from ivif.datamodules.datasets.batch import Sample
+from ivif.contracts.batch import Sample
+from ivif.contracts.seeds import mix_seed
 from ivif.datamodules.datasets.mosaic import Mosaic
 from ivif.datamodules.datasets.stored import StoredPlanes
 from ivif.datamodules.datasets.transforms import Transform
-from ivif.datamodules.seeds import mix_seed
 
 Draw = tuple[int, int]
 """(epoch, index): what the sampler yields and a `TrainingView` takes."""

@@ -4,10 +4,10 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ivif.contracts.batch import Sample
 from ivif.datamodules.base import FusionDataModule, Source
-from ivif.datamodules.datasets.batch import Sample
-from ivif.datamodules.datasets.errors import SplitError
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.files.errors import SplitError
 
 
 class SyntheticDataModule(FusionDataModule):

@@ -8,16 +8,16 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ivif.contracts.batch import Sample
 from ivif.datamodules.base import FusionDataModule, Source
 from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.batch import Sample
 from ivif.datamodules.datasets.boxes import BoxRule
-from ivif.datamodules.datasets.errors import DatasetNotFoundError
 from ivif.datamodules.datasets.llvip import LLVIP
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.roadscene import RoadScene
 from ivif.datamodules.datasets.tno import TNO
+from ivif.files.errors import DatasetNotFoundError
 
 logger = logging.getLogger(__name__)
 

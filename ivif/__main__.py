@@ -17,8 +17,8 @@ os.environ.setdefault("MPLCONFIGDIR", ".cache/matplotlib")
 
 def main() -> int:
     """Runs the command line of this process and returns its exit code."""
-    from ivif.commands.allocator import tune_malloc
     from ivif.commands.cli import main as run
+    from ivif.machine.allocator import tune_malloc
 
     tune_malloc()
     return run()

@@ -8,17 +8,17 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch, StepOutput, pair_names
-from ivif.datamodules.seeds import run_seed
+from ivif.bilevel.level_loss import LevelLoss, detached
+from ivif.contracts.batch import Batch, StepOutput, pair_names
+from ivif.contracts.seeds import run_seed
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.accumulation import Window
-from ivif.lightning_modules.bilevel.level_loss import LevelLoss, detached
 from ivif.lightning_modules.configuration import plain_dict
-from ivif.lightning_modules.finite import FiniteStepsMixin
 from ivif.lightning_modules.logged_steps import logs_this_step
 from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
+from ivif.lightning_modules.non_finite import FiniteStepsMixin
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
-from ivif.lightning_modules.prompted import remember_prompts
+from ivif.lightning_modules.text_states import remember_prompts
 from ivif.models.layers.frozen import FrozenPartsMixin
 from ivif.models.layers.processes import divisor, total_count
 

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from ivif.datamodules.datasets.batch import Batch, pair_names
-from ivif.lightning_modules.bilevel import (
+from ivif.bilevel import (
     BilevelConfig,
     Problem,
     Progress,
     Solver,
     build_solver,
 )
-from ivif.lightning_modules.bilevel.level import copy_values
+from ivif.bilevel.level import copy_values
+from ivif.contracts.batch import Batch, pair_names
 from ivif.lightning_modules.level_task import LevelTask
 from ivif.lightning_modules.logged_steps import logs_this_step
 from ivif.lightning_modules.optimization import LevelConfig
@@ -26,7 +26,7 @@ SOLVER_KEY = "bilevel_solver"
 
 
 class BilevelTask(LevelTask):
-    """Fusion (lower level) and detection (upper level) trained by a solver of `ivif.lightning_modules.bilevel`.
+    """Fusion (lower level) and detection (upper level) trained by a solver of `ivif.bilevel`.
 
     A method gives the levels and their losses (`LevelTask`). One batch is one iteration, whatever number of optimiser
     steps the scheme makes of it, and `trainer.max_steps` counts iterations. Without an upper level the lower one is

@@ -4,10 +4,10 @@ from typing import Final, Literal
 
 from torch import Tensor
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.contracts.batch import Batch
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.imagined import Use, measure, really
+from ivif.lightning_modules.fake_tensor_memory import Use, measure, really
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.lightning_modules.training_memory import Arithmetic, probe
 from ivif.models.classic import CLASSIC_FUSIONS

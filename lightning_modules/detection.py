@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.bilevel.level_loss import LevelLoss
+from ivif.contracts.batch import Batch, StepOutput
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel.level_loss import LevelLoss
 from ivif.lightning_modules.configuration import config_from
 from ivif.lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
-from ivif.lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
-from ivif.lightning_modules.imagined import Use
+from ivif.lightning_modules.detector_training import DetectorPart, DetectorTrainingConfig, below
+from ivif.lightning_modules.fake_tensor_memory import Use
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.lightning_modules.training_memory import Arithmetic, use_of
 from ivif.models.detection import DetectorConfig

@@ -11,11 +11,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from ivif.contracts.batch import Batch
 from ivif.contracts.class_paths import allowed_class_path, class_of, full_path, refusal
-from ivif.datamodules.datasets.batch import Batch
+from ivif.files.archives import load_checked
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.base import TASK_KEY, FusionTask
-from ivif.models.archives import load_checked
 from ivif.models.classic import CLASSIC_FUSIONS
 from ivif.models.layers.frozen import FrozenModule, freeze
 

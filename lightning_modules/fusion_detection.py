@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch, StepOutput
+from ivif.bilevel import BilevelConfig, LevelLoss
+from ivif.contracts.batch import Batch, StepOutput
 from ivif.image_ops.color import recolor, split_luma_chroma
-from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
 from ivif.lightning_modules.bilevel_task import BilevelTask
-from ivif.lightning_modules.detector_part import DetectorPart, DetectorTrainingConfig, below
-from ivif.lightning_modules.imagined import Use, really
+from ivif.lightning_modules.detector_training import DetectorPart, DetectorTrainingConfig, below
+from ivif.lightning_modules.fake_tensor_memory import Use, really
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.optimization import LevelConfig
 from ivif.lightning_modules.training_memory import (

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ivif.contracts.class_paths import full_path
 from ivif.lightning_modules.base import TASK_KEY, FusionTask
-from ivif.lightning_modules.detector_part import DetectorPart
+from ivif.lightning_modules.detector_training import DetectorPart
 from ivif.models.detection import DetectorWeightsError
 from ivif.models.layers.frozen import FROZEN_PARTS_KEY, CheckpointMismatchError, FrozenPartMismatchError, frozen_parts
 

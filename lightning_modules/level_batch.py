@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Batch
+from ivif.contracts.batch import SPATIAL_KEYS, Batch
 from ivif.image_ops.color import luma
 from ivif.image_ops.saliency import saliency_pair
 

@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.bilevel import Descent, Level, LevelLoss, Objective
+from ivif.bilevel.level import drop_gradients
+from ivif.contracts.batch import Batch
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
-from ivif.lightning_modules.bilevel.level import drop_gradients
-from ivif.lightning_modules.imagined import Use
-from ivif.lightning_modules.one_scale import one_scale
+from ivif.lightning_modules.fake_tensor_memory import Use
+from ivif.lightning_modules.grad_scaling import one_scale
 from ivif.lightning_modules.optimization import LevelConfig
 from ivif.lightning_modules.training_memory import Arithmetic
 

@@ -6,9 +6,9 @@ from functools import partial
 import torch
 from lightning import LightningModule
 
-from ivif.datamodules.datasets.batch import Batch, StepOutput
-from ivif.lightning_modules.bilevel.level_loss import LevelLoss
-from ivif.lightning_modules.imagined import Use, imagined, undisturbed
+from ivif.bilevel.level_loss import LevelLoss
+from ivif.contracts.batch import Batch, StepOutput
+from ivif.lightning_modules.fake_tensor_memory import Use, imagined, undisturbed
 from ivif.lightning_modules.training_memory import (
     ALLOCATOR_BYTES,
     ALLOCATOR_SHARE,

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.contracts.batch import Batch
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.configuration import config_from

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.contracts.batch import Batch
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.optimization import LevelConfig, WarmupDecayConfig
 from ivif.losses.prompt import PROMPT_FORMS, PromptForm, margin_ranking_loss, prompt_cross_entropy, prompt_loss

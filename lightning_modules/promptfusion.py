@@ -8,14 +8,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.bilevel import BilevelConfig, LevelLoss, Progress
+from ivif.contracts.batch import Batch
 from ivif.image_ops.color import luma
-from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss, Progress
 from ivif.lightning_modules.configuration import config_from
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
-from ivif.lightning_modules.finite import OVERFLOWED, SKIPPED
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.fusion_detection import FusionDetectionTask, without_weights
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.non_finite import OVERFLOWED, SKIPPED
 from ivif.lightning_modules.optimization import LevelConfig
 from ivif.lightning_modules.phases import Phase
 from ivif.lightning_modules.prompt_learning import PromptLearner, PromptsConfig

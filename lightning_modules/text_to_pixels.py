@@ -8,16 +8,16 @@ from typing import ClassVar, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.bilevel import BilevelConfig, LevelLoss
+from ivif.contracts.batch import Batch
 from ivif.image_ops.color import luma
-from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
 from ivif.lightning_modules.configuration import config_from
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.fusion_detection import FusionDetectionTask, without_weights
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.optimization import LevelConfig
-from ivif.lightning_modules.prompted import PromptEncoder
 from ivif.lightning_modules.snapshot import Snapshot
+from ivif.lightning_modules.text_states import PromptEncoder
 from ivif.losses.content import ContentLoss, content_loss, saliency_weights
 from ivif.losses.structure import fidelity, structure_loss
 from ivif.models.clip import ClipConfig

@@ -9,9 +9,9 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch
-from ivif.lightning_modules.bilevel import BilevelConfig
-from ivif.lightning_modules.imagined import Use, measure, really
+from ivif.bilevel import BilevelConfig
+from ivif.contracts.batch import Batch
+from ivif.lightning_modules.fake_tensor_memory import Use, measure, really
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.models.detection import Detector, DetectorConfig
 

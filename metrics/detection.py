@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
-from ivif.metrics.operating_point import Matches, best_point, class_point, match
+from ivif.metrics.detection_threshold import Matches, best_point, class_point, match
 
 DETECTIONS_PER_CLASS: Final = 100
 """COCO looks at this many detections of a class in an image, those of the highest scores."""

@@ -41,7 +41,7 @@ class ClipConfig:
         quick_gelu: Forces the activation; None follows the tag, the `-quickgelu` name or the OpenAI archive.
         trust_archive: On the command line alone: the weights may be a TorchScript archive whose sha256 is not one of
             OpenAI's published ones. In files, checkpoints and Python it counts for nothing
-            (`ivif.models.trusted_archives`).
+            (`ivif.files.trusted_archives`).
         precision: Arithmetic of the encoder. Features are float32 either way.
     """
 

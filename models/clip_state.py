@@ -11,9 +11,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ivif.models.archives import load_checked
+from ivif.files.archives import load_checked
+from ivif.files.trusted_archives import TRUST_VARIABLE, is_trusted
 from ivif.models.clip_weights import ClipWeightsError, file_digest
-from ivif.models.trusted_archives import TRUST_VARIABLE, is_trusted
 
 _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 """What TorchScript archives hold besides weights: sizes, and the causal mask, which every model builds itself."""
@@ -33,7 +33,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Reads a safetensors file, a state dict, a training checkpoint or an OpenAI TorchScript archive.
 
     Pickles are read with `weights_only=True`. A TorchScript archive holds code, so only OpenAI's published files, known
-    by their sha256, are opened, and those that the user vouches for (`ivif.models.trusted_archives`).
+    by their sha256, are opened, and those that the user vouches for (`ivif.files.trusted_archives`).
 
     Raises:
         ClipWeightsError: If the file is damaged, not trusted, or holds no open_clip weights.

@@ -7,8 +7,8 @@ import torch
 from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
-from ivif.commands.processes import leave_process_group_at_exit
-from ivif.datamodules.datasets.batch import Batch, Sample, batch_to_float, collate
+from ivif.commands.train.processes import leave_process_group_at_exit
+from ivif.contracts.batch import Batch, Sample, batch_to_float, collate
 
 
 def make_sample(index: int, size: tuple[int, int] = (24, 32), grey: bool = False, dataset: str = "made") -> Sample:

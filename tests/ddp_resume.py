@@ -11,8 +11,8 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ivif.callbacks.stop_requests import RunStoppedError
-from ivif.lightning_modules.finite import NonFiniteLossError, OnNonFinite
 from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.non_finite import NonFiniteLossError, OnNonFinite
 from tests import resuming
 from tests.resuming import AskToStop, last, train
 

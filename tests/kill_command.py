@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-import ivif.commands.lightning_cli  # noqa: F401 - so that children do not import it
+import ivif.commands.train.lightning_cli  # noqa: F401 - so that children do not import it
 from ivif.configs import CONFIGS
 from tests.commands.runs import tiny_run
 from tests.kill_training import kill_while_writing

@@ -38,8 +38,8 @@ def own_lines(output: str) -> list[str]:
 
 @contextmanager
 def holder_of(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that holds a folder (`ivif.commands.run_folder`) until it is killed, at the end at the latest."""
-    hold = f"import pathlib, ivif.commands.run_folder as own; own.lock_run_folder(pathlib.Path({str(folder)!r}))"
+    """A process that holds a folder (`ivif.commands.train.run_folder`) until it is killed, at the end at the latest."""
+    hold = f"import pathlib, ivif.commands.train.run_folder as own; own.lock_run_folder(pathlib.Path({str(folder)!r}))"
     wait = "print('held', flush=True); import time; time.sleep(60)"
     root = Path(__file__).resolve().parents[1]
     with subprocess.Popen([sys.executable, "-c", f"{hold}; {wait}"], cwd=root, stdout=subprocess.PIPE) as holder:

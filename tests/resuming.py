@@ -9,6 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
 from ivif.callbacks.diagnostics import DiagnosticsLogger
 from ivif.callbacks.evaluator import Evaluator
@@ -20,9 +21,8 @@ from ivif.callbacks.throughput import Throughput
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.detection import DetectionTask
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptsConfig, RefinementConfig

@@ -11,27 +11,22 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = tuple(
     sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("ivif", "tests"))
 )
-GROUND = ("contracts", "files")
-BATCH = "datamodules.datasets.batch"
-SEEDS = "datamodules.seeds"
-FREE_MEMORY = "datamodules.free_memory"
-NAMES = "datamodules.datasets.names"
-PICTURES = ("datamodules.datasets.pictures", "datamodules.datasets.errors")
+GROUND = ("contracts", "files", "machine")
 LOGGED_STEPS = "lightning_modules.logged_steps"
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "contracts": (),
     "files": (),
+    "machine": (),
     "configs": (),
     "image_ops": (),
+    "contracts": ("files",),
     "models": (*GROUND, "image_ops"),
     "losses": ("image_ops",),
     "metrics": (*GROUND, "image_ops"),
-    "datamodules": (*GROUND, "image_ops"),
-    "lightning_modules": (*GROUND, "image_ops", "models", "losses", BATCH, SEEDS),
-    "callbacks": (
-        *(*GROUND, "image_ops", "metrics", "models.classic"),
-        *(BATCH, FREE_MEMORY, NAMES, *PICTURES, LOGGED_STEPS),
-    ),
+    "bilevel": (*GROUND, "models.layers.processes"),
+    "scenes": (*GROUND, "image_ops"),
+    "datamodules": (*GROUND, "image_ops", "scenes"),
+    "lightning_modules": (*GROUND, "image_ops", "models", "losses", "bilevel"),
+    "callbacks": (*GROUND, "image_ops", "metrics", "models.classic", LOGGED_STEPS),
     "commands": ROOMS,
 }
 
@@ -84,7 +79,17 @@ def test_rooms_are_imported_as_parts_of_one_package(folder: str) -> None:
 def test_networks_and_losses_do_not_know_lightning() -> None:
     wrong = [
         str(path.relative_to(ROOT))
-        for package in ("contracts", "files", "image_ops", "models", "losses", "metrics")
+        for package in (
+            "contracts",
+            "files",
+            "machine",
+            "bilevel",
+            "scenes",
+            "image_ops",
+            "models",
+            "losses",
+            "metrics",
+        )
         for path in sorted((ROOT / package).rglob("*.py"))
         if any(name.split(".")[0] in ("lightning", "pytorch_lightning") for name in _imports(path))
     ]
@@ -118,16 +123,16 @@ OPENERS = re.compile(
 
 
 def test_pictures_have_one_door() -> None:
-    door = ROOT / "datamodules" / "datasets" / "pictures.py"
+    door = ROOT / "files" / "pictures.py"
     others = [
         path for folder in ("benchmarks", "scripts", "notebooks") for path in sorted((ROOT / folder).rglob("*.py"))
     ]
     opening = [path for path in (*_sources(), *others) if OPENERS.search(path.read_text(encoding="utf-8"))]
-    assert opening == [door], "ivif.datamodules.datasets.pictures opens pictures: it knows the formats and the limits"
+    assert opening == [door], "ivif.files.pictures opens pictures: it knows the formats and the limits"
 
 
 def test_processors_are_those_that_may_be_used() -> None:
-    counter = ROOT / "datamodules" / "processors.py"
+    counter = ROOT / "machine" / "processors.py"
     counting = [path for path in _sources() if "cpu_count" in path.read_text(encoding="utf-8")]
     assert counting == [counter]
 

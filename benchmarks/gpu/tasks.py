@@ -9,14 +9,14 @@ import torch
 import yaml
 from lightning import Callback, Trainer
 
+from ivif.bilevel import BilevelConfig
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig, with_clip_size
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.detection import DetectionTask
 from ivif.lightning_modules.detection_sources import DetectionSource
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig

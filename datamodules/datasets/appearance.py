@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
-from ivif.datamodules.datasets.batch import Sample, plane_to_float
+from ivif.contracts.batch import Sample, plane_to_float
 from ivif.datamodules.datasets.io import LUMA_WEIGHTS
 from ivif.image_ops.color import luma
 from ivif.image_ops.saliency import saliency_pair

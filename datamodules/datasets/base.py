@@ -12,15 +12,8 @@ from torch.utils.data import Dataset, get_worker_info
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
-from ivif.datamodules.datasets.batch import Sample, Targets, empty_targets
+from ivif.contracts.batch import Sample, Targets, empty_targets
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
-from ivif.datamodules.datasets.errors import (
-    DatasetNotFoundError,
-    LabelError,
-    PairingError,
-    SplitError,
-    UnreadableFileError,
-)
 from ivif.datamodules.datasets.io import (
     combine_digests,
     image_size,
@@ -28,7 +21,7 @@ from ivif.datamodules.datasets.io import (
     to_infrared,
     to_visible,
 )
-from ivif.datamodules.datasets.labels import LabelReader
+from ivif.datamodules.datasets.labels.reading import LabelReader
 from ivif.datamodules.datasets.pairing import (
     FoundPairs,
     PairingReport,
@@ -37,8 +30,15 @@ from ivif.datamodules.datasets.pairing import (
     find_child,
     match_folders,
 )
-from ivif.datamodules.datasets.pictures import MAX_PIXELS
 from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
+from ivif.files.errors import (
+    DatasetNotFoundError,
+    LabelError,
+    PairingError,
+    SplitError,
+    UnreadableFileError,
+)
+from ivif.files.pictures import MAX_PIXELS
 
 __all__ = ["DEFAULT_READING", "PairRecord", "PairedDataset", "PairingReport", "ReadingConfig"]
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ivif.datamodules.datasets.batch import Targets
+from ivif.contracts.batch import Targets
 
 Corners = NDArray[np.float32]
 

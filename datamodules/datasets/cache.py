@@ -17,10 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ivif.contracts.batch import IMAGE_KEYS, Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.batch import IMAGE_KEYS, Sample, Targets
-from ivif.datamodules.datasets.io import image_header
-from ivif.datamodules.datasets.planes import (
+from ivif.datamodules.datasets.cache_buffer import (
     FORMAT_VERSION,
     Pair,
     Plane,
@@ -31,9 +30,10 @@ from ivif.datamodules.datasets.planes import (
     open_file,
     write_file,
 )
+from ivif.datamodules.datasets.io import image_header
 from ivif.datamodules.datasets.prompts import PromptedDataset
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
-from ivif.datamodules.processors import usable_processors
+from ivif.machine.processors import usable_processors
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from ivif.datamodules.datasets.pictures import open_picture
+from ivif.files.pictures import open_picture
 
 _PASSES: Final = {
     "RGB;16B": ("RGB;16B", "RGB;16L"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from torch import Tensor
 
-from ivif.datamodules.datasets.batch import Targets, plane_to_float
+from ivif.contracts.batch import Targets, plane_to_float
 from ivif.image_ops.color import luma
 
 TIME_PHRASES: Final = {

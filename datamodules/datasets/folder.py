@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.batch import Sample
-from ivif.datamodules.datasets.class_names import checked_class_names
-from ivif.datamodules.datasets.errors import DatasetNotFoundError, LabelError, plain_name
-from ivif.datamodules.datasets.label_files import attach_labels
+from ivif.datamodules.datasets.labels.class_names import checked_class_names
+from ivif.datamodules.datasets.labels.matching import attach_labels
 from ivif.datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
     VISIBLE_FOLDERS,
@@ -18,6 +17,7 @@ from ivif.datamodules.datasets.pairing import (
     match_folders,
     pattern_key,
 )
+from ivif.files.errors import DatasetNotFoundError, LabelError, plain_name
 
 _SUFFIXES: Final = {"voc": ".xml", "yolo": ".txt", "coco": ".json"}
 

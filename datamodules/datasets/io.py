@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from ivif.datamodules.datasets.deep_png import decode_deep_color, is_deep_color_png
-from ivif.datamodules.datasets.errors import UnreadableFileError
-from ivif.datamodules.datasets.pictures import MAX_PIXELS, file_status, open_picture, reason
 from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, Pixels, ThermalRange, divide_by_type_maximum
+from ivif.files.errors import UnreadableFileError
+from ivif.files.pictures import MAX_PIXELS, file_status, open_picture, reason
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """What counts as an image file in a dataset's folders (any case)."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.batch import Sample
-from ivif.datamodules.datasets.label_files import attach_labels
+from ivif.datamodules.datasets.labels.matching import attach_labels
 from ivif.datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child, match_folders
 
 

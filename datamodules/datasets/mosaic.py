@@ -7,9 +7,9 @@ from typing import Any, Final, cast
 import torch
 from torch import Generator, Tensor
 
-from ivif.datamodules.datasets import joint
+from ivif.contracts.batch import SPATIAL_KEYS, Sample, Targets
+from ivif.datamodules.datasets import pair_transforms
 from ivif.datamodules.datasets.appearance import uniform
-from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample, Targets
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 
 _NEAREST_EDGE: Final = 0.25
@@ -35,7 +35,7 @@ class Mosaic:
         """Draws whether to join, and then the indices of three more of `length` pairs; an empty list: do not."""
         if uniform(0.0, 1.0, generator) >= self.probability:
             return []
-        return [joint.integer(length, generator) for _ in range(3)]
+        return [pair_transforms.integer(length, generator) for _ in range(3)]
 
     def join(self, samples: Sequence[Sample], generator: Generator) -> Sample:
         """Draws the meeting point and four windows.
@@ -54,9 +54,9 @@ class Mosaic:
         sizes = [(row, column), (row, width - column), (height - row, column), (height - row, width - column)]
         windows = []
         for sample, size in zip(samples, sizes, strict=True):
-            top = joint.integer(height - size[0] + 1, generator)
-            left = joint.integer(width - size[1] + 1, generator)
-            windows.append(joint.window(sample, top, left, size, self.rule))
+            top = pair_transforms.integer(height - size[0] + 1, generator)
+            left = pair_transforms.integer(width - size[1] + 1, generator)
+            windows.append(pair_transforms.window(sample, top, left, size, self.rule))
         joined: dict[str, Any] = dict(samples[0])
         for key in SPATIAL_KEYS:
             if key in joined:
@@ -72,10 +72,10 @@ class Mosaic:
 
 
 def _common_size(samples: Sequence[Sample]) -> tuple[int, int]:
-    sizes, keys = {joint.frame_size(sample) for sample in samples}, {frozenset(sample) for sample in samples}
+    sizes, keys = {pair_transforms.frame_size(sample) for sample in samples}, {frozenset(sample) for sample in samples}
     if len(sizes) > 1 or len(keys) > 1:
         described = ", ".join(
-            f"{sample['dataset']}/{sample['name']} {joint.frame_size(sample)} with {sorted(sample)}"
+            f"{sample['dataset']}/{sample['name']} {pair_transforms.frame_size(sample)} with {sorted(sample)}"
             for sample in samples
         )
         raise ValueError(

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ivif.datamodules.datasets.errors import PairingError
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
-from ivif.datamodules.datasets.names import UTF8_REMEDY, is_utf8, printable
+from ivif.files.errors import PairingError
+from ivif.files.names import UTF8_REMEDY, is_utf8, printable
 
 INFRARED_FOLDERS: Final = ("ir", "infrared", "Ir", "IR", "thermal", "inf", "lwir")
 VISIBLE_FOLDERS: Final = ("vi", "visible", "Vis", "VIS", "vis", "rgb", "visual")

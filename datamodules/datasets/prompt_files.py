@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from ivif.datamodules.datasets.errors import DatasetError
+from ivif.files.errors import DatasetError
 from ivif.files.whole import write_whole
 
 Origin = Literal["template", "brightness", "dataset", "caption", "human"]

@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol, Self, runtime_checkable
 
 from torch.utils.data import Dataset
 
-from ivif.datamodules.datasets.batch import Sample, Targets
+from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe, time_of_day
 from ivif.datamodules.datasets.pairing import PairingReport
 from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, read_prompt_folder, read_prompts

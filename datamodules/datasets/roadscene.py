@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.batch import Sample
 from ivif.datamodules.datasets.pairing import FoundPairs
 
 

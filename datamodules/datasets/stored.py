@@ -10,11 +10,11 @@ from typing import Any, Literal, Self, cast
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ivif.datamodules.datasets import joint
-from ivif.datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
-from ivif.datamodules.datasets.errors import DatasetError
+from ivif.contracts.batch import STORE_RECORD, Sample, set_aside
+from ivif.datamodules.datasets import pair_transforms
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
-from ivif.datamodules.datasets.pictures import MAX_PIXELS
+from ivif.files.errors import DatasetError
+from ivif.files.pictures import MAX_PIXELS
 
 
 class StoredPlaneError(DatasetError):
@@ -108,10 +108,12 @@ class StoredPlanes(Dataset[Sample]):
         path = self.path(sample["dataset"], sample["name"])
         if not path.is_file():
             raise self._missing(path, f"{sample['dataset']}/{sample['name']} has")
-        most = max(MAX_PIXELS, math.prod(joint.frame_size(sample)))  # a pair that was read has a picture of its size
+        most = max(
+            MAX_PIXELS, math.prod(pair_transforms.frame_size(sample))
+        )  # a pair that was read has a picture of its size
         pixels = read_image(path, luma=self.channels == 1, checked=True, max_pixels=most)
         plane = to_infrared(pixels) if self.channels == 1 else to_visible(pixels)
-        size, found = joint.frame_size(sample), tuple(plane.shape[-2:])
+        size, found = pair_transforms.frame_size(sample), tuple(plane.shape[-2:])
         if found not in (size, self.resized):
             raise StoredPlaneError(
                 f"'{path}' has {found[1]}x{found[0]} pixels, its pair {size[1]}x{size[0]}. Fuse the pair again at its "

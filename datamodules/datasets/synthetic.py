@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ivif.datamodules.datasets.batch import Sample, Targets
+from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe
-from ivif.datamodules.datasets.errors import SplitError
 from ivif.datamodules.datasets.pairing import PairingReport
-from ivif.datamodules.datasets.scenes import CLASSES, RENDERER_VERSION, TIMES, annotate_scene, render_scene
+from ivif.files.errors import SplitError
+from ivif.scenes import CLASSES, RENDERER_VERSION, TIMES, annotate_scene, render_scene
 
 SMALLEST_SIDE: Final = 32
 """Images with a shorter side than this are refused: nothing in them could be recognised."""

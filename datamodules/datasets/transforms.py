@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ivif.datamodules.datasets import boxes, joint
+from ivif.contracts.batch import IMAGE_KEYS, Sample
+from ivif.datamodules.datasets import boxes, pair_transforms
 from ivif.datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter, uniform
-from ivif.datamodules.datasets.batch import IMAGE_KEYS, Sample
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 
 __all__ = [
@@ -51,7 +51,7 @@ class Compose:
         """Transforms one sample; all draws come from `generator`."""
         for transform in self.transforms:
             sample = transform(sample, generator)
-        return joint.map_planes(sample, lambda plane, _: joint.contiguous(plane), IMAGE_KEYS)
+        return pair_transforms.map_planes(sample, lambda plane, _: pair_transforms.contiguous(plane), IMAGE_KEYS)
 
 
 class RandomCrop:
@@ -77,14 +77,14 @@ class RandomCrop:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws a row and a column; returns views where nothing is padded."""
-        height, width = joint.frame_size(sample)
+        height, width = pair_transforms.frame_size(sample)
         top = self._offset(height, self.size[0], generator)
         left = self._offset(width, self.size[1], generator)
 
         def cut(plane: Tensor, _: str) -> Tensor:
             return self._window(self._window(plane, -2, top, self.size[0]), -1, left, self.size[1])
 
-        return joint.map_sample(
+        return pair_transforms.map_sample(
             sample, cut, lambda targets: boxes.shift_and_clip(targets, left, top, self.size, self.rule)
         )
 
@@ -92,7 +92,7 @@ class RandomCrop:
     def _offset(extent: int, wanted: int, generator: Generator) -> int:
         if extent < wanted:
             return -((wanted - extent) // 2)
-        return joint.integer(extent - wanted + 1, generator)
+        return pair_transforms.integer(extent - wanted + 1, generator)
 
     def _window(self, plane: Tensor, dimension: int, start: int, length: int) -> Tensor:
         extent = plane.shape[dimension]
@@ -122,8 +122,8 @@ class RandomHorizontalFlip:
         """Draws once."""
         if uniform(0.0, 1.0, generator) >= self.probability:
             return sample
-        width = joint.frame_size(sample)[1]
-        return joint.map_sample(
+        width = pair_transforms.frame_size(sample)[1]
+        return pair_transforms.map_sample(
             sample, lambda plane, _: plane.flip(-1), lambda targets: boxes.flip_horizontal(targets, width)
         )
 
@@ -142,8 +142,8 @@ class RandomVerticalFlip:
         """Draws once."""
         if uniform(0.0, 1.0, generator) >= self.probability:
             return sample
-        height = joint.frame_size(sample)[0]
-        return joint.map_sample(
+        height = pair_transforms.frame_size(sample)[0]
+        return pair_transforms.map_sample(
             sample, lambda plane, _: plane.flip(-2), lambda targets: boxes.flip_vertical(targets, height)
         )
 
@@ -161,13 +161,13 @@ class RandomRotate90:
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws twice."""
         drawn = uniform(0.0, 1.0, generator) < self.probability
-        turns = joint.integer(4, generator)
-        size = joint.frame_size(sample)
+        turns = pair_transforms.integer(4, generator)
+        size = pair_transforms.frame_size(sample)
         if size[0] != size[1]:
             turns = 2 * (turns % 2)
         if not drawn or turns == 0:
             return sample
-        return joint.map_sample(
+        return pair_transforms.map_sample(
             sample,
             lambda plane, _: _rotated(plane, turns),
             lambda targets: boxes.rotate_90(targets, size, turns),
@@ -188,7 +188,7 @@ class Resize:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws nothing."""
-        return joint.resize(sample, self.size, self.rule)
+        return pair_transforms.resize(sample, self.size, self.rule)
 
 
 class Letterbox:
@@ -205,12 +205,12 @@ class Letterbox:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws nothing."""
-        height, width = joint.frame_size(sample)
+        height, width = pair_transforms.frame_size(sample)
         ratio = self.size / max(height, width)
         inner = (max(1, round(height * ratio)), max(1, round(width * ratio)))
-        sample = joint.resize(sample, inner, self.rule)
+        sample = pair_transforms.resize(sample, inner, self.rule)
         top, left = (self.size - inner[0]) // 2, (self.size - inner[1]) // 2
-        return joint.window(sample, -top, -left, (self.size, self.size), self.rule)
+        return pair_transforms.window(sample, -top, -left, (self.size, self.size), self.rule)
 
 
 class RandomZoom:
@@ -235,19 +235,19 @@ class RandomZoom:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws a factor, a row and a column."""
-        size = joint.frame_size(sample)
+        size = pair_transforms.frame_size(sample)
         factor = uniform(*self.factors, generator)
         seen = (max(1, round(size[0] / factor)), max(1, round(size[1] / factor)))
         top, left = (self._offset(*extents, generator) for extents in zip(size, seen, strict=True))
         if seen == size:
             return sample
-        shown = joint.window(sample, top, left, seen, replace(self.rule, minimum_side=0.0))
-        return joint.resize(shown, size, self.rule)
+        shown = pair_transforms.window(sample, top, left, seen, replace(self.rule, minimum_side=0.0))
+        return pair_transforms.resize(shown, size, self.rule)
 
     @staticmethod
     def _offset(extent: int, seen: int, generator: Generator) -> int:
         free = extent - seen
-        drawn = joint.integer(abs(free) + 1, generator)
+        drawn = pair_transforms.integer(abs(free) + 1, generator)
         return drawn if free >= 0 else -drawn
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ivif.models.archives import load_checked
+from ivif.files.archives import load_checked
 from ivif.models.detection.base import Detector, DetectorWeightsError
 from ivif.models.detection.yolov5 import YOLOv5Detector, read_checkpoint
 

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ivif.models.archives import compare_checksums
+from ivif.files.archives import compare_checksums
 from ivif.models.detection.base import (
     CountedLoss,
     Detector,

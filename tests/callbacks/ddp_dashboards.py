@@ -11,7 +11,7 @@ from ivif.callbacks.dashboards import DashboardRecords
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.tensorboard_run import TensorBoardRun
-from ivif.commands.loggers import build_loggers
+from ivif.commands.train.loggers import build_loggers
 from ivif.datamodules.configuration import LoadingConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from tests.batches import quiet_trainer

@@ -9,8 +9,8 @@ import torch
 
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.contracts.batch import Batch, StepOutput
 from ivif.datamodules.configuration import LoadingConfig
-from ivif.datamodules.datasets.batch import Batch, StepOutput
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.base import FusionTask

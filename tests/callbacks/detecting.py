@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ivif.datamodules.datasets.batch import Batch, Sample, StepOutput, collate
+from ivif.contracts.batch import Batch, Sample, StepOutput, collate
 from ivif.lightning_modules.classic import ClassicFusionTask
 from tests.batches import MadeData, MadePairs
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.run_checkpoint import RunCheckpoint
-from ivif.lightning_modules.bilevel import BilevelConfig
 from tests.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

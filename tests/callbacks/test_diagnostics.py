@@ -8,10 +8,10 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.diagnostics import DiagnosticsLogger
 from ivif.callbacks.gradient_norms import GradientNorms
-from ivif.datamodules.datasets.batch import Batch
-from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.contracts.batch import Batch
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.models.mgfusion import MGFusionConfig

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ivif.callbacks.table_files import read_table
+from ivif.files.table_files import read_table
 from tests.processes import run_script
 
 SCRIPT = Path(__file__).parent / "ddp_evaluation.py"

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.prediction_writer import PredictionWriter
-from ivif.callbacks.table_files import read_table
-from ivif.datamodules.datasets.batch import Batch
+from ivif.contracts.batch import Batch
+from ivif.files.table_files import read_table
 from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.metrics.functional import entropy, qabf
 from ivif.metrics.preparation import GreyLevels, grey_levels

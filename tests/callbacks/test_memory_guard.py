@@ -10,7 +10,7 @@ from PIL import Image
 
 from ivif.callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
 from ivif.callbacks.memory_remedies import GIB
-from ivif.datamodules.datasets.batch import BatchSize
+from ivif.contracts.batch import BatchSize
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.mgfusion import MGFusionConfig

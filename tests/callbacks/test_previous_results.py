@@ -11,8 +11,8 @@ from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 
 from ivif.callbacks.previous_results import PreviousResults
+from ivif.contracts.batch import STORE_RECORD, set_aside
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.batch import STORE_RECORD, set_aside
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.mgfusion import MGFusionConfig

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ivif.callbacks.unprofiled import Unprofiled
-from ivif.commands.arguments import rewrite
-from ivif.commands.lightning_cli import SuiteCLI
+from ivif.commands.parsing.command_line import rewrite
+from ivif.commands.train.lightning_cli import SuiteCLI
 from tests.commands.runs import tiny_run
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from ivif.callbacks.network import unreachable
+from ivif.callbacks.server_check import unreachable
 from ivif.callbacks.wandb_run import RUN_ID, WandbRun, _has_key, _obstacle
 from tests.disks import full_disk
 from tests.processes import run_script

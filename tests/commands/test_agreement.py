@@ -7,20 +7,20 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.previous_results import PreviousResults
 from ivif.callbacks.run_checkpoint import RunCheckpoint
-from ivif.commands.agreement import (
+from ivif.commands.cli import main
+from ivif.commands.errors import UsageError
+from ivif.commands.train.agreement import (
     agree_on_views,
     class_names,
     keep_results,
     let_processes_differ,
     watch_what_is_logged,
 )
-from ivif.commands.cli import main
-from ivif.commands.errors import UsageError
 from ivif.datamodules.configuration import TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
 from ivif.models.mgfusion import MGFusionConfig

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ivif.commands.argument_order import in_order
 from ivif.commands.cli import main
 from ivif.commands.errors import UsageError
+from ivif.commands.parsing.order import in_order
 from ivif.configs import CONFIGS
 
 METHOD = "ivif.lightning_modules.mgfusion.MGFusionTask"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ivif.commands.arguments import find_config, rewrite
 from ivif.commands.errors import UsageError, readable
+from ivif.commands.parsing.command_line import find_config, rewrite
 from ivif.configs import CONFIGS
 
 

@@ -10,9 +10,9 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ivif.callbacks.throughput import Throughput
 from ivif.commands.cli import main
-from ivif.commands.cluster import command_digest, launched_job
 from ivif.commands.errors import UsageError
-from ivif.commands.run_control import checkpoint_to_resume
+from ivif.commands.train.cluster import command_digest, launched_job
+from ivif.commands.train.run_control import checkpoint_to_resume
 from tests.commands.runs import tiny_run
 
 

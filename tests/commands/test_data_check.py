@@ -9,11 +9,11 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from ivif.commands.contact_sheet import COLORS, Entry, draw_contact_sheet, evenly, to_image
-from ivif.commands.data_check import check
-from ivif.commands.data_inspection import inspect, kind_of
+from ivif.commands.data.check import check
+from ivif.commands.data.contact_sheet import COLORS, Entry, draw_contact_sheet, evenly, to_image
+from ivif.commands.data.inspection import inspect, kind_of
+from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import ReadingConfig
-from ivif.datamodules.datasets.batch import Sample
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.roadscene import RoadScene

@@ -12,10 +12,10 @@ from ivif.callbacks.gradient_norms import GradientNorms
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.memory_guard import MemoryGuard
 from ivif.callbacks.run_checkpoint import RunCheckpoint
-from ivif.commands.arguments import rewrite
-from ivif.commands.config_files import GROUPS
-from ivif.commands.lightning_cli import SaveRunConfig, SuiteCLI
-from ivif.commands.parser import SuiteParser
+from ivif.commands.parsing.command_line import rewrite
+from ivif.commands.parsing.config_files import GROUPS
+from ivif.commands.parsing.parser import SuiteParser
+from ivif.commands.train.lightning_cli import SaveRunConfig, SuiteCLI
 from tests.commands.runs import tiny_run
 from tests.disks import full_disk
 

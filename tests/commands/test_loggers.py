@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import Logger
 from ivif.callbacks.run_log import RunLog
 from ivif.callbacks.tensorboard_run import TensorBoardRun
 from ivif.callbacks.wandb_run import Mode, WandbRun
-from ivif.commands.loggers import build_loggers
+from ivif.commands.train.loggers import build_loggers
 
 
 @pytest.mark.parametrize("configured", [None, True])

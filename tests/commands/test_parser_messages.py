@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ivif.commands.cli import main
-from ivif.commands.parser_messages import explain, with_nearest
+from ivif.commands.parsing.messages import explain, with_nearest
 
 METHOD = "--config=mgfusion.yaml"
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ivif.commands.cli import main
-from ivif.commands.predictions import model_settings
+from ivif.commands.train.predictions import model_settings
 from ivif.models.detection.base import DetectorConfig
 from tests.processes import holder_of
 

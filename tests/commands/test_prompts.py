@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ivif.commands.cli import main
-from ivif.commands.prompts import CaptionConfig, extend_prompts, join_captions, write_prompts
-from ivif.datamodules.datasets.batch import Sample, plane_to_float
+from ivif.commands.data.prompts import CaptionConfig, extend_prompts, join_captions, write_prompts
+from ivif.contracts.batch import Sample, plane_to_float
 from ivif.datamodules.datasets.prompt_files import PromptEntry, PromptError, read_prompts, save_prompts
 from ivif.datamodules.datasets.prompts import SENTENCES, PromptConfig, PromptedDataset
 from ivif.datamodules.datasets.synthetic import SyntheticDataset

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from ivif.commands.errors import UsageError
-from ivif.commands.report import main
-from ivif.commands.report_tables import summarise
+from ivif.commands.report.command import main
+from ivif.commands.report.tables import summarise
 from ivif.metrics import FusionMetrics
 from ivif.metrics.functional import formula_triplet, qabf
 from tests.fakes import write_folder

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from ivif.commands.errors import UsageError
-from ivif.commands.report import main
-from ivif.commands.report_curves import draw_curves
-from ivif.commands.run_log import read_log
+from ivif.commands.report.command import main
+from ivif.commands.report.curves import draw_curves
+from ivif.commands.report.run_log import read_log
 
 
 def test_curves_are_drawn_from_the_log(tmp_path: Path) -> None:

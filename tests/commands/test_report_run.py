@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from ivif.commands.errors import UsageError
-from ivif.commands.report import main
-from ivif.commands.report_charts import Chart, Series, short
-from ivif.commands.report_sections import progress, sections
-from ivif.commands.run_log import read_log
-from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.commands.report.charts import Chart, Series, short
+from ivif.commands.report.command import main
+from ivif.commands.report.run_log import read_log
+from ivif.commands.report.sections import progress, sections
+from ivif.files.errors import UnreadableFileError
 
 STEPS = 40
 

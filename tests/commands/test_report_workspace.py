@@ -10,7 +10,7 @@ import pytest
 
 from ivif.commands.cli import main as command_line
 from ivif.commands.errors import UsageError
-from ivif.commands.report import main
+from ivif.commands.report.command import main
 from tests.configs.test_configs import COMMON, SMALL, clip_flags
 
 SSDLITE = ("--model.init_args.detector.architecture=ssdlite320", "--trainer.max_steps=2")

@@ -9,7 +9,7 @@ import pytest
 
 from ivif.commands.cli import main
 from ivif.commands.errors import UsageError
-from ivif.commands.run_folder import (
+from ivif.commands.train.run_folder import (
     RUN_FOLDER_VARIABLE,
     choose_run_folder,
     lock_run_folder,

@@ -17,11 +17,11 @@ from lightning import Trainer
 from ivif.callbacks.run_log import RunLog
 from ivif.callbacks.throughput import Throughput
 from ivif.commands.cli import main
-from ivif.commands.failures import explain
-from ivif.commands.run_control import EXIT_STOPPED
-from ivif.datamodules.datasets.batch import BatchSize
-from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.commands.train.failures import explain
+from ivif.commands.train.run_control import EXIT_STOPPED
+from ivif.contracts.batch import BatchSize
 from ivif.datamodules.sampling import TrainingView
+from ivif.files.errors import UnreadableFileError
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from tests.commands.runs import newest_run, tiny_run
 from tests.refusals import refused

@@ -8,9 +8,9 @@ import torch
 import yaml
 from lightning.pytorch.strategies import DDPStrategy
 
-from ivif.commands.arguments import rewrite
 from ivif.commands.cli import main
-from ivif.commands.lightning_cli import SuiteCLI
+from ivif.commands.parsing.command_line import rewrite
+from ivif.commands.train.lightning_cli import SuiteCLI
 from ivif.configs import CONFIGS
 from tests.configs.test_configs import SMALL, method_flags
 

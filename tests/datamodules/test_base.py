@@ -6,9 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ivif.contracts.batch import Batch
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.batch import Batch
-from ivif.datamodules.datasets.errors import DatasetNotFoundError, SplitError
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.folder import FolderDataModule
 from ivif.datamodules.llvip import LLVIPDataModule
@@ -17,6 +16,7 @@ from ivif.datamodules.msrs import MSRSDataModule
 from ivif.datamodules.paired import PairedDataModule
 from ivif.datamodules.roadscene import RoadSceneDataModule
 from ivif.datamodules.tno import TNODataModule
+from ivif.files.errors import DatasetNotFoundError, SplitError
 from tests.fakes import write_folder, write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
 
 LOADING = LoadingConfig(batch_size=2, num_workers=0)

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ivif.contracts.batch import Batch
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.batch import Batch
-from ivif.datamodules.datasets.errors import CacheError
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.msrs import MSRSDataModule
 from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.files.errors import CacheError
 from tests.fakes import write_msrs
 
 
@@ -83,7 +83,7 @@ def test_generated_scenes_are_rendered_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_every_process_of_a_machine_has_a_copy_in_memory(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ivif.datamodules.datasets.planes.free_memory", lambda _: 50_000)
+    monkeypatch.setattr("ivif.datamodules.datasets.cache_buffer.free_memory", lambda _: 50_000)
     loading = LoadingConfig(batch_size=2, num_workers=0, cache="ram")
     data = SyntheticDataModule(train_length=4, size=(40, 48), loading=loading)  # 4 * 4 * 40 * 48 = 30 720 bytes
     strategy = SimpleNamespace(root_device=torch.device("cpu"))

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from ivif.contracts.batch import STORE_RECORD, Batch
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.datasets.base import ReadingConfig
-from ivif.datamodules.datasets.batch import STORE_RECORD, Batch
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE
 from ivif.datamodules.datasets.folder import FolderLayout
 from ivif.datamodules.datasets.stored import StoredPlaneError

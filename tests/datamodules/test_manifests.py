@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ivif.datamodules.datasets.errors import SplitError
 from ivif.datamodules.manifest_expansion import GENERATED, expand, known_names, outdated, read_scenes, write_expansion
 from ivif.datamodules.manifest_rules import SPLITS_FOLDER, checksum, known_manifests
 from ivif.datamodules.manifests import Manifest
+from ivif.files.errors import SplitError
 
 MANIFESTS = ("default", "m3fd_scenes", "mgfusion", "msrs_detection", "roadscene_msrs")
 SAMPLE_NAMES: Mapping[str, Mapping[str, list[str]]] = {

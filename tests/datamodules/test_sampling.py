@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from ivif.datamodules.datasets.batch import STORE_RECORD, Sample, set_aside
+from ivif.contracts.batch import STORE_RECORD, Sample, set_aside
 from ivif.datamodules.datasets.mosaic import Mosaic
 from ivif.datamodules.datasets.stored import StoredPlanes
 from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView

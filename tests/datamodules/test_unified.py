@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.errors import DatasetError
 from ivif.datamodules.unified import UnifiedDataModule
+from ivif.files.errors import DatasetError
 from tests.fakes import write_llvip, write_msrs, write_roadscene, write_tno
 
 LOADING = LoadingConfig(batch_size=4, num_workers=0)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ivif.datamodules.datasets.errors import UnreadableFileError
 from ivif.datamodules.datasets.io import read_image, to_visible
+from ivif.files.errors import UnreadableFileError
 
 
 def _peak() -> int:

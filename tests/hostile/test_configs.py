@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from ivif.commands.config_files import GROUPS
-from ivif.commands.parser_messages import explain
+from ivif.commands.parsing.config_files import GROUPS
+from ivif.commands.parsing.messages import explain
 from tests.commands.runs import SCENES, TINY
 from tests.refusals import refused
 

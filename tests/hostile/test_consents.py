@@ -10,9 +10,9 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from ivif.commands.consents import mode_of_a_file, settle_consents
 from ivif.commands.errors import UsageError
-from ivif.models.trusted_archives import TRUST_VARIABLE, is_trusted
+from ivif.commands.train.consents import mode_of_a_file, settle_consents
+from ivif.files.trusted_archives import TRUST_VARIABLE, is_trusted
 from tests.commands.runs import SCENES
 from tests.refusals import refused
 

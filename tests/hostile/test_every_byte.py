@@ -11,14 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from ivif.callbacks.images import save_atomically
-from ivif.commands.checkpoints import check_checkpoint
 from ivif.commands.errors import UsageError
+from ivif.commands.train.checkpoints import check_checkpoint
 from ivif.datamodules.datasets.cache import CachedDataset
-from ivif.datamodules.datasets.errors import SplitError, UnreadableFileError
+from ivif.datamodules.datasets.cache_buffer import open_file
 from ivif.datamodules.datasets.folder import FolderDataset
 from ivif.datamodules.datasets.io import read_image
-from ivif.datamodules.datasets.planes import open_file
 from ivif.datamodules.manifest_rules import checksum, read_lists
+from ivif.files.errors import SplitError, UnreadableFileError
 from ivif.lightning_modules.feature_cache import FeatureCache
 from ivif.models.clip import ClipWeightsError, build_image_text_encoder
 from ivif.models.compact_clip import CHECKSUMS_NAME, VOCABULARY_NAME, checksums, compare_checksums

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from ivif.commands.cli import main
-from ivif.datamodules.datasets.errors import DatasetError, PairingError, UnreadableFileError
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.io import to_infrared
 from ivif.datamodules.datasets.thermal import ThermalRange
+from ivif.files.errors import DatasetError, PairingError, UnreadableFileError
 from tests.commands.runs import tiny_run
 from tests.fakes import write_folder
 from tests.hostile.damaged_images import REFUSED

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivif.datamodules.datasets.errors import UnreadableFileError
 from ivif.datamodules.datasets.io import (
     image_header,
     image_size,
@@ -21,6 +20,7 @@ from ivif.datamodules.datasets.io import (
     to_visible,
 )
 from ivif.datamodules.datasets.thermal import Pixels
+from ivif.files.errors import UnreadableFileError
 from tests.hostile.damaged_images import REFUSED
 from tests.hostile.images import CLOSE, COLOR, EXACT, GREY, encode
 from tests.refusals import refusal

@@ -7,11 +7,11 @@ import pytest
 
 from ivif.commands.cli import main
 from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.errors import LabelError
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.llvip import LLVIP
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
+from ivif.files.errors import LabelError
 from tests.fakes import Faults, write_folder, write_llvip, write_m3fd, write_msrs
 from tests.refusals import accepted, refusal, refused
 

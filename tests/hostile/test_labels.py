@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from ivif.datamodules.datasets.batch import Targets
-from ivif.datamodules.datasets.errors import LabelError
+from ivif.contracts.batch import Targets
 from ivif.datamodules.datasets.folder import FolderDataset
-from ivif.datamodules.datasets.labels import LabelReader
+from ivif.datamodules.datasets.labels.reading import LabelReader
+from ivif.files.errors import LabelError
 from tests.fakes import write_folder
 from tests.refusals import refusal
 

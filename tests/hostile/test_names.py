@@ -20,20 +20,20 @@ from ivif.callbacks.detection_files import PARTS, DetectionFiles, gather
 from ivif.callbacks.detection_tables import DetectionTable
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.images import panel
-from ivif.callbacks.table_files import read_table, write_table
 from ivif.callbacks.tables import ResultTable
-from ivif.callbacks.text_output import CleanRecord, key, label, latex, markdown, quoted, terminal, unquoted
 from ivif.callbacks.wandb_run import WandbRun
 from ivif.commands.cli import main
-from ivif.commands.contact_sheet import Entry, draw_contact_sheet
-from ivif.commands.data_check import check
+from ivif.commands.data.check import check
+from ivif.commands.data.contact_sheet import Entry, draw_contact_sheet
 from ivif.commands.errors import report_error
-from ivif.commands.report_curves import draw_curves
-from ivif.datamodules.datasets.errors import PairingError, SplitError, UnreadableFileError
+from ivif.commands.report.curves import draw_curves
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
-from ivif.datamodules.datasets.names import file_name, printable
 from ivif.datamodules.manifest_expansion import write_expansion
 from ivif.datamodules.manifests import Manifest, Selection
+from ivif.files.errors import PairingError, SplitError, UnreadableFileError
+from ivif.files.names import file_name, printable
+from ivif.files.table_files import read_table, write_table
+from ivif.files.text_output import CleanRecord, key, label, latex, markdown, quoted, terminal, unquoted
 from ivif.metrics.detection import DetectionMetrics, Found
 from ivif.metrics.fusion import FusionMetrics
 from tests.batches import quiet_trainer

@@ -7,12 +7,12 @@ import pytest
 
 from ivif.callbacks.prediction_writer import check_record, picture_path
 from ivif.commands.errors import UsageError
-from ivif.commands.run_log import read_log
-from ivif.datamodules.datasets.batch import STORE_RECORD
-from ivif.datamodules.datasets.errors import PairingError
+from ivif.commands.report.run_log import read_log
+from ivif.contracts.batch import STORE_RECORD
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.stored import StoredPlaneError, StoredPlanes
+from ivif.files.errors import PairingError
 from tests.commands.runs import tiny_run
 from tests.fakes import write_folder, write_msrs
 from tests.refusals import accepted, refusal, refused

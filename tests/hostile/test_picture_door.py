@@ -13,11 +13,11 @@ from PIL import Image
 
 from ivif.callbacks.image_logger import FUSED, previous_picture, step_folder
 from ivif.datamodules.datasets.base import ReadingConfig
-from ivif.datamodules.datasets.errors import UnreadableFileError
 from ivif.datamodules.datasets.folder import FolderDataset
 from ivif.datamodules.datasets.io import image_header, read_image, read_image_and_digest
-from ivif.datamodules.datasets.pictures import load_rgb
-from ivif.datamodules.processors import usable_processors
+from ivif.files.errors import UnreadableFileError
+from ivif.files.pictures import load_rgb
+from ivif.machine.processors import usable_processors
 from tests.commands.test_report_run import write_run
 from tests.fakes import png_16_bit, write_folder
 from tests.hostile.damaged_images import tiled_tiff

@@ -13,10 +13,10 @@ from ivif.callbacks.dashboards import read_records
 from ivif.callbacks.previous_results import PreviousResults, stored_epoch
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.commands.errors import UsageError
-from ivif.commands.predictions import refuse_sources
-from ivif.commands.report_run import report_run
-from ivif.commands.run_folder import lock_run_folder, unlock_folder
-from ivif.datamodules.datasets.batch import STORE_RECORD
+from ivif.commands.report.run import report_run
+from ivif.commands.train.predictions import refuse_sources
+from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
+from ivif.contracts.batch import STORE_RECORD
 from ivif.datamodules.folder import FolderDataModule
 from ivif.files.inside import LARGEST_RECORD, OutsideFileError, read_inside, refuse_links_out
 from ivif.files.whole import write_whole

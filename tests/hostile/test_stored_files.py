@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ivif.datamodules.datasets.cache import CachedDataset
-from ivif.datamodules.datasets.errors import SplitError
 from ivif.datamodules.datasets.folder import FolderDataset
 from ivif.datamodules.datasets.prompt_files import PromptError, read_prompts
 from ivif.datamodules.manifests import Manifest
+from ivif.files.errors import SplitError
 from ivif.lightning_modules.detection_sources import FusionCheckpointError, load_fusion
 from ivif.lightning_modules.feature_cache import FeatureCache
 from ivif.models.clip import ClipWeightsError, ImageTextEncoder, build_image_text_encoder

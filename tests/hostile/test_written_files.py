@@ -17,10 +17,10 @@ from PIL import Image
 
 from ivif.callbacks.run_record import environment
 from ivif.commands.errors import UsageError
-from ivif.commands.report_files import MARK, refuse_others, save_figure, save_picture
+from ivif.commands.report.files import MARK, refuse_others, save_figure, save_picture
 from ivif.datamodules.datasets.cache import CachedDataset
-from ivif.datamodules.datasets.errors import CacheError
 from ivif.datamodules.datasets.folder import FolderDataset
+from ivif.files.errors import CacheError
 from ivif.files.owners import distrust
 from ivif.files.whole import whole_file, write_whole
 from ivif.lightning_modules.feature_cache import FeatureCache

@@ -8,15 +8,14 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from ivif.bilevel import BilevelConfig
+from ivif.contracts.batch import Batch
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.batch import Batch
-from ivif.datamodules.datasets.scenes import CLASSES
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.detection import DetectionTask
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
@@ -28,6 +27,7 @@ from ivif.models.layers.quantizer import VectorQuantizer
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
+from ivif.scenes import CLASSES
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import still
 

@@ -10,11 +10,11 @@ from lightning import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.scenes import CLASSES
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.detection import DetectionTask
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.models.detection import DetectorConfig
+from ivif.scenes import CLASSES
 
 SIZE = (64, 96)
 

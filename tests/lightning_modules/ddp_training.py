@@ -8,10 +8,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from lightning import Trainer
 
+from ivif.bilevel import BilevelConfig
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig

@@ -9,11 +9,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.bilevel import BilevelConfig
-from ivif.lightning_modules.finite import NonFiniteLossError
+from ivif.lightning_modules.non_finite import NonFiniteLossError
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask

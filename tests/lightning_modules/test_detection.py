@@ -12,20 +12,20 @@ from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
 
 from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.contracts.batch import Batch, batch_to_float, collate
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.datasets.base import ReadingConfig
-from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate
-from ivif.datamodules.datasets.scenes import CLASSES
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.image_ops.precision import single_precision
-from ivif.lightning_modules import detector_part
+from ivif.lightning_modules import detector_training
 from ivif.lightning_modules.detection import DetectionTask
 from ivif.lightning_modules.detection_sources import DetectionSource
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.models.detection import DetectorConfig, build_detector
 from ivif.models.detection.yolov5 import YOLOv5Detector
+from ivif.scenes import CLASSES
 from tests.batches import quiet_trainer
 
 SIZE = (64, 96)
@@ -252,7 +252,7 @@ def test_answers_are_computed_without_tensorfloat(task: DetectionTask, monkeypat
         seen.append(convolution.fp32_precision)
         return []
 
-    monkeypatch.setattr(detector_part, "single_precision", lambda _: single_precision(torch.device("cuda")))
+    monkeypatch.setattr(detector_training, "single_precision", lambda _: single_precision(torch.device("cuda")))
     monkeypatch.setattr(YOLOv5Detector, "predict", predict)
     before = convolution.fp32_precision
     task.part.detect(torch.zeros(1, 3, 64, 64))

@@ -15,11 +15,11 @@ from lightning import LightningModule
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.evaluator import Evaluator
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.image_ops import padding, resize
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.detection import DetectionTask
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask

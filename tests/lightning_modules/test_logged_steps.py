@@ -7,7 +7,7 @@ import pytest
 from lightning import Callback
 from lightning.pytorch.loggers import CSVLogger
 
-from ivif.lightning_modules.bilevel import BilevelConfig
+from ivif.bilevel import BilevelConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.optimization import LevelConfig
 from ivif.models.mgfusion import MGFusionConfig

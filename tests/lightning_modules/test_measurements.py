@@ -8,11 +8,11 @@ import pytest
 import torch
 from lightning import Callback
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.diagnostics import DiagnosticsLogger
 from ivif.callbacks.gradient_norms import GradientNorms
 from ivif.callbacks.memory_guard import MemoryGuard
 from ivif.callbacks.throughput import Throughput
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.models.layers.quantizer import VectorQuantizer
 from tests.batches import quiet_trainer

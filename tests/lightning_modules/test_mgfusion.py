@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivif.commands.agreement import agree_on_views
+from ivif.commands.train.agreement import agree_on_views
+from ivif.contracts.batch import batch_to_float, collate
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.batch import batch_to_float, collate
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.finite import NonFiniteLossError
 from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.non_finite import NonFiniteLossError
 from ivif.lightning_modules.optimization import AdamConfig
 from ivif.models.clip import ImageTextEncoder
 from ivif.models.layers.frozen import CheckpointMismatchError

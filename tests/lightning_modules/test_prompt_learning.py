@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivif.datamodules.datasets.batch import Batch, batch_to_float, collate
+from ivif.contracts.batch import Batch, batch_to_float, collate
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig

@@ -9,14 +9,14 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from ivif.bilevel import BilevelConfig, LevelLoss
 from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.contracts.batch import Batch
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.batch import Batch
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
-from ivif.lightning_modules.finite import SKIPPED
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.non_finite import SKIPPED
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
 from ivif.lightning_modules.promptfusion import PromptFusionTask

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ivif.lightning_modules.finite import SKIPPED
+from ivif.lightning_modules.non_finite import SKIPPED
 from tests.processes import run_script
 from tests.resuming import differences
 

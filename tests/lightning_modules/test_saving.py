@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from ivif.callbacks.finite_pictures import NotFinitePictureError
+from ivif.callbacks.non_finite_pictures import NotFinitePictureError
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_log import RunLog
 from tests.processes import run_script

@@ -9,13 +9,13 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from ivif.bilevel import BilevelConfig, LevelLoss
 from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.contracts.batch import Batch
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.datamodules.datasets.batch import Batch
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
-from ivif.lightning_modules.detector_part import DetectorTrainingConfig
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
 from ivif.models.detection import DetectorConfig

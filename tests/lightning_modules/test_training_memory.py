@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.bilevel import BilevelConfig
+from ivif.contracts.batch import Batch
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.image_ops.contourlet_filters import scale_filters
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.lightning_modules.detection import DetectionTask
 from ivif.lightning_modules.detection_sources import DetectionSource
+from ivif.lightning_modules.fake_tensor_memory import Use, imagined, measure
 from ivif.lightning_modules.fusion_detection import FusionDetectionTask
-from ivif.lightning_modules.imagined import Use, imagined, measure
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.promptfusion import PromptFusionTask

@@ -7,9 +7,9 @@ import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 
+from ivif.bilevel import BilevelConfig
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.models.mgfusion import MGFusionConfig

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ivif.datamodules.datasets.batch import Batch
+from ivif.bilevel import BilevelConfig, LevelLoss
+from ivif.contracts.batch import Batch
 from ivif.image_ops.color import luma
-from ivif.lightning_modules.bilevel import BilevelConfig, LevelLoss
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.configuration import config_from
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ivif.metrics.operating_point import Matches, best_point, class_point, match
+from ivif.metrics.detection_threshold import Matches, best_point, class_point, match
 
 
 def _matches(*entries: tuple[float, int, bool], objects: tuple[int, ...] = (0, 0, 1)) -> Matches:

@@ -13,8 +13,8 @@ from jsonargparse import auto_cli
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ivif.files.trusted_archives import TRUST_VARIABLE
 from ivif.models.clip import TINY_ARCHITECTURE, ClipConfig, ClipWeightsError, build_image_text_encoder, resolve_clip
-from ivif.models.trusted_archives import TRUST_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 

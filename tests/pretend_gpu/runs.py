@@ -12,6 +12,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from benchmarks.gpu.tasks import CLASSES, DETECTOR, TINY, TRAINING
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.diagnostics import DiagnosticsLogger
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.gradient_norms import GradientNorms
@@ -22,7 +23,6 @@ from ivif.datamodules.configuration import LoadingConfig, TransformConfig, with_
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel import BilevelConfig
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConfig
 from ivif.lightning_modules.promptfusion import PromptFusionTask

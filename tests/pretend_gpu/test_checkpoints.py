@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from ivif.callbacks.stop_requests import RunStoppedError
-from ivif.lightning_modules.finite import SKIPPED
+from ivif.lightning_modules.non_finite import SKIPPED
 from tests.pretend_gpu.runs import build, data, state
 from tests.pretend_gpu.trainers import PretendAccelerator, gpu_trainer
 from tests.resuming import AskToStop, differences, last, make_task, train

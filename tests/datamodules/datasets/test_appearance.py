@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter
-from ivif.datamodules.datasets.batch import Sample
 from ivif.datamodules.datasets.transforms import Compose, RandomCrop
 
 

@@ -9,15 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ivif.contracts.batch import Sample, collate
 from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.batch import Sample, collate
-from ivif.datamodules.datasets.errors import (
-    DatasetNotFoundError,
-    LabelError,
-    PairingError,
-    SplitError,
-    UnreadableFileError,
-)
 from ivif.datamodules.datasets.io import content_id
 from ivif.datamodules.datasets.llvip import LLVIP
 from ivif.datamodules.datasets.m3fd import M3FD
@@ -25,6 +18,13 @@ from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.roadscene import RoadScene
 from ivif.datamodules.datasets.thermal import ThermalRange
 from ivif.datamodules.datasets.tno import TNO
+from ivif.files.errors import (
+    DatasetNotFoundError,
+    LabelError,
+    PairingError,
+    SplitError,
+    UnreadableFileError,
+)
 from tests.fakes import (
     NO_FAULTS,
     Faults,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ivif.datamodules.datasets.batch import Targets, empty_targets
+from ivif.contracts.batch import Targets, empty_targets
 from ivif.datamodules.datasets.boxes import BoxRule, flip_horizontal, flip_vertical, rotate_90, scale, shift_and_clip
 
 

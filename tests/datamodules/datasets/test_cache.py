@@ -18,17 +18,17 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from ivif.contracts.batch import Sample, collate
 from ivif.datamodules.datasets import cache as cache_module
-from ivif.datamodules.datasets import planes
+from ivif.datamodules.datasets import cache_buffer
 from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.batch import Sample, collate
 from ivif.datamodules.datasets.cache import CachedDataset, cached
-from ivif.datamodules.datasets.errors import CacheError, SplitError, UnreadableFileError
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.datasets.thermal import ThermalRange
+from ivif.files.errors import CacheError, SplitError, UnreadableFileError
 from tests.fakes import Faults, write_m3fd, write_msrs
 
 Mode = Literal["ram", "disk"]
@@ -262,10 +262,10 @@ def test_a_damaged_file_is_built_anew(
     CachedDataset(reader, "disk", _folder(root))
     file = _file(root)
     data = bytearray(file.read_bytes())
-    data[-planes._FOOTER.size - 1] ^= 1 if damage == "index" else 0
+    data[-cache_buffer._FOOTER.size - 1] ^= 1 if damage == "index" else 0
     file.write_bytes(bytes(data[: {"empty": 0, "cut": len(data) // 2, "no end": -3}.get(damage, len(data))]))
     if damage == "version":
-        monkeypatch.setattr(planes, "FORMAT_VERSION", 2)
+        monkeypatch.setattr(cache_buffer, "FORMAT_VERSION", 2)
         monkeypatch.setattr(cache_module, "FORMAT_VERSION", 2)
     caplog.clear()
     assert_same(CachedDataset(reader, "disk", _folder(root))[3], reader[3])
@@ -333,7 +333,7 @@ def test_leftovers_of_a_killed_process_are_removed(root: Path) -> None:
 def _no_space(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9000, 8000, 1000))
-    monkeypatch.setattr(planes, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(cache_buffer, "free_memory", lambda _: 1000)
 
 
 @pytest.mark.usefixtures("_no_space")
@@ -362,7 +362,7 @@ def test_the_size_is_said_up_front(root: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         CachedDataset(MSRS(root, "test"), "ram")
     assert "msrs: 4 pairs are decoded into memory: 0.0 MB" in caplog.text
-    assert planes.describe_size(1.26e9) == "1.3 GB"
+    assert cache_buffer.describe_size(1.26e9) == "1.3 GB"
 
 
 def test_prompts_stay_on_top(root: Path) -> None:

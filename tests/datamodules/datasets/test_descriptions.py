@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ivif.datamodules.datasets.batch import Targets, empty_targets
+from ivif.contracts.batch import Targets, empty_targets
 from ivif.datamodules.datasets.descriptions import describe, time_of_day
 
 SIZE = (100, 300)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ivif.datamodules.datasets.errors import DatasetNotFoundError, LabelError
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
+from ivif.files.errors import DatasetNotFoundError, LabelError
 from tests.fakes import scene, write_folder
 
 CLASSES = ("car", "person")

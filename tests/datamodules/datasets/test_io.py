@@ -6,9 +6,9 @@ import torch
 from PIL import Image, ImageOps
 
 from ivif.datamodules.datasets import io
-from ivif.datamodules.datasets.errors import UnreadableFileError
 from ivif.datamodules.datasets.io import content_id, image_size, read_image, to_infrared, to_visible
 from ivif.datamodules.datasets.thermal import Pixels, ThermalRange
+from ivif.files.errors import UnreadableFileError
 from tests.fakes import png_16_bit
 
 GREY = np.arange(7 * 5, dtype=np.uint8).reshape(7, 5) * 7

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ivif.datamodules.datasets import label_formats
-from ivif.datamodules.datasets.errors import LabelError
-from ivif.datamodules.datasets.label_formats import parse_coco, parse_voc, parse_yolo
-from ivif.datamodules.datasets.labels import LabelReader, class_index
+from ivif.datamodules.datasets.labels import formats
+from ivif.datamodules.datasets.labels.formats import parse_coco, parse_voc, parse_yolo
+from ivif.datamodules.datasets.labels.reading import LabelReader, class_index
+from ivif.files.errors import LabelError
 
 CLASSES = ("person", "bicycle", "car")
 SIZE = (100, 200)
@@ -152,7 +152,7 @@ def test_an_unchanged_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.Mo
     reader = LabelReader(CLASSES, CLASSES)
     first = reader.read(path, "a", SIZE)
     with monkeypatch.context() as patch:
-        patch.setattr("ivif.datamodules.datasets.labels.parse_voc", lambda _: pytest.fail("parsed again"))
+        patch.setattr("ivif.datamodules.datasets.labels.reading.parse_voc", lambda _: pytest.fail("parsed again"))
         first["boxes"].zero_()  # the caller's own
         assert reader.read(path, "a", SIZE)["boxes"].tolist() == [[1, 1, 9, 9]]
     path.write_text(voc(("car", 1, 1, 9, 9), ("car", 11, 11, 19, 19)))
@@ -210,7 +210,7 @@ def test_what_is_remembered_of_a_file_is_what_a_new_reader_reads(
 
 def _uncached(path: Path) -> list[Any]:
     """What a process that starts now reads."""
-    label_formats._class_list.cache_clear()
+    formats._class_list.cache_clear()
     targets = LabelReader(CLASSES, CLASSES).read(path, "a", SIZE)
     return [targets["labels"].tolist(), targets["boxes"].tolist()]
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ivif.datamodules.datasets.errors import DatasetNotFoundError
 from ivif.datamodules.datasets.llvip import LLVIP
+from ivif.files.errors import DatasetNotFoundError
 from tests.fakes import write_llvip
 
 

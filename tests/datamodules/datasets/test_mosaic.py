@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator
 
-from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample
+from ivif.contracts.batch import SPATIAL_KEYS, Sample
 from ivif.datamodules.datasets.boxes import BoxRule
 from ivif.datamodules.datasets.mosaic import Mosaic
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 import pytest
 
-from ivif.datamodules.datasets.errors import DatasetNotFoundError, PairingError
 from ivif.datamodules.datasets.msrs import MSRS
+from ivif.files.errors import DatasetNotFoundError, PairingError
 from tests.fakes import write_msrs
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ivif.datamodules.datasets.errors import PairingError
 from ivif.datamodules.datasets.pairing import PairingReport, candidate_roots, find_child, match_folders, pattern_key
+from ivif.files.errors import PairingError
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -8,8 +8,8 @@ from typing import Any, Self
 import pytest
 import torch
 
+from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.batch import Sample, Targets
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.pairing import PairingReport
 from ivif.datamodules.datasets.prompt_files import PromptError

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ivif.datamodules.datasets.batch import STORE_RECORD, Sample, collate
+from ivif.contracts.batch import STORE_RECORD, Sample, collate
 from ivif.datamodules.datasets.cache import cached
-from ivif.datamodules.datasets.errors import UnreadableFileError
+from ivif.datamodules.datasets.flips import RandomTurn
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.stored import StoredPlaneError, StoredPlanes
 from ivif.datamodules.datasets.transforms import Compose, RandomCrop
-from ivif.datamodules.datasets.turns import RandomTurn
+from ivif.files.errors import UnreadableFileError
 from tests.fakes import write_msrs
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ivif.datamodules.datasets.batch import Sample, collate
-from ivif.datamodules.datasets.errors import SplitError
-from ivif.datamodules.datasets.scenes import CLASSES, TIMES
-from ivif.datamodules.datasets.scenes.layout import Item, compose
-from ivif.datamodules.datasets.scenes.render import annotate, draw_scene
+from ivif.contracts.batch import Sample, collate
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.files.errors import SplitError
+from ivif.scenes import CLASSES, TIMES
+from ivif.scenes.layout import Item, compose
+from ivif.scenes.render import annotate, draw_scene
 
 PERSON, CAR, BICYCLE, LAMP = range(4)
 

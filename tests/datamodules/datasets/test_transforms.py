@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from ivif.datamodules.datasets.batch import SPATIAL_KEYS, Sample
+from ivif.contracts.batch import SPATIAL_KEYS, Sample
 from ivif.datamodules.datasets.boxes import BoxRule
 from ivif.datamodules.datasets.transforms import (
     AddClipViews,

@@ -11,7 +11,6 @@ from safetensors import safe_open
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ivif.datamodules.datasets.scenes import TIMES
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.image_ops.color import luma
 from ivif.losses.prompt import prompt_cross_entropy, prompt_loss
@@ -19,6 +18,7 @@ from ivif.models.clip import ClipWeightsError, ImageTextEncoder, build_image_tex
 from ivif.models.compact_clip import COMPACT_WEIGHTS
 from ivif.models.learned_prompts import NEGATIVE_SENTENCE, POSITIVE_SENTENCE, LearnedPrompts
 from ivif.models.prompt_examples import negative_examples, positive_examples
+from ivif.scenes import TIMES
 
 SIDE = 96
 UNSEEN = 60

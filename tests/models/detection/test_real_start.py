@@ -4,11 +4,11 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from ivif.datamodules.datasets.joint import resize
+from ivif.bilevel import Descent, Level, LevelLoss, Objective
+from ivif.bilevel.level import drop_gradients
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
-from ivif.lightning_modules.bilevel import Descent, Level, LevelLoss, Objective
-from ivif.lightning_modules.bilevel.level import drop_gradients
+from ivif.datamodules.datasets.pair_transforms import resize
 from ivif.models.detection import Detector, DetectorConfig, Objects, build_detector
 from tests.real_data import COCO_WEIGHTS, REAL_DATA
 

@@ -1,0 +1,175 @@
+"""The value-function scheme (BVFSM, Liu et al., arXiv 2110.04974; BVFIM, ICML 2021).
+
+min over x, y of F(x, y) with y in argmin f(x, .) becomes, for k = 1, 2, ..., the unconstrained problems
+
+    phi_k(x) = min_y F(x, y) + P_k(f(x, y) - f*_k(x)) + theta_k/2 |y|^2,   f*_k(x) = min_z f(x, z) + mu_k/2 |z|^2,
+
+with a penalty that grows and regularisation that vanishes. It needs first derivatives only, and no unique lower
+solution: among lower solutions that are equally good, F decides.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ivif.bilevel.base import Progress, Solver
+from ivif.bilevel.configuration import BilevelConfig
+from ivif.bilevel.descent import Backward, Objective, Weighted
+from ivif.bilevel.level import Level
+from ivif.bilevel.problem import Problem
+from ivif.models.layers.processes import mean_over_processes
+
+
+class ValueFunctionSolver(Solver):
+    """z-steps on f, y-steps on F + P(f(y) - f*), x-steps on F (and on P'(w) (f(x, y) - f(x, z)) where f sees x).
+
+    The released code of BVFIM takes the barrier's logarithm of a detached value, which leaves a linear penalty of a
+    small constant weight; here the weight P'(w) follows the gap. With networks the gap is one of moving averages,
+    because f(y) and f* of single batches differ by noise, and the weight is bounded (`penalty.weight_range`).
+
+    Args:
+        problem: The levels; `problem.value` is required.
+        config: The scheme's numbers.
+
+    Raises:
+        ValueError: If the problem has no value level.
+    """
+
+    def __init__(self, problem: Problem, config: BilevelConfig) -> None:
+        super().__init__(problem, config)
+        if problem.value is None:
+            raise ValueError("The value-function scheme needs a second copy of the lower level: problem.value is None.")
+        self.value: Level = problem.value
+        self.lower_average: Tensor | None = None
+        self.value_average: Tensor | None = None
+        self.started_at: int | None = None
+        self.checked_at: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The moving averages, when the warm-up ended and when z was last compared with y."""
+        return {
+            "lower_average": self.lower_average,
+            "value_average": self.value_average,
+            "started_at": self.started_at,
+            "checked_at": self.checked_at,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues with another solver's averages and schedule."""
+        self.lower_average = state["lower_average"]
+        self.value_average = state["value_average"]
+        self.started_at = state["started_at"]
+        self.checked_at = state["checked_at"]
+
+    def strength(self, elapsed: int) -> float:
+        """s_k of the penalty, `elapsed` epochs or iterations after the warm-up."""
+        penalty = self.config.penalty
+        return min(penalty.start + penalty.growth * elapsed, penalty.maximum)
+
+    def regularization(self, elapsed: int) -> float:
+        """mu_k = theta_k."""
+        return float(self.config.regularization / (elapsed + 1) ** self.config.regularization_power)
+
+    def penalty_weight(self, gap: Tensor, strength: float) -> Tensor:
+        """P'(w): what multiplies grad f. Bounded for the penalties that follow the gap.
+
+        Args:
+            gap: w = f(y) - f*, a scalar.
+            strength: s_k.
+        """
+        penalty = self.config.penalty
+        if penalty.kind == "linear":
+            return torch.full_like(gap, strength)
+        if penalty.kind == "hinge":
+            return (strength * gap).clamp(*penalty.weight_range)
+        feasible = (penalty.slack - gap).clamp_min(torch.finfo(gap.dtype).eps)
+        return (1 / (strength * feasible)).clamp(*penalty.weight_range)
+
+    def _iterate(self, batch: Any, backward: Backward, progress: Progress) -> dict[str, Tensor]:
+        """One iteration of all three players; while warming up, y and x each on their own loss."""
+        if self.warming_up(progress):
+            lower_loss = self.descend_own(self.problem.lower, batch, backward)
+            return {"lower_loss": lower_loss, "upper_loss": self.descend_own(self.problem.upper, batch, backward)}
+        elapsed = self._elapsed(progress)
+        strength, vanishing = self.strength(elapsed), self.regularization(elapsed)
+        value_loss = self._value_steps(batch, backward, vanishing)
+        gap = self._gap(batch, value_loss, vanishing)
+        weight = self.penalty_weight(gap, strength)
+        lower_loss = self._lower_and_upper_steps(batch, backward, weight, strength, vanishing)
+        self.lower_average = self._averaged(self.lower_average, lower_loss)
+        self.value_average = self._averaged(self.value_average, value_loss)
+        return {
+            "lower_loss": lower_loss,
+            "value_loss": value_loss,
+            "gap": gap,
+            "penalty_weight": weight,
+            "strength": torch.tensor(strength),
+        }
+
+    def _elapsed(self, progress: Progress) -> int:
+        """Epochs or iterations since the warm-up; z starts as y, and again when it has fallen behind."""
+        now = self.count(progress)
+        if self.started_at is None:
+            self.started_at = self.checked_at = now
+            self.problem.synchronise()
+        elapsed, every = now - self.started_at, self.config.synchronise_every
+        if every and elapsed and elapsed % every == 0 and now != self.checked_at:
+            self.checked_at = now
+            if self._value_is_behind():
+                self.problem.synchronise()
+                self.value_average = self.lower_average
+        return elapsed
+
+    def _value_is_behind(self) -> bool:
+        """f* is the smallest value of f that is known: it must not lie above f(y)."""
+        if self.lower_average is None or self.value_average is None:
+            return False
+        return bool(self.lower_average < self.value_average)
+
+    def _value_steps(self, batch: Any, backward: Backward, vanishing: float) -> Tensor:
+        """The z-steps; f(z) before the last of them, so that it costs no pass of its own."""
+        objective = Objective([(self.value, 1)], [self.value], self._regularisation(self.value, vanishing))
+        found = [self.problem.descent.descend(objective, batch, backward) for _ in range(self.config.value_steps)]
+        return found[-1][0]
+
+    def _gap(self, batch: Any, value_loss: Tensor, vanishing: float) -> Tensor:
+        """w: of the moving averages, or exactly, with f* as the regularised value at the present z."""
+        if self.config.penalty.smoothing:
+            if self.lower_average is None or self.value_average is None:
+                return torch.zeros_like(value_loss)  # z is a fresh copy of y
+            return (self.lower_average - self.value_average).to(value_loss)
+        descent = self.problem.descent
+        gap = descent.value(self.problem.lower, batch) - descent.value(self.value, batch)
+        return mean_over_processes(gap) - 0.5 * vanishing * self.value.squared_norm().detach()
+
+    def _averaged(self, average: Tensor | None, loss: Tensor) -> Tensor:
+        loss = mean_over_processes(loss)
+        if average is None:
+            return loss
+        return average.to(loss).lerp(loss, 1 - self.config.penalty.smoothing)
+
+    def _lower_and_upper_steps(
+        self, batch: Any, backward: Backward, weight: Tensor, strength: float, vanishing: float
+    ) -> Tensor:
+        """The y-steps on F + P'(w) f + theta/2 |y|^2, then the x-steps; f(y) before the last y-step."""
+        lower, upper, config = self.problem.lower, self.problem.upper, self.config
+        descent = self.problem.descent
+        damped = 1 / (1 + config.penalty.damping * strength)
+        penalised: list[Weighted] = [(upper, damped), (lower, damped * weight)]
+        extra = self._regularisation(lower, damped * vanishing)
+        through: list[Weighted] = [(self.value, -weight)] if self.problem.lower_sees_upper else []
+        found: list[Tensor] = []
+        for _ in range(config.lower_steps - config.share_backward):
+            found = descent.descend(Objective(penalised, [lower], extra), batch, backward)
+        if config.share_backward:
+            found = descent.descend(Objective([*penalised, *through], [lower, upper], extra), batch, backward)
+        own: list[Weighted] = [(upper, 1), *([(lower, weight), *through] if through else [])]
+        for _ in range(config.upper_steps - config.share_backward):
+            descent.descend(Objective(own, [upper]), batch, backward)
+        return found[1]
+
+    @staticmethod
+    def _regularisation(level: Level, vanishing: float) -> Callable[[], Tensor] | None:
+        return (lambda: 0.5 * vanishing * level.squared_norm()) if vanishing else None

@@ -1,0 +1,1 @@
+"""`data check|prompts|manifests|scenes`: a dataset before training."""

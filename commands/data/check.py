@@ -1,0 +1,274 @@
+"""`main.py data check`: opens every file of every stage, says what is there and what is wrong, draws a sheet."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from torch.utils.data import Dataset
+
+from ivif.commands.data.contact_sheet import Entry, draw_contact_sheet, evenly
+from ivif.commands.data.inspection import ImageReport, PairReport, PairSource, files_of, inspect
+from ivif.commands.report.files import MARK, refuse_others
+from ivif.contracts.batch import Sample, Targets
+from ivif.datamodules.datasets.base import PairedDataset
+from ivif.files.errors import DatasetError
+from ivif.files.text_output import cell
+from ivif.files.whole import write_whole
+
+SHEET_PAIRS = 24
+"""Pairs on the contact sheet; every dataset of every stage has at least one."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One dataset of one stage with the reports on its pairs."""
+
+    stage: str
+    dataset: PairSource
+    pairs: Sequence[PairReport]
+
+    @property
+    def title(self) -> str:
+        """`<stage> <dataset>`."""
+        return f"{self.stage} {self.dataset.dataset_name}"
+
+
+@dataclass
+class Findings:
+    """What a user should know: `problems` make the exit code 1, `notes` do not."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def check(
+    stages: Mapping[str, Sequence[Dataset[Sample]]],
+    out_dir: Path,
+    console: Console | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Checks the datasets of all stages.
+
+    Args:
+        stages: Stage (`train`, `val`, `test`) -> its datasets.
+        out_dir: Gets `report.txt` and `contact_sheet.png`.
+        console: Where to print; standard output by default.
+        overwrite: Whether other files of these names may be replaced.
+
+    Returns:
+        0 if everything is fine; 1 if there is no pair, a file cannot be read or used, a label is of an unknown class, a
+        file lacks its partner although the reader is strict, or training pairs appear in validation or test.
+
+    Raises:
+        UsageError: If other files have these names.
+    """
+    refuse_others([out_dir / "report.txt", out_dir / "contact_sheet.png"], overwrite)
+    console = console or Console()
+    inspected = _inspect_all(cast("Mapping[str, Sequence[PairSource]]", stages), console)
+    findings = find(inspected)
+    report = Console(record=True, file=console.file, width=max(console.width, 100))
+    report.print(pairs_table(inspected))
+    if any(pair.targets is not None for entry in inspected for pair in entry.pairs):
+        report.print(objects_table(inspected))
+    for note in findings.notes:
+        report.print(cell(f"note: {note}"), style="yellow", highlight=False, soft_wrap=True)
+    for problem in findings.problems:
+        report.print(cell(f"PROBLEM: {problem}"), style="red", highlight=False, soft_wrap=True)
+    sheet = _draw_sheet(inspected, out_dir / "contact_sheet.png")
+    count = sum(len(entry.pairs) for entry in inspected)
+    verdict = f"{len(findings.problems)} problem(s)" if findings.problems else "no problems"
+    where = f"Contact sheet: {sheet}" if sheet else "No contact sheet: no pair could be read"
+    report.print(cell(f"{count} pairs checked, {verdict}. {where}"), highlight=False, soft_wrap=True)
+    write_whole(out_dir / "report.txt", f"{report.export_text()}{MARK}.\n".encode())
+    return 1 if findings.problems else 0
+
+
+def find(inspected: Sequence[Inspected]) -> Findings:
+    """Everything that is wrong or worth knowing, over all stages."""
+    findings = Findings()
+    if not any(entry.pairs for entry in inspected):
+        findings.problems.append("There is no pair in any stage. Choose another manifest or root.")
+    errors = [error for entry in inspected for pair in entry.pairs for error in pair.errors]
+    findings.problems += dict.fromkeys(errors)
+    for text, strict in _unmatched(inspected):
+        (findings.problems if strict else findings.notes).append(text)
+    for first, second in combinations(inspected, 2):
+        _compare(first, second, findings)
+    for entry in inspected:
+        findings.notes += _within(entry)
+    return findings
+
+
+def pairs_table(inspected: Iterable[Inspected]) -> Table:
+    """Counts, sizes and kinds of image per stage and dataset."""
+    table = Table(title="Pairs", title_justify="left")
+    for column in ("stage", "dataset", "pairs", "broken", "sizes (width x height)", "infrared", "visible"):
+        table.add_column(column, justify="right" if column in ("pairs", "broken") else "left")
+    for entry in inspected:
+        infrared = [pair.infrared for pair in entry.pairs if not pair.infrared.error]
+        visible = [pair.visible for pair in entry.pairs if not pair.visible.error]
+        broken = sum(bool(pair.errors) for pair in entry.pairs)
+        table.add_row(
+            entry.stage,
+            cell(entry.dataset.dataset_name),
+            str(len(entry.pairs)),
+            str(broken),
+            _sizes(image.size for image in visible),
+            _tally(image.kind for image in infrared),
+            _tally(image.kind for image in visible),
+        )
+    return table
+
+
+def objects_table(inspected: Iterable[Inspected]) -> Table:
+    """Boxes per class name, the images that hold the class, and how large its objects are."""
+    table = Table(title="Objects", title_justify="left")
+    for column in ("stage", "dataset", "class", "boxes", "images", "median side (px)"):
+        table.add_column(column, justify="left" if column in ("stage", "dataset", "class") else "right")
+    for entry in inspected:
+        targets = [pair.targets for pair in entry.pairs if pair.targets is not None]
+        if not targets:
+            continue
+        dataset = cell(entry.dataset.dataset_name)
+        sides: dict[int, list[float]] = {index: [] for index in range(len(entry.dataset.classes))}
+        images: Counter[int] = Counter()
+        for one in targets:
+            images.update(set(one["labels"].tolist()))
+            for label, (left, top, right, bottom) in zip(one["labels"].tolist(), one["boxes"].tolist(), strict=True):
+                sides.setdefault(label, []).append(((right - left) * (bottom - top)) ** 0.5)
+        for label, of_class in sides.items():
+            size = f"{median(of_class):.0f}" if of_class else ""
+            name = cell(entry.dataset.classes[label])
+            table.add_row(entry.stage, dataset, name, str(len(of_class)), str(images[label]), size)
+        empty = sum(not len(one["labels"]) for one in targets)
+        table.add_row(entry.stage, dataset, "(no object)", "", str(empty), "", end_section=True)
+    return table
+
+
+def _inspect_all(stages: Mapping[str, Sequence[PairSource]], console: Console) -> list[Inspected]:
+    inspected = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        for stage, datasets in stages.items():
+            for dataset in datasets:
+                bar = progress.add_task(escape(f"{stage} {dataset.dataset_name}"), total=len(dataset))
+                inspected.append(Inspected(stage, dataset, list(_tracked(inspect(dataset), progress, bar))))
+    return inspected
+
+
+def _tracked(reports: Iterable[PairReport], progress: Progress, bar: TaskID) -> Iterator[PairReport]:
+    for report in reports:
+        progress.advance(bar)
+        yield report
+
+
+def _unmatched(inspected: Iterable[Inspected]) -> list[tuple[str, bool]]:
+    """One text per file without a partner, and whether the reader is strict about it."""
+    found: dict[str, bool] = {}
+    for entry in inspected:
+        files = files_of(entry.dataset)
+        if files is None:
+            continue
+        strict = files.reading.strict
+        found |= {f"'{path}' has no visible partner": strict for path in files.pairing.unmatched_infrared}
+        found |= {f"'{path}' has no infrared partner": strict for path in files.pairing.unmatched_visible}
+    return list(found.items())
+
+
+def _compare(first: Inspected, second: Inspected, findings: Findings) -> None:
+    """Identical images in two stages: leakage where one of them trains, worth a note otherwise."""
+    if first.stage == second.stage:
+        return
+    theirs = dict(_images(second))
+    shared = [(source, theirs[digest]) for digest, source in _images(first) if digest in theirs]
+    if not shared:
+        return
+    if "train" in (first.stage, second.stage):
+        titles = f"{first.title} and {second.title}"
+        findings.problems += [f"Leakage: one picture in {titles}: '{ours}' = '{other}'" for ours, other in shared]
+    else:
+        findings.notes.append(f"{first.title} and {second.title} share {len(shared)} images (some manifests mean it)")
+
+
+def _within(entry: Inspected) -> list[str]:
+    notes = []
+    counts = Counter(digest for digest, _ in _images(entry))
+    if repeated := sum(count - 1 for count in counts.values()):
+        notes.append(f"{entry.title} holds {repeated} image(s) more than once")
+    readable = [pair for pair in entry.pairs if not pair.infrared.error and not pair.visible.error]
+    if resized := sum(pair.infrared.size != pair.visible.size for pair in readable):
+        notes.append(f"{entry.title}: infrared of {resized} pair(s) is resized to the visible image's size")
+    files = files_of(entry.dataset)
+    unlabelled = len(set(files.pairing.unlabelled) & set(files.names)) if files else 0
+    if unlabelled:
+        notes.append(f"{entry.title}: {unlabelled} pair(s) have no label file")
+    return notes + (_left_out(entry, files) if files else [])
+
+
+def _left_out(entry: Inspected, files: PairedDataset) -> list[str]:
+    """What the reader does not hand on, beside pairs: files of other endings, stray labels, boxes."""
+    notes = [f"{entry.title}: {line}, left out" for line in files.pairing.describe_unused()]
+    if dropped := files.label_reader.dropped:
+        notes.append(f"{entry.title}: {dropped} box(es) outside the image or below reading.minimum_box_side, left out")
+    if ignored := files.label_reader.ignored:
+        classes = ", ".join(f"{name}: {count}" for name, count in ignored.most_common())
+        notes.append(f"{entry.title}: objects of unknown classes, left out ({classes})")
+    if repeated := sum(_repeated_boxes(pair.targets) for pair in entry.pairs if pair.targets is not None):
+        notes.append(f"{entry.title}: {repeated} box(es) stand twice in their label file")
+    return notes
+
+
+def _repeated_boxes(targets: Targets) -> int:
+    rows = list(zip(targets["labels"].tolist(), map(tuple, targets["boxes"].tolist()), strict=True))
+    return len(rows) - len(set(rows))
+
+
+def _images(entry: Inspected) -> Iterator[tuple[str, str]]:
+    reports: Iterator[ImageReport] = (image for pair in entry.pairs for image in (pair.infrared, pair.visible))
+    return ((image.digest, image.source) for image in reports if image.digest)
+
+
+def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
+    counts = Counter(sizes)
+    if len(counts) <= 2:
+        return _tally(f"{width}x{height}" for height, width in counts.elements())
+    heights, widths = [height for height, _ in counts], [width for _, width in counts]
+    (common_height, common_width), count = counts.most_common(1)[0]
+    return (
+        f"{len(counts)} sizes, {min(widths)}..{max(widths)} x {min(heights)}..{max(heights)}; "
+        f"{common_width}x{common_height}: {count}"
+    )
+
+
+def _tally(values: Iterable[str]) -> str:
+    counts = Counter(values)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{value}: {count}" for value, count in counts.most_common())
+
+
+def _draw_sheet(inspected: Sequence[Inspected], path: Path) -> Path | None:
+    filled = [entry for entry in inspected if entry.pairs]
+    share = max(1, SHEET_PAIRS // max(1, len(filled)))
+    entries = []
+    for inspected_one in filled:
+        usable = [index for index, pair in enumerate(inspected_one.pairs) if not pair.errors]
+        for position in evenly(len(usable), share):
+            try:
+                sample = inspected_one.dataset[usable[position]]
+            except DatasetError:
+                continue
+            caption = f"{inspected_one.title}/{sample['name']}"
+            entries.append(Entry(caption, sample, inspected_one.dataset.classes))
+    if not entries:
+        return None
+    draw_contact_sheet(entries, path)
+    return path

@@ -1,0 +1,96 @@
+"""`main.py data ...`: look at a dataset before training on it, and write its prompts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ivif.commands.parsing.command_line import rewrite
+from ivif.commands.parsing.parser import SuiteParser
+from ivif.commands.report.files import OVERWRITE
+from ivif.datamodules.base import FusionDataModule
+from ivif.models.captioner import DEFAULT_COCA
+
+STAGES = ("train", "val", "test")
+"""Stages in the order of reports."""
+
+PROMPTS: Final = (
+    "Writes one prompt per pair as JSONL (dataset, name, prompt, source), for --data.init_args.prompts.source file. "
+    "What the file already has is kept, so an interrupted run goes on where it was stopped. `source` says how each "
+    "prompt was made: template (from boxes: never for test pairs while mAP is scored), brightness (time of day alone, "
+    "because the pair has no labels), dataset, caption; write human where you correct one."
+)
+
+BY: Final = (
+    "template: the objects of the boxes and the time of day; dataset: the data set's own sentence for every pair; "
+    "coca: a caption of each image by open_clip's CoCa, as 'Infrared: ... Visible: ...' (needs no labels, but weights "
+    "on disk)."
+)
+
+COCA: Final = (
+    "coca: TAG/ARCHITECTURE as open_clip lists them, such as laion2b_s13b_b90k/coca_ViT-B-32, an architecture alone, "
+    "or the path of a weights file. Nothing is downloaded: a missing file is an error that says what to fetch and "
+    "where to put it (MODELS.md)."
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses and runs one of the `data` commands; returns the exit code.
+
+    Raises:
+        UsageError: If the command line is wrong.
+        DatasetError: If the data are not there.
+    """
+    parser = _parser()
+    config = parser.parse_args(rewrite(arguments).arguments)
+    options = config[config.subcommand]
+    if config.subcommand == "manifests":
+        from ivif.commands.data.manifests import run as write_manifests
+
+        return write_manifests(write=options.write)
+    if config.subcommand == "scenes":
+        from ivif.commands.data.scenes import run as write_scenes
+
+        return write_scenes(options.out, options.count, options.size, options.seed)
+    datamodule: FusionDataModule = parser.instantiate(config)[config.subcommand].data
+    return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
+
+
+def _parser() -> SuiteParser:
+    parser = SuiteParser(prog="main.py data", description="Looks at a dataset before training, and writes its prompts.")
+    check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
+    check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
+    check.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
+    prompts = SuiteParser(description=PROMPTS)
+    prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
+    prompts.add_argument("--by", type=Literal["template", "dataset", "coca"], default="template", help=BY)
+    prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
+    prompts.add_argument("--coca", type=str, default=DEFAULT_COCA, help=COCA)
+    prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
+    prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")
+    for subcommand in (check, prompts):
+        subcommand.add_argument("--config", action="config")
+        subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
+    manifests = SuiteParser(description="Compares the committed name lists with their rules.")
+    manifests.add_argument("--write", action="store_true", help="Write the lists anew.")
+    scenes = SuiteParser(description="Writes generated scenes as folders ir/, vi/ and labels/, to try things out on.")
+    scenes.add_argument("--out", type=str, required=True, help="The folder.")
+    scenes.add_argument("--count", type=int, default=24, help="How many pairs.")
+    scenes.add_argument("--size", type=tuple[int, int], default=(240, 320), help="[height, width] in pixels.")
+    scenes.add_argument("--seed", type=int, default=0, help="Other seeds give other scenes.")
+    parser.add_described({"check": check, "prompts": prompts, "manifests": manifests, "scenes": scenes})
+    return parser
+
+
+def _check(datamodule: FusionDataModule, options: Any) -> int:
+    from ivif.commands.data.check import check
+
+    stages = {stage: readers for stage in STAGES if (readers := datamodule.stage_readers(stage))}
+    return check(stages, Path(options.out), overwrite=options.overwrite)
+
+
+def _prompts(datamodule: FusionDataModule, options: Any) -> int:
+    from ivif.commands.data.prompts import CaptionConfig, write_prompts
+
+    datamodule.prompts = None  # a configuration that reads the file to be written would stop for the lack of it
+    captions = CaptionConfig(options.coca, options.batch_size, options.device)
+    return write_prompts(datamodule.stage_readers(options.stage), Path(options.out), options.by, captions)

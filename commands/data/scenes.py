@@ -1,0 +1,49 @@
+"""`main.py data scenes`: generated scenes as files, in the layout of your own folder, to try things out on."""
+
+from pathlib import Path
+
+from ivif.callbacks.detection_files import CLASS_LIST, save_yolo
+from ivif.callbacks.images import save_atomically, to_picture
+from ivif.commands.errors import UsageError
+from ivif.contracts.batch import plane_to_float
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
+
+
+def write_scenes(scenes: SyntheticDataset, root: Path) -> Path:
+    """Writes `ir/<name>.png`, `vi/<name>.png`, YOLO labels in `labels/<name>.txt` and `labels/classes.txt`.
+
+    Args:
+        scenes: What to write.
+        root: The folder; scenes of the same names there are written over.
+
+    Returns:
+        The folder.
+    """
+    for index, name in enumerate(scenes.names):
+        scene = scenes[index]
+        for folder, plane in (("ir", scene["infrared"]), ("vi", scene["visible"])):
+            save_atomically(to_picture(plane_to_float(plane)), root / folder / f"{name}.png")
+        boxes = {"boxes": scene["targets"]["boxes"], "labels": scene["targets"]["labels"]}
+        save_yolo(boxes, scenes.size, root / "labels" / f"{name}.txt", scenes.classes)
+    return root
+
+
+def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
+    """Writes scenes of a size (height, width), and says how to go on; returns the exit code, 0.
+
+    Raises:
+        UsageError: If there are other pictures in the folder.
+        ValueError: If the size is too small, or the count out of range.
+    """
+    scenes = SyntheticDataset(count, size, seed)
+    for folder in ("ir", "vi", "labels"):
+        others = {path.stem for path in (Path(out) / folder).glob("*") if path.name != CLASS_LIST} - set(scenes.names)
+        if others:
+            raise UsageError(f"'{Path(out) / folder}' holds other pictures ({len(others)}). Choose an empty --out.")
+    root = write_scenes(scenes, Path(out))
+    print(
+        f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"
+        f"  python main.py data check --data configs/data/folder.yaml --data.init_args.root {root} "
+        f"--data.init_args.layout.labels labels --data.init_args.classes '[{', '.join(scenes.classes)}]'"
+    )
+    return 0

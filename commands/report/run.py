@@ -1,0 +1,234 @@
+"""`main.py report run`: a run as one HTML page that needs nothing else: curves, panels, tables, configuration."""
+
+import base64
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import pandas as pd
+import yaml
+
+from ivif.callbacks.dashboards import read_records
+from ivif.callbacks.detection_tables import SHARES
+from ivif.callbacks.tables import with_direction
+from ivif.commands.errors import UsageError
+from ivif.commands.report.browser import take_picture
+from ivif.commands.report.charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
+from ivif.commands.report.files import MARK, refuse_others
+from ivif.commands.report.run_log import read_log
+from ivif.commands.report.sections import progress, sections
+from ivif.files.inside import read_inside, refuse_links_out
+from ivif.files.pictures import load_rgb
+from ivif.files.plain_yaml import parse_plain
+from ivif.files.table_files import read_table
+from ivif.files.text_output import terminal
+from ivif.files.whole import write_whole
+from ivif.metrics.registry import METRICS
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+MOST_PANELS: Final = 8
+"""Panels of one validation or test that the page shows."""
+
+MOST_STEPS: Final = 6
+"""Validations of which it shows the first pair."""
+
+MOST_ROWS: Final = 200
+"""Rows of a per-image table."""
+
+PANEL_WIDTH: Final = 1200
+"""Pixels of the widest panel."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its caption, the names of its columns, and rows of texts; the first `heads` cells of a row name it."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    heads: int = 1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An embedded picture, and what it shows."""
+
+    source: str
+    caption: str
+    width: int
+    height: int
+
+
+def report_run(
+    run: Path, out: Path | None = None, tests: Sequence[Path] = (), picture: Path | None = None, overwrite: bool = False
+) -> int:
+    """Writes the page.
+
+    Args:
+        run: A run folder of `fit`, or of `test`.
+        out: The file to write; `RUN/report.html` by default.
+        tests: Folders of runs of `test` or `validate` whose tables and panels belong here too.
+        picture: A PNG or JPEG of the beginning of the page, where a headless browser is installed.
+        overwrite: Whether `out` and `picture` may be replaced if they are no reports.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UsageError: If there is no such folder, nothing in it to report, no browser for a picture, or `out` is another
+            file.
+        OutsideFileError: If something in one of the folders is a link out of it.
+        UnreadableFileError: If a panel is no picture.
+    """
+    out = out or run / "report.html"
+    folders = [run, *tests]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"'{folder}' is no folder. Give the folder of a run, such as runs/quickstart/latest.")
+        refuse_links_out(folder)
+    refuse_others([out, *([picture] if picture else [])], overwrite)
+    tables = [table for folder in folders for table in _tables(folder)]
+    if not (run / "metrics.csv").is_file() and not tables:
+        raise UsageError(f"'{run}' holds no metrics.csv and no tables/. Give the folder of a run.")
+    log = read_log(run) if (run / "metrics.csv").is_file() else pd.DataFrame({"step": []})
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["short"] = short
+    shown = environment.get_template("report_run.html").render(
+        mark=MARK,
+        title=f"{run.resolve().parent.name} · {run.resolve().name}",
+        facts=_facts(run, log),
+        progress=progress(log),
+        sections=sections(log),
+        tables=tables,
+        per_image=[table for folder in folders for table in _per_image(folder)],
+        panels=[picture for folder in folders for picture in _newest_panels(folder)],
+        history=_history(run),
+        records=_records(run),
+        area={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
+    )
+    write_whole(out, terminal(shown).encode())  # whatever else a name may hold
+    print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
+    if picture is not None:
+        take_picture(out, picture)
+        print(f"Picture: {picture}")
+    return 0
+
+
+def _facts(run: Path, log: pd.DataFrame) -> list[tuple[str, str]]:
+    """What ran, in a few words."""
+    config, environment = _yaml(run / "config.yaml"), _json(run / "environment.json")
+    parts = [(name, str(config.get(name, {}).get("class_path", "")).rpartition(".")[2]) for name in ("model", "data")]
+    facts = [(name, found) for name, found in parts if found]
+    if len(log):
+        facts.append(("steps", short(float(log["step"].max()) + 1)))
+    if "epoch" in log:
+        facts.append(("epochs", short(float(log["epoch"].max()) + 1)))
+    facts += [(name, str(environment[name])) for name in ("commit", "python") if name in environment]
+    packages = environment.get("packages", {})
+    return facts + [(name, str(packages[name])) for name in ("torch", "lightning") if name in packages]
+
+
+def _tables(folder: Path) -> list[Table]:
+    found = []
+    for path in sorted((folder / "tables").glob("*.csv")):
+        rows = read_table(path)
+        if path.stem.endswith("per_image") or not {"dataset", "method"} <= set(rows.columns):
+            continue
+        heads = [name for name in ("method", "class") if name in rows]
+        hidden = ("dataset", "convention", *(f"n_{metric}" for metric in METRICS))
+        columns = [name for name in rows.columns if name not in (*heads, *hidden)]
+        titles = [*heads, *(_column(name) for name in columns)]
+        for dataset, own in rows.groupby("dataset", sort=False):
+            cells = [[_cell(row[name]) for name in (*heads, *columns)] for row in own.to_dict("records")]
+            convention = f", convention {own['convention'].iloc[0]}" if "convention" in own else ""
+            caption = f"{path.stem.replace('_', ' ')}: {dataset}{convention}"
+            found.append(Table(caption.capitalize(), titles, cells, len(heads)))
+    return found
+
+
+def _per_image(folder: Path) -> list[Table]:
+    found = []
+    for path in sorted((folder / "tables").glob("*per_image.csv")):
+        rows = read_table(path)
+        own = rows[rows["method"] == rows["method"].iloc[0]] if len(rows) else rows
+        cells = [[_cell(value) for value in row] for row in own.head(MOST_ROWS).itertuples(index=False)]
+        left = f"; the first {MOST_ROWS} of {len(own)}, all are in {path.name}" if len(own) > MOST_ROWS else ""
+        caption = f"{own['method'].iloc[0]} on each image{left}" if len(own) else path.stem
+        found.append(Table(caption, [_column(str(name)) for name in own.columns], cells, 3))
+    return found
+
+
+def _column(name: str) -> str:
+    return with_direction(name) if name in METRICS else SHARES.get(name, name)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4f}"
+    return str(value)
+
+
+def _newest_panels(folder: Path) -> list[Picture]:
+    """The panels of the last validation, and those of the test."""
+    found = []
+    for stage, name in (("val", "validation"), ("test", "test")):
+        steps = _steps(folder / "panels" / stage)
+        newest = sorted(steps[-1].glob("*.png"))[:MOST_PANELS] if steps else []
+        when = f"{name} after {_step(newest[0])} steps" if newest and stage == "val" else name
+        found += [_picture(path, f"{when}: {path.stem.replace('_', ' ')}") for path in newest]
+    return found
+
+
+def _history(run: Path) -> list[Picture]:
+    """The first pair at up to `MOST_STEPS` validations, first and last among them."""
+    steps = _steps(run / "panels" / "val")
+    firsts = sorted(steps[0].glob("*.png"))[:1] if steps else []
+    paths = [step / first.name for first in firsts for step in steps if (step / first.name).is_file()]
+    count = min(MOST_STEPS, len(paths))
+    chosen = [paths[round(index * (len(paths) - 1) / max(1, count - 1))] for index in range(count)]
+    return [_picture(path, f"{path.stem.replace('_', ' ')} after {_step(path)} steps") for path in chosen[:-1]]
+
+
+def _steps(panels: Path) -> list[Path]:
+    """The folders of each validation's panels, in order."""
+    return sorted(path for path in panels.glob("step*") if re.fullmatch(r"step[0-9]{7,19}", path.name))
+
+
+def _step(path: Path) -> str:
+    return str(int(path.parent.name.removeprefix("step")))
+
+
+def _picture(path: Path, caption: str) -> Picture:
+    picture = load_rgb(path, "Remove it, and write the report again.")
+    picture.thumbnail((PANEL_WIDTH, PANEL_WIDTH))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=82)
+    encoded = base64.b64encode(stream.getvalue()).decode()
+    return Picture(f"data:image/jpeg;base64,{encoded}", caption, *picture.size)
+
+
+def _records(run: Path) -> list[tuple[str, str]]:
+    """Configuration, environment and splits as texts, by file name."""
+    return [(str(name), content.decode(errors="replace")) for name, content in read_records(run)]
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        return dict(parse_plain(read_inside(path, path.parent).decode("utf-8-sig"))) if path.is_file() else {}
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise UsageError(f"'{path}' is no configuration: {error}.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(read_inside(path, path.parent))) if path.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"'{path}' is no record of a run: {error}.") from error

@@ -1,0 +1,298 @@
+"""LightningCLI with the suite's run folders, defaults and refusals."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+
+from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
+from ivif.callbacks.compilation import Compilation
+from ivif.callbacks.diagnostics import DiagnosticsLogger
+from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.gradient_norms import GradientNorms
+from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.memory_guard import MemoryGuard
+from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.callbacks.run_record import RunRecord
+from ivif.callbacks.throughput import Throughput
+from ivif.callbacks.unprofiled import Unprofiled
+from ivif.commands.errors import UsageError
+from ivif.commands.parsing.command_line import CommandLine
+from ivif.commands.parsing.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
+from ivif.commands.parsing.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
+from ivif.commands.train.agreement import (
+    agree_on_views,
+    class_names,
+    keep_results,
+    let_processes_differ,
+    record_prompts,
+    start_from,
+    watch_what_is_logged,
+)
+from ivif.commands.train.checkpoints import CHECKPOINT_WORDS, check_weights
+from ivif.commands.train.cluster import without_own_requeue
+from ivif.commands.train.consents import settle_consents
+from ivif.commands.train.detector_classes import refuse_unknown_classes
+from ivif.commands.train.devices import settle_devices
+from ivif.commands.train.loggers import build_loggers, logging_callbacks
+from ivif.commands.train.predictions import held_output, refuse_sources, say_where, skip_finished
+from ivif.commands.train.run_control import checkpoint_to_resume, tidy_run_folder
+from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
+from ivif.commands.train.run_start import MarkLatest, remove_failed_start
+from ivif.commands.train.training_options import refuse_options
+from ivif.configs import DEFAULTS
+from ivif.contracts.run_files import LAST
+from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.files.whole import write_whole
+from ivif.lightning_modules.base import FusionTask
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Saves the complete configuration as `RUN_FOLDER/config.yaml`, whatever the logger."""
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002 - Lightning's hook
+        """Writes it, over an older one of the same run, which is there until the new one is complete.
+
+        Without the checkpoint that training began from: another run with these settings begins anew.
+        """
+        config = self.config.clone()
+        if stage == "fit" and "ckpt_path" in config:
+            config.ckpt_path = None
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / self.config_filename, self.parser.dump(config, skip_unset=False).encode())
+
+
+class SuiteCLI(LightningCLI):
+    """Builds task, datamodule and trainer from YAML; `run` then carries out the subcommand.
+
+    Departures from LightningCLI: `--ckpt_path` never changes the configuration, checkpoints load with `weights_only`,
+    `loading` and `transforms` are given beside the dataset (a method chooses them, not a dataset), and every run has a
+    folder of its own.
+    """
+
+    line: CommandLine
+    run_folder: Path
+    _made_folder: bool = False
+
+    @classmethod
+    def from_arguments(cls, line: CommandLine) -> Self:
+        """Parses and builds, but does not run.
+
+        Raises:
+            UsageError: If the command line or a configuration is wrong.
+        """
+        cls.line = line
+        return cls(
+            FusionTask,
+            FusionDataModule,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            parser_class=SuiteParser,
+            parser_kwargs={
+                name: {"default_config_files": [str(DEFAULTS)], "description": DESCRIPTIONS[name]}
+                for name in cls.subcommands()
+            },
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            args=line.arguments,
+        )
+
+    @classmethod
+    def subcommands(cls) -> dict[str, set[str]]:
+        """The one that is asked for, else all: to build the parsers of the others takes longer than to parse."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in cls.line.arguments[:1] if name in known} or known
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Parses our own list, without LightningCLI's warning that `sys.argv` is not empty."""
+        self.config = parser.parse_args(args)
+        refuse_numbers(self.config[self.config.subcommand])
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """Adds ours, and the callbacks that every run has."""
+        add_suite_arguments(parser)
+        parser.add_argument("--loading", type=LoadingConfig, default=LoadingConfig())
+        parser.add_argument("--transforms", type=TransformConfig, default=TransformConfig())
+        parser.link_arguments("loading", "data.init_args.loading")
+        parser.link_arguments("transforms", "data.init_args.transforms")
+        parser.link_arguments("data", "model.init_args.classes", compute_fn=self._class_names, apply_on="instantiate")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Evaluator, "evaluator")
+        parser.add_lightning_class_args(ImageLogger, "images")
+        parser.add_lightning_class_args(MemoryGuard, "memory_guard")
+        parser.add_lightning_class_args(GradientNorms, "gradient_norms")
+        parser.add_lightning_class_args(Compilation, "compilation")
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: Lightning would let the checkpoint replace the configuration silently (Lightning #21455)."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Lightning runs inside the constructor; we run in `run`, when the folder is locked and checks are done."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuses what cannot work before anything is built, and chooses the run folder."""
+        refuse_linked_options(self.line.arguments)
+        settle_consents(self.line.arguments, self.config[self.subcommand])
+        settle_devices(self.config[self.subcommand])
+        refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
+        if self._option("convention"):
+            self.config[self.subcommand].evaluator.convention = self._option("convention")
+        if self.line.resume is not None:
+            self.run_folder = self.line.resume
+        else:
+            self.run_folder = choose_run_folder(Path(self._option("runs_dir")), self._run_name(), self.line.arguments)
+        if self.subcommand == "fit":
+            checkpoint = checkpoint_to_resume(self.run_folder, self._option("ckpt_path"))
+            self.config[self.subcommand].ckpt_path = checkpoint
+        task, random_too = str(self._get(self.config, "model")["class_path"]), self._option("allow_random_weights")
+        check_weights(str(self.subcommand), task, self._option("ckpt_path"), random_too)
+
+    def instantiate_classes(self) -> None:
+        """Builds task, data and trainer; a constructor that refuses its values is a user's mistake.
+
+        Raises:
+            UsageError: With the constructor's own message.
+        """
+        try:
+            super().instantiate_classes()
+            agree_on_views(self.model, self.datamodule)
+        except (ValueError, TypeError) as error:
+            # jsonargparse names our own function first
+            raise UsageError(str(error).rpartition(") failed: ")[2]) from error
+        if self._option("init_from") and not self._option("ckpt_path"):
+            settings = self._get(self.config, "model").as_dict()["init_args"]
+            start_from(self.model, Path(self._option("init_from")), settings)
+        self.model.on_non_finite = self._option("on_non_finite")
+        on_cpu = self.trainer.strategy.root_device.type == "cpu"
+        refuse_options(self.model, dict(self._get(self.config, "trainer")), on_cpu)
+        let_processes_differ(self.model, self.trainer)
+        watch_what_is_logged(self.model, self.trainer)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with the run folder, its loggers and the callbacks of this subcommand."""
+        configured = self._get(self.config_init, "trainer")["logger"]
+        wandb, project = self._option("wandb"), self._option("wandb_project")
+        kwargs["logger"] = build_loggers(configured, self.run_folder, str(self.subcommand), wandb, project)
+        kwargs["default_root_dir"] = str(self.run_folder)
+        return super().instantiate_trainer(**kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+        extra: list[Any] = [RunRecord(), Throughput(), DiagnosticsLogger()]
+        plugins = config.get("plugins") or []
+        config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
+        if config.get("enable_progress_bar") is not False:
+            extra.append(TQDMProgressBar(refresh_rate=20))
+        if self.subcommand == "fit":
+            extra.append(MarkLatest())
+            extra += keep_results(self.model, self.datamodule, self.run_folder) + record_prompts(self.model)
+        extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
+        if self.subcommand == "predict":
+            output = self._option("output_dir")
+            boxes = self._get(self.config_init, "boxes")
+            extra.append(PredictionWriter(Path(output) if output else None, self._option("grey"), boxes))
+        config["profiler"] = config.get("profiler") or Unprofiled()
+        # Lightning calls each callback at eight places of a step, whether it does anything there or not.
+        wanted = [callback for callback in callbacks if getattr(callback, "enabled", True)]
+        return super()._instantiate_trainer(config, [*wanted, *extra])
+
+    def run(self) -> None:
+        """Carries out the subcommand in its locked folder, and says where the results are."""
+        self._refuse_sources()
+        if self.trainer.is_global_zero:
+            self._made_folder = lock_run_folder(self.run_folder)
+            if self.subcommand == "fit":
+                tidy_run_folder(self.run_folder, self._option("ckpt_path"))
+        with self._held_output(), without_own_requeue(self.trainer):
+            self._run_trainer()
+        if self.trainer.is_global_zero:
+            self._say_where()
+
+    def _refuse_sources(self) -> None:
+        if self.subcommand == "predict" and self._option("output_dir"):
+            folder = Path(self._option("output_dir"))
+            refuse_sources(folder, self.datamodule, self.datamodule.predict_stage, "--output_dir")
+        if self.subcommand == "fit" and self.datamodule.previous_dir is not None:
+            refuse_sources(self.datamodule.previous_dir, self.datamodule, "train", "--data.init_args.previous_dir")
+
+    def _run_trainer(self) -> None:
+        if self.subcommand == "predict":
+            checkpoint = self._option("ckpt_path")
+            configs = {key: self._get(self.config, key).as_dict() for key in ("model", "data")}
+            weights = Path(checkpoint) if checkpoint else None
+            seed = self._option("seed_everything")
+            claims = self.trainer.is_global_zero
+            skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed, claims)
+        if self.subcommand in ("validate", "test"):
+            self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
+        kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))
+        run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
+        with self._stop_requests():
+            run(**kwargs)
+
+    def _held_output(self) -> AbstractContextManager[object]:
+        if self.subcommand != "predict" or not self.trainer.is_global_zero:
+            return nullcontext()
+        writer = self._prediction_writer()
+        readers = self.datamodule.stage_readers(self.datamodule.predict_stage)
+        return held_output(writer, writer.folder(self.trainer), [reader.dataset_name for reader in readers])
+
+    def tidy_failed_start(self) -> None:
+        """Removes the run folder of a run that failed before anything came of it."""
+        if self._made_folder:
+            remove_failed_start(self.run_folder)
+
+    def _stop_requests(self) -> AbstractContextManager[object]:
+        """Signals that come before training begins are requests to stop already; other commands end at once."""
+        found = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoint)]
+        return found[0].stops if self.subcommand == "fit" and found else nullcontext()
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        kwargs["weights_only"] = True
+        if subcommand in ("validate", "test"):
+            kwargs["verbose"] = False  # the Evaluator's table says the same, readably
+        if subcommand == "predict":
+            kwargs["return_predictions"] = False  # the writer has them; a list of all would fill the memory
+        return kwargs
+
+    def _option(self, name: str) -> Any:
+        return self._get(self.config, name)
+
+    def _run_name(self) -> str:
+        if self._option("run_name"):
+            return plain_run_name(str(self._option("run_name")))
+        model, data = (str(self._get(self.config, key)["class_path"]).rpartition(".")[2] for key in ("model", "data"))
+        return f"{model.removesuffix('Task').lower()}-{data.removesuffix('DataModule').lower()}"
+
+    def _class_names(self, data: FusionDataModule) -> list[str]:
+        checkpoint = self._option("ckpt_path")
+        known = checkpoint and checkpoint not in CHECKPOINT_WORDS
+        names = class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
+        if not names:
+            refuse_unknown_classes(data, self._get(self.config, "model").as_dict())
+        return names
+
+    def _prediction_writer(self) -> PredictionWriter:
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next(callback for callback in callbacks if isinstance(callback, PredictionWriter))
+
+    def _say_where(self) -> None:
+        if self.subcommand == "predict":
+            writer = self._prediction_writer()
+            say_where(writer, writer.folder(self.trainer))
+            return
+        print(f"Run folder: {self.run_folder}")
+        if self.subcommand == "fit":
+            print(f"Checkpoint: {self.run_folder / LAST}")
+
+
+__all__ = ["RUN_FOLDER_VARIABLE", "SaveRunConfig", "SuiteCLI"]

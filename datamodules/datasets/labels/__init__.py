@@ -1,0 +1,1 @@
+"""Label files: which belongs to which pair, what they say, and which class is meant."""

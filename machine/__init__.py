@@ -1,0 +1,1 @@
+"""What the machine has and lets this process use: memory, processors, devices."""

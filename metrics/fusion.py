@@ -1,4 +1,4 @@
-"""All fusion metrics of a table at once, per image, over any number of batches, datasets and processes."""
+"""Fusion metrics over any number of batches: one as a monitor, or all of a table, per image, dataset and process."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,9 +12,79 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from ivif.metrics.conventions import check_names, suite
 from ivif.metrics.functional.triplet import Triplet
 from ivif.metrics.preparation import GreyLevels, grey_levels
+from ivif.metrics.registry import METRICS
 
 _KEY_BYTES = 512
 _SEPARATOR = "\0"
+
+
+class FusionMetric(Metric):
+    """The mean of one metric over images, undefined values left out. `FusionMetrics` computes several for less.
+
+    A repeated image counts twice here; where processes share a data set, use `FusionMetrics`.
+
+    Args:
+        name: A metric, out of `ivif.metrics.registry.METRICS`.
+        convention: Name of a convention in `ivif.metrics.conventions.CONVENTIONS`.
+        eight_bit: Whether images are scored as the 8-bit files that they would be saved as.
+        **kwargs: Options of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If the convention or the metric is unknown.
+
+    Example:
+        >>> from ivif.metrics.functional import formula_triplet
+        >>> metric = FusionMetric("Qabf")
+        >>> metric.update(*(image / 255 for image in formula_triplet("average")))
+        >>> round(metric.compute().item(), 4)
+        0.3979
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(self, name: str, convention: str = "standard", eight_bit: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        (self.name,) = check_names([name])
+        self.convention = suite(convention)
+        self.eight_bit = eight_bit
+        # a name of its kind: a `MetricCollection` updates only one of the metrics whose states look the same at first
+        self._state = f"sums_{name}_{convention}_{eight_bit}"
+        self.add_state(self._state, default=torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]  # torchmetrics has it per class
+        """The direction, as `torchmetrics.MetricTracker` asks for it."""
+        return METRICS[self.name].higher_is_better
+
+    def update(self, fused: Tensor, infrared: Tensor, visible: Tensor) -> None:
+        """Scores a batch.
+
+        Args:
+            fused: (B, 1 or 3, H, W) in [0, 1].
+            infrared: (B, 1 or 3, H, W) in [0, 1].
+            visible: (B, 1 or 3, H, W) in [0, 1].
+        """
+        with torch.no_grad():
+            triplet = Triplet(*(grey_levels(image, self.eight_bit) for image in (fused, infrared, visible)))
+            values = self.convention.score(triplet, [self.name])[self.name]
+        defined = torch.isfinite(values)
+        sums = torch.stack([torch.where(defined, values, 0.0).sum(), defined.sum(), (~defined).sum()])
+        setattr(self, self._state, self._sums + sums)
+
+    def compute(self) -> Tensor:
+        """The mean, NaN if it is undefined for every image."""
+        return self._sums[0] / self._sums[1]
+
+    @property
+    def undefined(self) -> int:
+        """The number of images for which the metric is undefined."""
+        return int(self._sums[2])
+
+    @property
+    def _sums(self) -> Tensor:
+        sums: Tensor = getattr(self, self._state)
+        return sums
 
 
 class FusionMetrics(Metric):

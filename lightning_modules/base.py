@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ivif.bilevel.level_loss import LevelLoss, detached
 from ivif.contracts.batch import Batch, StepOutput, pair_names
+from ivif.contracts.configuration import plain_dict
 from ivif.contracts.seeds import run_seed
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.accumulation import Window
-from ivif.lightning_modules.configuration import plain_dict
 from ivif.lightning_modules.logged_steps import logs_this_step
 from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.lightning_modules.non_finite import FiniteStepsMixin

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ivif.bilevel.level_loss import LevelLoss
 from ivif.contracts.batch import Batch, StepOutput
+from ivif.contracts.configuration import config_from
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.configuration import config_from
 from ivif.lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
 from ivif.lightning_modules.detector_training import DetectorPart, DetectorTrainingConfig, below
 from ivif.lightning_modules.fake_tensor_memory import Use

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ivif.contracts.batch import Batch
+from ivif.contracts.configuration import config_from
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.configuration import config_from
 from ivif.lightning_modules.feature_cache import FeatureCache
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.losses.gradient import gradient_max_loss

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ivif.bilevel import BilevelConfig, LevelLoss
 from ivif.contracts.batch import Batch
+from ivif.contracts.configuration import config_from
 from ivif.image_ops.color import luma
-from ivif.lightning_modules.configuration import config_from
 from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.fusion_detection import FusionDetectionTask, without_weights
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch

@@ -1,1 +1,1 @@
-"""Networks: tensors in, tensors out. No Lightning, no configuration files, no I/O except weight loading in `clip`."""
+"""Networks: tensors in, tensors out. No Lightning; no I/O but loading weights and the files of presets."""

@@ -19,7 +19,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "configs": (),
     "image_ops": (),
     "contracts": ("files",),
-    "models": (*GROUND, "image_ops"),
+    "models": (*GROUND, "configs", "image_ops"),
     "losses": ("image_ops",),
     "metrics": (*GROUND, "image_ops"),
     "bilevel": (*GROUND, "models.layers.processes"),

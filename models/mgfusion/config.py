@@ -1,12 +1,17 @@
 """The shape of an MGFusion network."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ivif.configs import CONFIGS
+from ivif.models.network_config import NetworkConfig
 
 
 @dataclass(frozen=True)
-class MGFusionConfig:
-    """Everything that decides the shape of an MGFusion network; the defaults are the preset `base`.
+class MGFusionConfig(NetworkConfig):
+    """Everything that decides the shape of an MGFusion network; the preset `large` has CDDFuse's sizes.
+
+    The paper states neither C nor N.
 
     Attributes:
         channels: Feature channels C of both encoders and the decoder.
@@ -40,12 +45,15 @@ class MGFusionConfig:
     tanh_range: Literal["unit", "raw"] = "unit"
     checkpoint_blocks: Literal["auto"] | bool = "auto"
 
+    presets: ClassVar = {"light": CONFIGS / "mgfusion_cpu.yaml", "large": CONFIGS / "mgfusion_large.yaml"}
+
     def __post_init__(self) -> None:
         """Checks the values.
 
         Raises:
             ValueError: If one is out of range or two do not fit; says which and what would.
         """
+        super().__post_init__()
         if min(self.channels, self.heads) < 1 or self.blocks < 0 or self.channels % self.heads:
             raise ValueError(
                 f"MGFusion needs channels >= 1 that are a multiple of heads >= 1, and blocks >= 0; got "
@@ -53,46 +61,10 @@ class MGFusionConfig:
             )
         if int(self.channels * self.expansion) < 1:
             raise ValueError(f"expansion={self.expansion} leaves no feed-forward channels of {self.channels}; try 2.0.")
-        choices: dict[str, tuple[object, ...]] = {
-            "out_channels": (1, 3),
-            "gate": ("linear", "sigmoid"),
-            "clip_norm": ("none", "l2"),
-            "sawp_channels": (1, self.channels),
-            "tanh_range": ("unit", "raw"),
-            "checkpoint_blocks": ("auto", True, False),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r} is none of {', '.join(map(repr, allowed))}.")
+        if self.sawp_channels not in (1, self.channels):
+            raise ValueError(f"sawp_channels={self.sawp_channels} is none of 1, {self.channels}.")
 
     @property
     def needs_clip(self) -> bool:
         """Whether the network reads CLIP vectors at all: not without both CII and CFF."""
         return self.use_cii or self.use_cff
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
-        """A named configuration.
-
-        Args:
-            name: `light` (C=16, N=1), `base` (C=32, N=2) or `large` (C=64, N=4, block checkpointing).
-            **changes: Fields that shall differ from the preset.
-
-        Returns:
-            The configuration.
-
-        Raises:
-            ValueError: If there is no such preset, or the changes do not fit.
-            TypeError: If there is no such field.
-        """
-        if name not in PRESETS:
-            raise ValueError(f"There is no MGFusion preset '{name}'; there are {', '.join(PRESETS)}.")
-        return replace(cls(**PRESETS[name]), **changes)
-
-
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "light": {"channels": 16, "blocks": 1, "heads": 2},
-    "base": {},
-    "large": {"channels": 64, "blocks": 4, "heads": 8, "checkpoint_blocks": True},
-}
-"""What each preset changes of the defaults. The paper states neither C nor N; `large` has CDDFuse's sizes."""

@@ -1,6 +1,5 @@
 """The MGFusion network: encoders, injection, fusion, decoder."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -98,8 +97,3 @@ def _check_images(infrared: Tensor, visible: Tensor) -> None:
             f"MGFusion fuses infrared (B, 1, H, W) with visible (B, 3, H, W) of the same size, got "
             f"{tuple(infrared.shape)} and {tuple(visible.shape)}."
         )
-
-
-def count_parameters(network: nn.Module) -> int:
-    """The number of trainable values of a network."""
-    return sum(torch.numel(parameter) for parameter in network.parameters() if parameter.requires_grad)

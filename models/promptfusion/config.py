@@ -1,9 +1,11 @@
 """The shape of a PromptFusion network."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self, get_args
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+from ivif.configs import CONFIGS
 from ivif.image_ops.contourlet import PAPER_LEVELS, size_multiple
+from ivif.models.network_config import NetworkConfig
 
 Phase = Literal["autoencoder", "fusion"]
 DetailBranchKind = Literal["contourlet", "convolution"]
@@ -14,8 +16,8 @@ _WIDTHS = 4
 
 
 @dataclass(frozen=True)
-class PromptFusionConfig:
-    """Everything that decides the shape of a PromptFusion network; the defaults are the preset `base`.
+class PromptFusionConfig(NetworkConfig):
+    """Everything that decides the shape of a PromptFusion network; the defaults are the released code's sizes.
 
     Attributes:
         channels: Channels C of base and detail features, even and a multiple of `heads`.
@@ -52,12 +54,15 @@ class PromptFusionConfig:
     residual: OutputResidual = "added"
     checkpoint_blocks: bool = False
 
+    presets: ClassVar = {"light": CONFIGS / "promptfusion_cpu.yaml"}
+
     def __post_init__(self) -> None:
         """Checks the values.
 
         Raises:
             ValueError: If one is out of range or two do not fit; says which and what would.
         """
+        super().__post_init__()
         if min(self.channels, self.heads) < 1 or self.channels % self.heads or self.channels % 2 or self.blocks < 0:
             raise ValueError(
                 f"PromptFusion needs channels that are even and a multiple of heads >= 1, and blocks >= 0; got "
@@ -74,33 +79,3 @@ class PromptFusionConfig:
                 f"margin must be a multiple of {multiple} and coupling_nodes >= 1; got {self.margin} and "
                 f"{self.coupling_nodes}."
             )
-        kinds = {"detail": DetailBranchKind, "pairing": SubbandPairing, "residual": OutputResidual}
-        for name, kind in kinds.items():
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name}={getattr(self, name)!r} is none of {', '.join(map(repr, get_args(kind)))}.")
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
-        """A named configuration.
-
-        Args:
-            name: `light` or `base`.
-            **changes: Fields that shall differ from the preset.
-
-        Returns:
-            The configuration.
-
-        Raises:
-            ValueError: If there is no such preset, or the changes do not fit.
-            TypeError: If there is no such field.
-        """
-        if name not in PRESETS:
-            raise ValueError(f"There is no PromptFusion preset '{name}'; there are {', '.join(PRESETS)}.")
-        return replace(cls(**PRESETS[name]), **changes)
-
-
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "light": {"channels": 8, "blocks": 1, "heads": 2, "detail_channels": (16, 24, 32, 48)},
-    "base": {},
-}
-"""What each preset changes of the defaults, which are the released code's sizes. `light` is for CPUs."""

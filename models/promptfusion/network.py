@@ -137,11 +137,6 @@ class PromptFusionNetwork(nn.Module):
         return modules
 
 
-def count_parameters(network: nn.Module) -> int:
-    """The number of trainable values of a network."""
-    return sum(torch.numel(parameter) for parameter in network.parameters() if parameter.requires_grad)
-
-
 def _check_images(*images: Tensor) -> None:
     first = images[0]
     if first.ndim != 4 or first.shape[1] != 1 or any(image.shape != first.shape for image in images):

@@ -1,14 +1,17 @@
 """The shape of a From Text to Pixels network."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+from ivif.configs import CONFIGS
+from ivif.models.network_config import NetworkConfig
 
 _STRIDES: Final = {"patch": 8, "window": 4, "channel": 1}
 
 
 @dataclass(frozen=True)
-class TextToPixelsConfig:
-    """Everything that decides the shape of the network; the defaults are the preset `base`.
+class TextToPixelsConfig(NetworkConfig):
+    """Everything that decides the shape of the network.
 
     Attributes:
         channels: Channels C of both extractors' paths.
@@ -59,12 +62,15 @@ class TextToPixelsConfig:
     decoder_channels: tuple[int, ...] = (64, 32, 16)
     checkpoint_blocks: bool = False
 
+    presets: ClassVar = {"light": CONFIGS / "text_to_pixels_cpu.yaml"}
+
     def __post_init__(self) -> None:
         """Checks the values.
 
         Raises:
             ValueError: If one is out of range or two do not fit; says which and what would.
         """
+        super().__post_init__()
         sizes = ("channels", "features", "width", "heads", "window", "codebook_entries", "token_stride")
         for name in sizes:
             if getattr(self, name) < 1:
@@ -76,9 +82,6 @@ class TextToPixelsConfig:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads}) and of 4.")
         if self.blocks < 0 or int(self.width * self.expansion) < 1:
             raise ValueError(f"blocks={self.blocks} must be >= 0 and expansion={self.expansion} > 0.")
-        for name, allowed in {"attention": tuple(_STRIDES), "codebook_update": ("grad", "ema")}.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r} is none of {', '.join(map(repr, allowed))}.")
 
     @property
     def token_stride(self) -> int:
@@ -89,38 +92,3 @@ class TextToPixelsConfig:
     def needs_text(self) -> bool:
         """Whether the network reads text states at all."""
         return self.cross_attention and self.blocks > 0
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
-        """A named configuration.
-
-        Args:
-            name: `light` or `base`.
-            **changes: Fields that shall differ from the preset.
-
-        Returns:
-            The configuration.
-
-        Raises:
-            ValueError: If there is no such preset, or the changes do not fit.
-            TypeError: If there is no such field.
-        """
-        if name not in PRESETS:
-            raise ValueError(f"There is no From Text to Pixels preset '{name}'; there are {', '.join(PRESETS)}.")
-        return replace(cls(**PRESETS[name]), **changes)
-
-
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "light": {
-        "channels": 8,
-        "dilations": (1, 1, 1),
-        "features": 16,
-        "width": 64,
-        "heads": 2,
-        "blocks": 1,
-        "codebook_entries": 256,
-        "decoder_channels": (8, 8),
-    },
-    "base": {},
-}
-"""What each preset changes of the defaults. `light` is for CPUs: half of the paths, a fourth of the widths."""

@@ -104,8 +104,3 @@ class TextToPixelsNetwork(nn.Module):
 def _plainly(module: nn.Module, *inputs: Tensor | None) -> Tensor:
     result: Tensor = module(*inputs)
     return result
-
-
-def count_parameters(network: nn.Module) -> int:
-    """The number of trainable values of a network."""
-    return sum(torch.numel(parameter) for parameter in network.parameters() if parameter.requires_grad)

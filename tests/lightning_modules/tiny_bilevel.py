@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from ivif.bilevel import BilevelConfig, LevelLoss
 from ivif.contracts.batch import Batch
+from ivif.contracts.configuration import config_from
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.bilevel_task import BilevelTask
-from ivif.lightning_modules.configuration import config_from
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.optimization import LevelConfig
 

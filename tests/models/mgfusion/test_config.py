@@ -2,21 +2,7 @@ from typing import Any
 
 import pytest
 
-from ivif.models.mgfusion.config import PRESETS, MGFusionConfig
-
-
-def test_presets() -> None:
-    sizes = {name: (c.channels, c.blocks, c.heads) for name in PRESETS for c in [MGFusionConfig.preset(name)]}
-    assert sizes == {"light": (16, 1, 2), "base": (32, 2, 4), "large": (64, 4, 8)}
-    assert MGFusionConfig.preset("base") == MGFusionConfig()
-    assert MGFusionConfig.preset("large").checkpoint_blocks is True
-
-
-def test_presets_can_be_changed() -> None:
-    config = MGFusionConfig.preset("light", use_cii=False, blocks=3)
-    assert (config.channels, config.blocks, config.use_cii) == (16, 3, False)
-    with pytest.raises(ValueError, match="light, base, large"):
-        MGFusionConfig.preset("huge")
+from ivif.models.mgfusion.config import MGFusionConfig
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,7 @@ from typing import Any
 
 import pytest
 
-from ivif.models.promptfusion import PRESETS, PromptFusionConfig
-
-
-def test_presets() -> None:
-    assert set(PRESETS) == {"light", "base"}
-    assert PromptFusionConfig.preset("base") == PromptFusionConfig()
-    light = PromptFusionConfig.preset("light", detail="convolution")
-    assert (light.channels, light.blocks, light.detail) == (8, 1, "convolution")
-    with pytest.raises(ValueError, match="light, base"):
-        PromptFusionConfig.preset("huge")
+from ivif.models.promptfusion import PromptFusionConfig
 
 
 @pytest.mark.parametrize(

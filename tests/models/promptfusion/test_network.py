@@ -10,9 +10,9 @@ from ivif.losses.decomposition import decomposition_loss
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
 from ivif.losses.reconstruction import reconstruction_terms
+from ivif.models.network_config import count_parameters
 from ivif.models.promptfusion import Phase, PromptFusionConfig, PromptFusionNetwork, PromptFusionOutput
 from ivif.models.promptfusion.fusion import AffineCoupling
-from ivif.models.promptfusion.network import count_parameters
 
 SMALL: dict[str, Any] = {"channels": 8, "blocks": 1, "heads": 2, "detail_channels": (8, 8, 12, 16)}
 VARIANTS = pytest.mark.parametrize(

@@ -2,16 +2,7 @@ from typing import Any
 
 import pytest
 
-from ivif.models.text_to_pixels import PRESETS, TextToPixelsConfig
-
-
-def test_presets() -> None:
-    assert set(PRESETS) == {"light", "base"}
-    assert TextToPixelsConfig.preset("base") == TextToPixelsConfig()
-    light = TextToPixelsConfig.preset("light", codebook_entries=32)
-    assert (light.channels, light.width, light.blocks, light.codebook_entries) == (8, 64, 1, 32)
-    with pytest.raises(ValueError, match="light, base"):
-        TextToPixelsConfig.preset("huge")
+from ivif.models.text_to_pixels import TextToPixelsConfig
 
 
 @pytest.mark.parametrize(("attention", "stride"), [("patch", 8), ("window", 4), ("channel", 1)])

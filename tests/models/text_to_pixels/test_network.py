@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from ivif.image_ops.saliency import saliency_pair
 from ivif.losses.content import content_loss, saliency_weights
 from ivif.models.layers.attention import WindowAttention
+from ivif.models.network_config import count_parameters
 from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
-from ivif.models.text_to_pixels.network import count_parameters
 
 WIDTH = 12
 SMALL: dict[str, Any] = {

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ivif.bilevel.level import Level, training_only
 from ivif.bilevel.level_loss import LevelLoss, add, detached, mixed, mixed_by_name
-from ivif.models.layers.processes import divisor, total_count
+from ivif.machine.process_group import divisor, total_count
 
 Backward = Callable[[Tensor], None]
 """Puts gradients into `.grad`: `LightningModule.manual_backward`, or `torch.autograd.backward` outside of a trainer.

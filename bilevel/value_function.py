@@ -19,7 +19,7 @@ from ivif.bilevel.configuration import BilevelConfig
 from ivif.bilevel.descent import Backward, Objective, Weighted
 from ivif.bilevel.level import Level
 from ivif.bilevel.problem import Problem
-from ivif.models.layers.processes import mean_over_processes
+from ivif.machine.process_group import mean_over_processes
 
 
 class ValueFunctionSolver(Solver):

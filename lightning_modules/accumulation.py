@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ivif.models.layers.processes import divisor
+from ivif.machine.process_group import divisor
 
 
 class Window:

@@ -19,8 +19,8 @@ from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.lightning_modules.non_finite import FiniteStepsMixin
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.lightning_modules.text_states import remember_prompts
+from ivif.machine.process_group import divisor, total_count
 from ivif.models.layers.frozen import FrozenPartsMixin
-from ivif.models.layers.processes import divisor, total_count
 
 TASK_KEY: Final = "task"
 """Where a checkpoint names the class of its task."""

@@ -25,8 +25,8 @@ from ivif.losses.decomposition import decomposition_loss
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
 from ivif.losses.reconstruction import reconstruction_terms
+from ivif.machine.process_group import mean_over_processes
 from ivif.models.detection import DetectorConfig
-from ivif.models.layers.processes import mean_over_processes
 from ivif.models.promptfusion import PromptFusionConfig, PromptFusionNetwork, PromptFusionOutput
 
 

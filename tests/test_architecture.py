@@ -22,7 +22,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "models": (*GROUND, "configs", "image_ops"),
     "losses": ("image_ops",),
     "metrics": (*GROUND, "image_ops"),
-    "bilevel": (*GROUND, "models.layers.processes"),
+    "bilevel": GROUND,
     "scenes": (*GROUND, "image_ops"),
     "datamodules": (*GROUND, "image_ops", "scenes"),
     "lightning_modules": (*GROUND, "image_ops", "models", "losses", "bilevel"),

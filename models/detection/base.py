@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
-from ivif.models.layers.processes import divisor, total_count
+from ivif.machine.process_group import divisor, total_count
 
 
 class Objects(TypedDict):

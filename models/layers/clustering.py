@@ -3,9 +3,10 @@
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ivif.image_ops.precision import single_precision
+from ivif.machine.process_group import process_count
 
 _DISTANCES_AT_ONCE: Final = 2**22  # 16 MiB of float32
 
@@ -59,6 +60,28 @@ def evenly_spaced(length: int, count: int, device: torch.device) -> Tensor:
     if count >= length:
         return torch.arange(length, device=device)
     return torch.arange(count, device=device) * length // count
+
+
+def gather_equal(vectors: Tensor, limit: int) -> Tensor:
+    """Vectors of all processes in their order, equally many of each and evenly spaced.
+
+    Args:
+        vectors: (N, d), N >= 1 may differ between processes.
+        limit: How many of all processes together, about: at least one of each.
+
+    Returns:
+        (M, d), M <= limit rounded up to a multiple of the number of processes; equal on all processes.
+    """
+    processes = process_count()
+    count = -(-limit // processes)
+    if processes == 1:
+        return vectors[evenly_spaced(len(vectors), count, vectors.device)]
+    fewest = torch.tensor(len(vectors), device=vectors.device)
+    distributed.all_reduce(fewest, distributed.ReduceOp.MIN)
+    chosen = vectors[evenly_spaced(len(vectors), min(count, int(fewest)), vectors.device)].contiguous()
+    parts = [torch.empty_like(chosen) for _ in range(processes)]
+    distributed.all_gather(parts, chosen)
+    return torch.cat(parts)
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ivif.models.layers.clustering import k_means, nearest_entries, totals
-from ivif.models.layers.processes import broadcast_first, gather_equal, sum_over_processes
+from ivif.machine.process_group import broadcast_first, sum_over_processes
+from ivif.models.layers.clustering import gather_equal, k_means, nearest_entries, totals
 
 _SAMPLES_PER_ENTRY: Final = 16  # of all processes together, for k-means and for revival, and not fewer than
 _SMALLEST_SAMPLE: Final = 4096

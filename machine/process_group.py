@@ -1,9 +1,6 @@
-"""What a layer's statistics need of the other processes of a run; each function is the identity where there is one."""
+"""Sums, means and copies over the processes that train together; each function is the identity where there is one."""
 
-import torch
 from torch import Tensor, distributed
-
-from ivif.models.layers.clustering import evenly_spaced
 
 
 def process_count() -> int:
@@ -43,25 +40,3 @@ def broadcast_first(values: Tensor) -> Tensor:
     if process_count() > 1:
         distributed.broadcast(values, src=0)
     return values
-
-
-def gather_equal(vectors: Tensor, limit: int) -> Tensor:
-    """Vectors of all processes in their order, equally many of each and evenly spaced.
-
-    Args:
-        vectors: (N, d), N >= 1 may differ between processes.
-        limit: How many of all processes together, about: at least one of each.
-
-    Returns:
-        (M, d), M <= limit rounded up to a multiple of the number of processes; equal on all processes.
-    """
-    processes = process_count()
-    count = -(-limit // processes)
-    if processes == 1:
-        return vectors[evenly_spaced(len(vectors), count, vectors.device)]
-    fewest = torch.tensor(len(vectors), device=vectors.device)
-    distributed.all_reduce(fewest, distributed.ReduceOp.MIN)
-    own = vectors[evenly_spaced(len(vectors), min(count, int(fewest)), vectors.device)].contiguous()
-    parts = [torch.empty_like(own) for _ in range(processes)]
-    distributed.all_gather(parts, own)
-    return torch.cat(parts)

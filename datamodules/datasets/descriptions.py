@@ -7,6 +7,7 @@ from typing import Final
 from torch import Tensor
 
 from ivif.contracts.batch import Targets, plane_to_float
+from ivif.contracts.class_synonyms import singular
 from ivif.image_ops.color import luma
 
 TIME_PHRASES: Final = {
@@ -42,7 +43,6 @@ NUMBERS: Final = (
     "eleven",
     "twelve",
 )
-SINGULARS: Final = {"people": "person", "persons": "person", "motor": "motorcycle", "pedestrians": "pedestrian"}
 PLURALS: Final = {"person": "people", "bus": "buses", "man": "men", "woman": "women", "child": "children"}
 
 
@@ -129,8 +129,7 @@ def _counted(name: str, count: int) -> str:
 
 
 def _singular(name: str) -> str:
-    lowered = name.lower().replace("_", " ").strip()
-    return SINGULARS.get(lowered, lowered)
+    return singular(name.lower().replace("_", " ").strip())
 
 
 def _plural(name: str) -> str:

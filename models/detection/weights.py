@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ivif.contracts.class_synonyms import class_of
 from ivif.files.archives import load_checked
 from ivif.models.detection.base import Detector, DetectorWeightsError
 from ivif.models.detection.yolov5 import YOLOv5Detector, read_checkpoint
@@ -20,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 COCO_STREET: Final = {0: "person", 1: "bicycle", 2: "car", 3: "motorcycle", 5: "bus", 7: "truck"}
 """Index in COCO's 80 classes of those that the suite's data sets have too."""
-
-SYNONYMS: Final = {"people": "person", "pedestrian": "person", "bike": "bicycle", "motorbike": "motorcycle"}
 
 NAMES_KEYS: Final = ("names", "classes")
 """Entries of a safetensors header that name the classes: JSON, a list in the order of the rows."""
@@ -101,7 +100,7 @@ def start_from(
     own = detector.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     # A class row means what its name says: equal counts of other classes must not be taken over.
-    if tuple(map(_canonical, names)) != tuple(map(_canonical, detector.class_names)):
+    if _classes(names) != _classes(detector.class_names):
         fitting = {key: value for key, value in fitting.items() if not _CLASS_ROWS.search(key)}
     with torch.no_grad():
         for key, value in fitting.items():
@@ -215,8 +214,8 @@ def _head_prefix(detector: Detector) -> str:
     return "model.head."
 
 
-def _canonical(name: str) -> str:
-    return SYNONYMS.get(name.lower(), name.lower())
+def _classes(names: Sequence[str]) -> list[str]:
+    return [class_of(name.lower()) for name in names]
 
 
 def _reuse_rows(
@@ -227,10 +226,8 @@ def _reuse_rows(
     names: Sequence[str],
 ) -> tuple[str, ...]:
     """Copies the rows of classes that both know, where the layers before them fit."""
-    known = {_canonical(name): index for index, name in enumerate(names)}
-    pairs = [
-        (new, known[_canonical(name)]) for new, name in enumerate(detector.class_names) if _canonical(name) in known
-    ]
+    known = {name: index for index, name in enumerate(_classes(names))}
+    pairs = [(new, known[name]) for new, name in enumerate(_classes(detector.class_names)) if name in known]
     counts = detector.num_classes + detector.offset, len(names) + detector.offset
     for key in anew:
         rows = own[key].shape

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 
 from ivif.contracts.batch import Targets, empty_targets
+from ivif.contracts.class_synonyms import class_of
 from ivif.datamodules.datasets.labels.formats import (
     LabeledBox,
     class_list,
@@ -24,17 +25,6 @@ from ivif.files.errors import LabelError
 
 logger = logging.getLogger(__name__)
 
-SYNONYMS: Final = (
-    frozenset({"person", "people", "persons", "pedestrian", "pedestrians"}),
-    frozenset({"bicycle", "bicycles", "bike", "cyclist"}),
-    frozenset({"motorcycle", "motorcycles", "motorbike"}),
-    frozenset({"car", "cars"}),
-    frozenset({"bus", "buses"}),
-    frozenset({"truck", "trucks"}),
-    frozenset({"lamp", "lamps", "streetlamp", "trafficlight"}),
-)
-"""Names that mean one class; compared without case, blanks, hyphens and underscores."""
-
 
 @lru_cache(maxsize=1024)
 def class_index(name: str, classes: tuple[str, ...]) -> int | None:
@@ -43,8 +33,7 @@ def class_index(name: str, classes: tuple[str, ...]) -> int | None:
     plain = [_plain(entry) for entry in classes]
     if wanted in plain:
         return plain.index(wanted)
-    group: frozenset[str] = next((synonyms for synonyms in SYNONYMS if wanted in synonyms), frozenset())
-    return next((index for index, entry in enumerate(plain) if entry in group), None)
+    return next((index for index, entry in enumerate(plain) if class_of(entry) == class_of(wanted)), None)
 
 
 class LabelReader:

@@ -38,6 +38,8 @@ def test_one_object_and_none() -> None:
         ("tray", "trays"),
         ("traffic_light", "traffic lights"),
         ("person", "people"),
+        ("Pedestrians", "pedestrians"),
+        ("cars", "cars"),
     ],
 )
 def test_plurals(name: str, plural: str) -> None:

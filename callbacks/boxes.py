@@ -1,18 +1,15 @@
 """Boxes drawn on pictures, and handed to W&B as overlays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
+from ivif.contracts.batch import Boxes, Detections
 from ivif.files.names import printable
 
 COLORS: Final = ("#ffd400", "#00c8ff", "#ff4fa3", "#5dff57", "#ff8a3c", "#b48cff", "#ffffff", "#ff3b3b")
 """One per class, in turn; bright, because thermal images are grey and streets are dark."""
-
-Boxes = Mapping[str, Tensor]
-"""`boxes` (N, 4) xyxy pixels, `labels` (N,), and for detections `scores` (N,)."""
 
 Corners = tuple[float, ...]
 """Left, top, right, bottom."""
@@ -99,10 +96,10 @@ def _free_place(text: Corners, box: Corners, taken: Sequence[Corners], size: tup
     return places[0]
 
 
-def above_score(found: Boxes, threshold: float) -> Boxes:
+def above_score(found: Detections, threshold: float) -> Detections:
     """The detections with at least a score."""
     kept = found["scores"] >= threshold
-    return {key: value[kept] for key, value in found.items()}
+    return {"boxes": found["boxes"][kept], "scores": found["scores"][kept], "labels": found["labels"][kept]}
 
 
 def overlay(boxes: Boxes, class_names: Sequence[str]) -> dict[str, Any]:

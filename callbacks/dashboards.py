@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
-from ivif.callbacks.boxes import Boxes
+from ivif.contracts.batch import Boxes
 from ivif.files.inside import read_inside
 
 RECORDS: Final = ("config.yaml", "environment.json", "splits")

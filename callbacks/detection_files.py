@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from PIL import Image
 
-from ivif.callbacks.boxes import Boxes, above_score, draw_boxes
+from ivif.callbacks.boxes import above_score, draw_boxes
 from ivif.callbacks.images import save_atomically, save_text_atomically
+from ivif.contracts.batch import Boxes, Detections
 from ivif.files.inside import read_inside
 from ivif.files.names import file_name
 
@@ -55,7 +56,7 @@ class DetectionFiles:
         paths += [folder / YOLO_FOLDER / file_name(name, ".txt")] if self.yolo else []
         return paths + ([folder / DRAWN_FOLDER / picture.name] if self.draw else [])
 
-    def write(self, found: Boxes, fused: Image.Image, picture: Path, class_names: Sequence[str]) -> None:
+    def write(self, found: Detections, fused: Image.Image, picture: Path, class_names: Sequence[str]) -> None:
         """Writes what was found in one picture, each file complete or not at all.
 
         Args:
@@ -64,8 +65,10 @@ class DetectionFiles:
             picture: Where it is saved.
             class_names: Name of each label.
         """
-        found = {key: value.detach().float().cpu() for key, value in found.items()} | {
-            "labels": found["labels"].detach().cpu()
+        found = {
+            "boxes": found["boxes"].detach().float().cpu(),
+            "scores": found["scores"].detach().float().cpu(),
+            "labels": found["labels"].detach().cpu(),
         }
         entries = list(_entries(found, class_names))
         content = {"file_name": picture.name, "width": fused.width, "height": fused.height, "detections": entries}
@@ -156,7 +159,7 @@ def save_yolo(boxes: Boxes, size: tuple[int, int], path: Path, class_names: Sequ
     save_text_atomically(yolo_text(boxes, size), path)
 
 
-def _entries(found: Boxes, class_names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _entries(found: Detections, class_names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for (left, top, right, bottom), label, score in zip(
         found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True
     ):

@@ -3,17 +3,17 @@
 import logging
 from glob import escape
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
-from ivif.callbacks.boxes import Boxes, above_score
+from ivif.callbacks.boxes import above_score
 from ivif.callbacks.dashboards import dashboards
 from ivif.callbacks.evaluator import method_name
 from ivif.callbacks.images import panel, save_atomically, to_picture
-from ivif.contracts.batch import Batch, StepOutput
+from ivif.contracts.batch import Batch, Boxes, StepOutput
 from ivif.files.errors import UnreadableFileError
 from ivif.files.names import file_name
 from ivif.files.pictures import load_rgb
@@ -115,9 +115,9 @@ class ImageLogger(Callback):
         """Objects on the visible picture, detections on the fused one."""
         boxes: dict[str, Boxes] = {}
         if "targets" in batch:
-            boxes["visible"] = cast("Boxes", batch["targets"][index])
+            boxes["visible"] = batch["targets"][index]
         if "detections" in outputs:
-            boxes[method] = above_score(cast("Boxes", outputs["detections"][index]), self.box_threshold)
+            boxes[method] = above_score(outputs["detections"][index], self.box_threshold)
         return boxes
 
 

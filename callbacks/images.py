@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ivif.callbacks.boxes import Boxes, draw_boxes
+from ivif.callbacks.boxes import draw_boxes
+from ivif.contracts.batch import Boxes
 from ivif.files.names import printable
 from ivif.files.whole import whole_file, write_whole
 

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from ivif.callbacks.boxes import Boxes
 from ivif.callbacks.detection_files import DetectionFiles, gather
 from ivif.callbacks.images import save_atomically, to_picture
 from ivif.callbacks.non_finite_pictures import refuse_not_finite
@@ -79,7 +78,7 @@ class PredictionWriter(Callback):
         for index, (dataset, name) in enumerate(zip(batch["dataset"], batch["name"], strict=True)):
             path, picture = picture_path(folder, dataset, name, several), to_picture(fused[index])
             if found is not None:
-                self.boxes.write(cast("Boxes", found[index]), picture, path, class_names)
+                self.boxes.write(found[index], picture, path, class_names)
             save_atomically(picture, path)  # last: a picture stands for all files of its pair
             self._pictures.add(path)
 

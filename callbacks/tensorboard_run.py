@@ -8,8 +8,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from ivif.callbacks.boxes import Boxes
 from ivif.callbacks.dashboards import Dashboard, read_records
+from ivif.contracts.batch import Boxes
 
 
 class TensorBoardRun(TensorBoardLogger, Dashboard):

@@ -16,9 +16,10 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 
-from ivif.callbacks.boxes import Boxes, overlay
+from ivif.callbacks.boxes import overlay
 from ivif.callbacks.dashboards import Dashboard, read_records
 from ivif.callbacks.server_check import unreachable
+from ivif.contracts.batch import Boxes
 from ivif.files.inside import read_inside
 from ivif.files.table_files import read_table
 from ivif.files.whole import write_whole

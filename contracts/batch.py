@@ -6,7 +6,7 @@ pass a quarter of the bytes; a *batch*, as a task sees it, is always float32 in 
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NotRequired, TypedDict, cast
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict, cast, final
 
 import torch
 from torch import Tensor
@@ -58,6 +58,7 @@ class BatchSize(NamedTuple):
     pair: str = ""
 
 
+@final
 class Targets(TypedDict):
     """Objects of one image: `boxes` (N, 4) float32 xyxy pixels, `labels` (N,) int64; without objects (0, 4), (0,)."""
 
@@ -107,12 +108,17 @@ class Batch(TypedDict):
     clip_view_visible: NotRequired[Tensor]
 
 
+@final
 class Detections(TypedDict):
-    """What a detector found in one image: `boxes` (N, 4) xyxy pixels, `scores` (N,) in [0, 1], `labels` (N,) int64."""
+    """What a detector found: `boxes` (N, 4) xyxy pixels, `scores` (N,) in [0, 1], falling, `labels` (N,) int64."""
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+
+
+Boxes = Targets | Detections
+"""What can be drawn on a picture."""
 
 
 class StepOutput(TypedDict):

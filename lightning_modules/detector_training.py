@@ -115,10 +115,7 @@ class DetectorPart(nn.Module):
         """
         detector = self.detector if self.average is None else cast("Detector", self.average.module)
         with single_precision(images.device):
-            return [
-                {"boxes": found["boxes"], "scores": found["scores"], "labels": found["labels"]}
-                for found in detector.predict(images.float())
-            ]
+            return detector.predict(images.float())
 
     def training_use(self, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
         """What the loss and its gradient hold on frames of (pairs, height, width)."""

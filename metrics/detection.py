@@ -2,32 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
+from ivif.contracts.batch import Detections, Targets
 from ivif.metrics.detection_threshold import Matches, best_point, class_point, match
 
 DETECTIONS_PER_CLASS: Final = 100
 """COCO looks at this many detections of a class in an image, those of the highest scores."""
 
-
-class Objects(TypedDict):
-    """What is in one image: `boxes` (M, 4) xyxy pixels, `labels` (M,) integers."""
-
-    boxes: Tensor
-    labels: Tensor
-
-
-class Found(TypedDict):
-    """What a detector found in one image: `boxes` (N, 4) xyxy pixels, `scores` (N,), `labels` (N,) integers."""
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
+Image = tuple[Detections, Targets]
+"""What was found in an image, and what is there."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,7 @@ class DetectionMetrics:
     Example:
         >>> metrics = DetectionMetrics(["person", "car"])
         >>> boxes, labels = torch.tensor([[0.0, 0.0, 10.0, 20.0]]), torch.tensor([1])
-        >>> found: Found = {"boxes": boxes, "scores": torch.tensor([0.9]), "labels": labels}
+        >>> found: Detections = {"boxes": boxes, "scores": torch.tensor([0.9]), "labels": labels}
         >>> metrics.update([found], [{"boxes": boxes, "labels": labels}], ["made"], ["0001"])
         >>> {name: round(value, 3) for name, value in metrics.compute().items() if "AP50" in name}
         {'mAP50': 1.0, 'mAP50_95': 1.0, 'AP50/car': 1.0, 'AP50_95/car': 1.0}
@@ -136,10 +125,14 @@ class DetectionMetrics:
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
-        self._images: dict[tuple[str, str], tuple[Found, Objects]] = {}
+        self._images: dict[tuple[str, str], Image] = {}
 
     def update(
-        self, detections: Sequence[Found], targets: Sequence[Objects], datasets: Sequence[str], names: Sequence[str]
+        self,
+        detections: Sequence[Detections],
+        targets: Sequence[Targets],
+        datasets: Sequence[str],
+        names: Sequence[str],
     ) -> None:
         """Adds a batch.
 
@@ -159,18 +152,18 @@ class DetectionMetrics:
             )
         for found, wanted, dataset, name in zip(detections, targets, datasets, names, strict=True):
             self._check(found, wanted, f"{dataset}/{name}")
-            kept: Found = {
+            kept: Detections = {
                 "boxes": _kept(found["boxes"], torch.float32),
                 "scores": _kept(found["scores"], torch.float32),
                 "labels": _kept(found["labels"], torch.int64),
             }
-            there: Objects = {
+            there: Targets = {
                 "boxes": _kept(wanted["boxes"], torch.float32),
                 "labels": _kept(wanted["labels"], torch.int64),
             }
             self._images.setdefault((dataset, name), (kept, there))
 
-    def _check(self, found: Found, wanted: Objects, where: str) -> None:
+    def _check(self, found: Detections, wanted: Targets, where: str) -> None:
         counts = {len(found["boxes"]), len(found["scores"]), len(found["labels"])}
         if len(counts) > 1 or len(wanted["boxes"]) != len(wanted["labels"]):
             raise ValueError(f"{where} has other numbers of boxes than of scores or labels; one of each is needed.")
@@ -198,7 +191,7 @@ class DetectionMetrics:
             return DetectionReport(next(iter(datasets.values())), datasets)
         return DetectionReport(self._scores(list(images.values()), list(matches.values())), datasets)
 
-    def _scores(self, images: Sequence[tuple[Found, Objects]], matches: Sequence[Matches]) -> DetectionScores:
+    def _scores(self, images: Sequence[Image], matches: Sequence[Matches]) -> DetectionScores:
         precisions = _average_precisions(images)
         point = best_point(matches)
         classes = {}
@@ -224,7 +217,7 @@ class DetectionMetrics:
         )
 
 
-def _average_precisions(images: Sequence[tuple[Found, Objects]]) -> dict[int, tuple[float, float]]:
+def _average_precisions(images: Sequence[Image]) -> dict[int, tuple[float, float]]:
     """Label -> average precision at IoU .5 and over .5 to .95, for every label that has objects.
 
     Read off the table of precisions by overlap, recall and class: `class_metrics` would evaluate each class anew.
@@ -250,7 +243,7 @@ def _average_precisions(images: Sequence[tuple[Found, Objects]]) -> dict[int, tu
     }
 
 
-def _matched(found: Found, wanted: Objects) -> Matches:
+def _matched(found: Detections, wanted: Targets) -> Matches:
     return match(found["boxes"], found["scores"], found["labels"], wanted["boxes"], wanted["labels"])
 
 
@@ -264,7 +257,9 @@ def _kept(values: Tensor, dtype: torch.dtype) -> Tensor:
     return values.detach().to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def _gathered(images: dict[tuple[str, str], tuple[Found, Objects]]) -> dict[tuple[str, str], tuple[Found, Objects]]:
+def _gathered(
+    images: dict[tuple[str, str], Image],
+) -> dict[tuple[str, str], Image]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return images
     shares: list[Any] = [None] * torch.distributed.get_world_size()

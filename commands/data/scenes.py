@@ -23,8 +23,7 @@ def write_scenes(scenes: SyntheticDataset, root: Path) -> Path:
         scene = scenes[index]
         for folder, plane in (("ir", scene["infrared"]), ("vi", scene["visible"])):
             save_atomically(to_picture(plane_to_float(plane)), root / folder / f"{name}.png")
-        boxes = {"boxes": scene["targets"]["boxes"], "labels": scene["targets"]["labels"]}
-        save_yolo(boxes, scenes.size, root / "labels" / f"{name}.txt", scenes.classes)
+        save_yolo(scene["targets"], scenes.size, root / "labels" / f"{name}.txt", scenes.classes)
     return root
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ivif.models.detection.base import Detector, DetectorConfig, DetectorWeightsError, Found, Objects
+from ivif.models.detection.base import Detector, DetectorConfig, DetectorWeightsError
 from ivif.models.detection.torchvision import OFFSETS, TorchvisionDetector
 
-__all__ = ["Detector", "DetectorConfig", "DetectorWeightsError", "Found", "Objects", "build_detector"]
+__all__ = ["Detector", "DetectorConfig", "DetectorWeightsError", "build_detector"]
 
 
 def build_detector(config: DetectorConfig, class_names: Sequence[str]) -> Detector:

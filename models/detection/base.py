@@ -5,26 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 from torch import Tensor, nn
 
+from ivif.contracts.batch import Detections, Targets
 from ivif.machine.process_group import divisor, total_count
-
-
-class Objects(TypedDict):
-    """What is in one image: `boxes` (N, 4) float32 xyxy pixels, `labels` (N,) int64; without objects (0, 4), (0,)."""
-
-    boxes: Tensor
-    labels: Tensor
-
-
-class Found(TypedDict):
-    """What a detector found: `boxes` (N, 4) xyxy pixels, `scores` (N,) in [0, 1], falling, `labels` (N,) int64."""
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -132,7 +117,7 @@ class Detector(nn.Module, ABC):
         """
 
     @abstractmethod
-    def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:
+    def counted_loss(self, images: Tensor, targets: Sequence[Targets]) -> CountedLoss:
         """The training loss as numerators and what they are divided by.
 
         In evaluation mode too, where BatchNorm neither uses nor changes a batch's statistics.
@@ -142,7 +127,7 @@ class Detector(nn.Module, ABC):
             targets: The objects of each image, in its pixels.
         """
 
-    def loss(self, images: Tensor, targets: Sequence[Objects]) -> dict[str, Tensor]:
+    def loss(self, images: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """The training loss by named terms, weighted, whose sum does not depend on the batch's size.
 
         With several processes its mean over them is the loss of their joined batches.
@@ -156,7 +141,7 @@ class Detector(nn.Module, ABC):
         return {name: term / by for name, term in found.terms.items()}
 
     @abstractmethod
-    def predict(self, images: Tensor) -> list[Found]:
+    def predict(self, images: Tensor) -> list[Detections]:
         """What is in each image, in the image's own pixels.
 
         Args:

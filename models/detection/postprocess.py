@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, box_convert, clip_boxes_to_image
 
+from ivif.contracts.batch import Detections, Targets
 from ivif.image_ops.constants import constant
 from ivif.image_ops.resize import resize
-from ivif.models.detection.base import Found, Objects
 
 GREY = 114 / 255
 """What YOLO pads with."""
@@ -75,7 +75,7 @@ def letterbox(images: Tensor, size: int | None, stride: int) -> tuple[Tensor, Le
     return images, Letterbox(new_width / width, new_height / height, left, top, height, width)
 
 
-def relative_boxes(targets: Sequence[Objects], box: Letterbox, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def relative_boxes(targets: Sequence[Targets], box: Letterbox, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """The targets of a batch as YOLO's loss takes them.
 
     Args:
@@ -93,7 +93,7 @@ def relative_boxes(targets: Sequence[Objects], box: Letterbox, size: tuple[int, 
     return owners.float(), labels.float()[:, None], relative
 
 
-def suppress(boxes: Tensor, scores: Tensor, score_threshold: float, iou_threshold: float, limit: int) -> Found:
+def suppress(boxes: Tensor, scores: Tensor, score_threshold: float, iou_threshold: float, limit: int) -> Detections:
     """Keeps the best of overlapping boxes of one class. A box may stay under several classes.
 
     ultralytics' own suppression gives up after two seconds, silently; this one does not.

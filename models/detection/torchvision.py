@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import fcos_resnet50_fpn, ssdlite320_mobilenet_v3_large
 from torchvision.ops import clip_boxes_to_image
 
-from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, Found, Objects, evaluating
+from ivif.contracts.batch import Detections, Targets
+from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, evaluating
 
 OFFSETS: Final = {"fcos_resnet50": 0, "ssdlite320": 1}
 """Architectures, and how many labels come before the first class (ssdlite counts the background)."""
@@ -41,7 +42,7 @@ class TorchvisionDetector(Detector):
         else:
             self.model = fcos_resnet50_fpn(**options)  # all layers train without weights
 
-    def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:
+    def counted_loss(self, images: Tensor, targets: Sequence[Targets]) -> CountedLoss:
         """Torchvision's own terms (`classification`, `bbox_regression`, and for FCOS `bbox_ctrness`) over the anchors.
 
         Torchvision divides by the number of anchors that have an object.
@@ -73,14 +74,14 @@ class TorchvisionDetector(Detector):
             del owner.compute_loss
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> list[Found]:
+    def predict(self, images: Tensor) -> list[Detections]:
         """Detections; computed in evaluation mode whatever the module's mode."""
         self._fit(images)
         with evaluating(self.model):
             results = self.model(list(images))
         size = (images.shape[-2], images.shape[-1])
         return [
-            Found(
+            Detections(
                 boxes=clip_boxes_to_image(result["boxes"], size).float(),
                 scores=result["scores"].float(),
                 labels=result["labels"] - self.offset,

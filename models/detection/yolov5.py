@@ -20,16 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ivif.contracts.batch import Detections, Targets
 from ivif.files.archives import compare_checksums
-from ivif.models.detection.base import (
-    CountedLoss,
-    Detector,
-    DetectorConfig,
-    DetectorWeightsError,
-    Found,
-    Objects,
-    evaluating,
-)
+from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, DetectorWeightsError, evaluating
 from ivif.models.detection.postprocess import letterbox, relative_boxes, suppress
 
 STRIDE: Final = 32
@@ -76,7 +69,7 @@ class YOLOv5Detector(Detector):
             for index, branch in enumerate(self.head.cv3):
                 self.head.cv3[index] = _class_branch_like(branch, len(first))
 
-    def counted_loss(self, images: Tensor, targets: Sequence[Objects]) -> CountedLoss:
+    def counted_loss(self, images: Tensor, targets: Sequence[Targets]) -> CountedLoss:
         """YOLO's `box`, `class` and `dfl` terms with their gains, over the sum of the assigned targets' scores."""
         inputs, box = letterbox(images, self.config.image_size, self.stride)
         owners, labels, boxes = relative_boxes(targets, box, (inputs.shape[-2], inputs.shape[-1]))
@@ -90,7 +83,7 @@ class YOLOv5Detector(Detector):
         return CountedLoss(dict(zip(("box", "class", "dfl"), numerators, strict=True)), assigner.total)
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> list[Found]:
+    def predict(self, images: Tensor) -> list[Detections]:
         """Detections after non-maximum suppression; computed in evaluation mode whatever the module's mode."""
         inputs, box = letterbox(images, self.config.image_size, self.stride)
         with evaluating(self.model):
@@ -101,7 +94,7 @@ class YOLOv5Detector(Detector):
             corners = torch.cat([centred[:, :2] - centred[:, 2:] / 2, centred[:, :2] + centred[:, 2:] / 2], dim=1)
             config = self.config
             kept = suppress(corners, scores, config.score_threshold, config.iou_threshold, config.max_detections)
-            found.append(Found(boxes=box.to_image(kept["boxes"]), scores=kept["scores"], labels=kept["labels"]))
+            found.append(Detections(boxes=box.to_image(kept["boxes"]), scores=kept["scores"], labels=kept["labels"]))
         return found
 
     def _forward(self, inputs: Tensor) -> Any:

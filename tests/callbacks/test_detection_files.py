@@ -10,16 +10,18 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
 
+from ivif.callbacks.boxes import above_score
 from ivif.callbacks.detection_files import DetectionFiles, gather
 from ivif.callbacks.images import save_atomically
 from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.contracts.batch import Detections
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.metrics.detection import DetectionMetrics
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
 from tests.processes import run_script
 
-FOUND = {
+FOUND: Detections = {
     "boxes": torch.tensor([[2.0, 4.0, 12.0, 24.0], [0.0, 0.0, 40.0, 30.0]]),
     "scores": torch.tensor([0.75, 0.125]),
     "labels": torch.tensor([1, 0]),
@@ -107,7 +109,7 @@ def test_gathered_detections_are_coco_results(tmp_path: Path) -> None:
 
 
 def test_nothing_found_is_an_empty_list(tmp_path: Path) -> None:
-    nothing = {key: value[:0] for key, value in FOUND.items()}
+    nothing = above_score(FOUND, 1)
     DetectionFiles(yolo=True, draw=True).write(nothing, PICTURE, tmp_path / "a.png", NAMES)
     assert _read(gather(tmp_path)[0]) == []
     assert (tmp_path / "labels" / "a.txt").read_text(encoding="utf-8") == ""

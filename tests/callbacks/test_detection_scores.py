@@ -1,7 +1,6 @@
 """Detections in logs, tables, panels and W&B."""
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,16 @@ from ivif.callbacks.boxes import COLORS, above_score, draw_boxes, overlay
 from ivif.callbacks.detection_tables import DetectionTable
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.image_logger import ImageLogger
-from ivif.metrics.detection import DetectionMetrics, Found
+from ivif.contracts.batch import Detections, Targets
+from ivif.metrics.detection import DetectionMetrics
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
 
-FOUND = {"boxes": torch.tensor([[10.0, 12, 30, 40]]), "scores": torch.tensor([0.5]), "labels": torch.tensor([1])}
+FOUND: Detections = {
+    "boxes": torch.tensor([[10.0, 12, 30, 40]]),
+    "scores": torch.tensor([0.5]),
+    "labels": torch.tensor([1]),
+}
 NAMES = ("person", "car")
 
 
@@ -78,7 +82,7 @@ def test_testing_writes_a_row_for_every_class(tmp_path: Path) -> None:
 def test_several_datasets_have_a_block_of_their_own_and_one_together(tmp_path: Path) -> None:
     metrics = DetectionMetrics(NAMES)
     for dataset in ("first", "second"):
-        metrics.update([cast("Found", FOUND)], [{"boxes": FOUND["boxes"], "labels": FOUND["labels"]}], [dataset], ["1"])
+        metrics.update([FOUND], [{"boxes": FOUND["boxes"], "labels": FOUND["labels"]}], [dataset], ["1"])
     DetectionTable("mine", metrics.report()).write(tmp_path)
     table = pd.read_csv(tmp_path / "detection.csv")
     assert table["dataset"].tolist() == ["first"] * 3 + ["second"] * 3 + ["all"] * 3
@@ -88,9 +92,9 @@ def test_several_datasets_have_a_block_of_their_own_and_one_together(tmp_path: P
 
 def test_a_table_says_why_figures_are_missing() -> None:
     metrics = DetectionMetrics(NAMES)
-    metrics.update([cast("Found", FOUND)], [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0)}], ["empty"], ["1"])
+    metrics.update([FOUND], [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0)}], ["empty"], ["1"])
     assert "no objects, so no score is defined" in DetectionTable("mine", metrics.report()).markdown()
-    metrics.update([cast("Found", FOUND)], [{"boxes": FOUND["boxes"], "labels": torch.zeros(1)}], ["wrong"], ["1"])
+    metrics.update([FOUND], [{"boxes": FOUND["boxes"], "labels": torch.zeros(1)}], ["wrong"], ["1"])
     assert "wrong: no detection is right" in DetectionTable("mine", metrics.report()).markdown()
 
 
@@ -106,16 +110,16 @@ def test_a_box_is_drawn_on_its_border_in_its_classs_colour() -> None:
 
 
 def test_boxes_that_leave_the_picture_are_drawn_all_the_same() -> None:
-    wild = {"boxes": torch.tensor([[-20.0, -5, 500, 300], [50, 40, 45, 38]]), "labels": torch.tensor([0, 1])}
+    wild: Targets = {"boxes": torch.tensor([[-20.0, -5, 500, 300], [50, 40, 45, 38]]), "labels": torch.tensor([0, 1])}
     assert draw_boxes(Image.new("RGB", (80, 60)), wild, NAMES).size == (80, 60)
 
 
 def test_only_one_object_of_a_class_bears_its_name() -> None:
     boxes = torch.tensor([[4.0, 60, 24, 90], [150, 60, 190, 110]])
-    objects = {"boxes": boxes, "labels": torch.tensor([0, 0])}
+    objects: Targets = {"boxes": boxes, "labels": torch.tensor([0, 0])}
+    found: Detections = {**objects, "scores": torch.tensor([0.5, 0.9])}
     one, two = (
-        np.asarray(draw_boxes(Image.new("RGB", (240, 160)), entry, NAMES)).max(axis=-1)
-        for entry in (objects, objects | {"scores": torch.tensor([0.5, 0.9])})
+        np.asarray(draw_boxes(Image.new("RGB", (240, 160)), entry, NAMES)).max(axis=-1) for entry in (objects, found)
     )
     assert one[:58].any(axis=0).nonzero()[0].min() >= 148  # only above the larger one
     assert two[:58].any(axis=0).nonzero()[0].min() <= 8
@@ -123,7 +127,7 @@ def test_only_one_object_of_a_class_bears_its_name() -> None:
 
 def test_captions_avoid_each_other() -> None:
     boxes = torch.tensor([[40.0, 60, 60, 90], [42, 60, 62, 90]])
-    found = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8]), "labels": torch.tensor([0, 1])}
+    found: Detections = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8]), "labels": torch.tensor([0, 1])}
     drawn = np.asarray(draw_boxes(Image.new("RGB", (240, 160)), found, NAMES))
     red, blue = drawn[..., 0], drawn[..., 2]
     person, car = (red > 60) & (blue < 20), (blue > 60) & (red < 20)  # yellow and blue, blended with black

@@ -27,6 +27,7 @@ from ivif.commands.data.check import check
 from ivif.commands.data.contact_sheet import Entry, draw_contact_sheet
 from ivif.commands.errors import report_error
 from ivif.commands.report.curves import draw_curves
+from ivif.contracts.batch import Detections, Targets
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.manifest_expansion import write_expansion
 from ivif.datamodules.manifests import Manifest, Selection
@@ -34,7 +35,7 @@ from ivif.files.errors import PairingError, SplitError, UnreadableFileError
 from ivif.files.names import file_name, printable
 from ivif.files.table_files import read_table, write_table
 from ivif.files.text_output import CleanRecord, key, label, latex, markdown, quoted, terminal, unquoted
-from ivif.metrics.detection import DetectionMetrics, Found
+from ivif.metrics.detection import DetectionMetrics
 from ivif.metrics.fusion import FusionMetrics
 from tests.batches import quiet_trainer
 from tests.callbacks.detecting import DataWithBoxes, DetectingTask
@@ -169,7 +170,7 @@ def test_tables_of_a_run_take_any_names(place: Path) -> None:
 def test_tables_of_detections_take_any_names(place: Path) -> None:
     scores = DetectionMetrics(HOSTILE)
     boxes = torch.tensor([[1.0, 1.0, 9.0, 9.0]])
-    found: Found = {"boxes": boxes, "labels": torch.tensor([0]), "scores": torch.tensor([0.9])}
+    found: Detections = {"boxes": boxes, "labels": torch.tensor([0]), "scores": torch.tensor([0.9])}
     scores.update([found], [{"boxes": boxes, "labels": torch.tensor([0])}], ["made"], ["a"])
     table = DetectionTable("[/]a", scores.report())
     console, stream = _console()
@@ -183,7 +184,7 @@ def test_tables_of_detections_take_any_names(place: Path) -> None:
 
 def test_pictures_take_any_names(place: Path) -> None:
     image = torch.rand(3, 24, 24)
-    boxes = {"boxes": torch.tensor([[1.0, 1.0, 9.0, 9.0]]), "labels": torch.tensor([0])}
+    boxes: Targets = {"boxes": torch.tensor([[1.0, 1.0, 9.0, 9.0]]), "labels": torch.tensor([0])}
     for name in HOSTILE:
         panel({name: image}, 32, {name: boxes}, [name])
         sample = {"infrared": image[:1], "visible": image, "name": name, "dataset": "made", "targets": boxes}
@@ -326,7 +327,7 @@ WIDE: Final = "图" * 83
 
 @pytest.mark.parametrize("name", [LONG, WIDE], ids=["ascii", "wide"])
 def test_the_longest_names_have_all_their_files(name: str, place: Path) -> None:
-    found = {"boxes": torch.zeros(1, 4) + 3, "scores": torch.ones(1), "labels": torch.zeros(1, dtype=torch.int64)}
+    found: Detections = {"boxes": torch.zeros(1, 4) + 3, "scores": torch.ones(1), "labels": torch.zeros(1).long()}
     files = DetectionFiles(yolo=True, draw=True)
     picture = place / f"{name}.png"
     files.write(found, Image.new("RGB", (9, 9)), picture, ["person"])

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from ivif.metrics.detection import ClassScores, DetectionMetrics, DetectionScores, Found, Objects
+from ivif.contracts.batch import Detections, Targets
+from ivif.metrics.detection import ClassScores, DetectionMetrics, DetectionScores
 from tests.processes import own_lines, run_script
 
 NAMES = ("person", "car")
@@ -15,7 +16,7 @@ BOX = [10.0, 10, 30, 50]
 OTHER = [60.0, 20, 90, 40]
 
 
-def _found(*entries: tuple[list[float], float, int]) -> Found:
+def _found(*entries: tuple[list[float], float, int]) -> Detections:
     return {
         "boxes": torch.tensor([box for box, _, _ in entries]).reshape(-1, 4),
         "scores": torch.tensor([score for _, score, _ in entries]),
@@ -23,14 +24,14 @@ def _found(*entries: tuple[list[float], float, int]) -> Found:
     }
 
 
-def _wanted(*entries: tuple[list[float], int]) -> Objects:
+def _wanted(*entries: tuple[list[float], int]) -> Targets:
     return {
         "boxes": torch.tensor([box for box, _ in entries]).reshape(-1, 4),
         "labels": torch.tensor([label for _, label in entries], dtype=torch.int64),
     }
 
 
-def _score(*images: tuple[Found, Objects]) -> DetectionScores:
+def _score(*images: tuple[Detections, Targets]) -> DetectionScores:
     metrics = DetectionMetrics(NAMES)
     for index, (found, wanted) in enumerate(images):
         metrics.update([found], [wanted], ["made"], [str(index)])
@@ -106,13 +107,13 @@ def test_labels_beyond_the_classes_are_refused() -> None:
         DetectionMetrics(NAMES).update([_found()], [], ["made"], ["7"])
 
 
-def _random_image(seed: int) -> tuple[Found, Objects]:
+def _random_image(seed: int) -> tuple[Detections, Targets]:
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(5, 2, generator=generator) * 100
     boxes = torch.cat([corners, corners + 10 + 30 * torch.rand(5, 2, generator=generator)], dim=1)
     moved = torch.cat([boxes + 4 * torch.randn(5, 2, generator=generator).repeat(1, 2), boxes[:3] + 40])
     labels = torch.randint(2, (5,), generator=generator)
-    found: Found = {
+    found: Detections = {
         "boxes": moved,
         "scores": torch.rand(8, generator=generator),
         "labels": torch.cat([labels, labels[:3]]),
@@ -120,7 +121,7 @@ def _random_image(seed: int) -> tuple[Found, Objects]:
     return found, {"boxes": boxes, "labels": labels}
 
 
-def _average_precision(images: list[tuple[Found, Objects]], label: int, level: float) -> float:
+def _average_precision(images: list[tuple[Detections, Targets]], label: int, level: float) -> float:
     """COCO's 101-point average precision, written plainly."""
     hits: list[tuple[float, bool]] = []
     total = 0
@@ -159,7 +160,7 @@ def test_random_boxes_score_as_an_independent_implementation_says() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_half_precision_and_views_are_taken_as_copies(dtype: torch.dtype) -> None:
     table = torch.tensor([[*BOX, 0.9, 0.0], [*OTHER, 0.8, 1.0]], dtype=dtype)
-    found: Found = {"boxes": table[:, :4], "scores": table[:, 4], "labels": table[:, 5].long()}
+    found: Detections = {"boxes": table[:, :4], "scores": table[:, 4], "labels": table[:, 5].long()}
     metrics = DetectionMetrics(NAMES)
     metrics.update([found], [_wanted((BOX, 0), (OTHER, 1))], ["made"], ["1"])
     table.zero_()

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 import torch.distributed
 
-from ivif.metrics.detection import DetectionMetrics, Found, Objects
+from ivif.contracts.batch import Detections, Targets
+from ivif.metrics.detection import DetectionMetrics
 
 NAMES = ("person", "car", "lamp")
 
@@ -22,8 +23,8 @@ def score(metrics: DetectionMetrics, index: int, shift: float = 0.0) -> None:
     boxes = torch.cat([corners, corners + 20 + 20 * torch.rand(6, 2, generator=generator)], dim=1)
     labels = torch.randint(2, (6,), generator=generator)
     moved = boxes + 3 * torch.randn(6, 4, generator=generator) + shift
-    found: Found = {"boxes": moved, "scores": torch.rand(6, generator=generator), "labels": labels}
-    wanted: Objects = {"boxes": boxes[: index + 1], "labels": labels[: index + 1]}
+    found: Detections = {"boxes": moved, "scores": torch.rand(6, generator=generator), "labels": labels}
+    wanted: Targets = {"boxes": boxes[: index + 1], "labels": labels[: index + 1]}
     metrics.update([found], [wanted], [("first", "second")[index % 3 == 0]], [str(index)])
 
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, distributed
 from torch.multiprocessing.spawn import start_processes
 
-from ivif.models.detection import Detector, DetectorConfig, Objects, build_detector
+from ivif.contracts.batch import Targets
+from ivif.models.detection import Detector, DetectorConfig, build_detector
 from tests.models.detection.scenes import NAMES, nothing, scenes
 
 WATCHED = "model.model.24.cv2.0.2.weight"
 
 
-def cases() -> dict[str, tuple[Tensor, list[Objects]]]:
+def cases() -> dict[str, tuple[Tensor, list[Targets]]]:
     """Batches of four: boxes on both halves, on the first alone, and nowhere."""
     images, targets = scenes(4)
     first_only = [targets[0], targets[1], nothing(), nothing()]
@@ -28,7 +29,7 @@ def cases() -> dict[str, tuple[Tensor, list[Objects]]]:
     }
 
 
-def measure(detector: Detector, images: Tensor, targets: Sequence[Objects]) -> Tensor:
+def measure(detector: Detector, images: Tensor, targets: Sequence[Targets]) -> Tensor:
     """The three terms, and the gradient of one weight."""
     terms = torch.stack(list(detector.loss(images, targets).values()))
     (gradient,) = torch.autograd.grad(terms.sum(), detector.get_parameter(WATCHED))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ivif.models.detection import Objects
+from ivif.contracts.batch import Targets
 from ivif.models.detection.postprocess import GREY, letterbox, relative_boxes, suppress
 from tests.models.detection.scenes import nothing
 
@@ -68,7 +68,7 @@ def test_detections_beyond_the_border_are_cut() -> None:
 
 def test_targets_become_relative_centres() -> None:
     _, box = letterbox(torch.zeros(2, 3, 64, 96), None, 32)
-    one: Objects = {"boxes": torch.tensor([[24.0, 16, 72, 48]]), "labels": torch.tensor([2])}
+    one: Targets = {"boxes": torch.tensor([[24.0, 16, 72, 48]]), "labels": torch.tensor([2])}
     owners, labels, boxes = relative_boxes([nothing(), one], box, (64, 96))
     assert owners.tolist() == [1]
     assert labels.tolist() == [[2]]

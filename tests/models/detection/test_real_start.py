@@ -6,10 +6,11 @@ from torchvision.ops import box_iou
 
 from ivif.bilevel import Descent, Level, LevelLoss, Objective
 from ivif.bilevel.level import drop_gradients
+from ivif.contracts.batch import Targets
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.pair_transforms import resize
-from ivif.models.detection import Detector, DetectorConfig, Objects, build_detector
+from ivif.models.detection import Detector, DetectorConfig, build_detector
 from tests.real_data import COCO_WEIGHTS, REAL_DATA
 
 FRAMES = ("00081D", "00191D")
@@ -22,7 +23,7 @@ pytestmark = [
 ]
 
 
-def _found(detector: Detector, images: torch.Tensor, targets: list[Objects]) -> int:
+def _found(detector: Detector, images: torch.Tensor, targets: list[Targets]) -> int:
     """How many objects are found with their class, a score above 0.3 and an IoU above 0.6."""
     count = 0
     for found, wanted in zip(detector.predict(images), targets, strict=True):
@@ -37,7 +38,7 @@ def test_thirty_steps_from_coco_find_persons_and_cars() -> None:
     dataset = MSRS(REAL_DATA, "all")
     samples = [sample for sample in (dataset[index] for index in range(len(dataset))) if sample["name"] in FRAMES]
     images = torch.stack([sample["visible"].float() / 255 for sample in samples])
-    targets: list[Objects] = [{**sample["targets"]} for sample in samples]
+    targets: list[Targets] = [{**sample["targets"]} for sample in samples]
     assert sum(len(entry["labels"]) for entry in targets) == 12
     counts = []
     for weights in (COCO_WEIGHTS, None):

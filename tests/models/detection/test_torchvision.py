@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ivif.models.detection import Detector, DetectorConfig, Objects, build_detector
+from ivif.contracts.batch import Targets
+from ivif.models.detection import Detector, DetectorConfig, build_detector
 from tests.models.detection.scenes import NAMES, nothing, scenes
 
 
@@ -64,7 +65,7 @@ def test_a_label_is_the_same_in_loss_and_prediction(architecture: str, backgroun
     assert {int(label) for entry in detector.predict(images) for label in entry["labels"]} == {1}
     losses = []
     for label in range(len(NAMES)):
-        labelled: list[Objects] = [{**entry, "labels": torch.full_like(entry["labels"], label)} for entry in targets]
+        labelled: list[Targets] = [{**entry, "labels": torch.full_like(entry["labels"], label)} for entry in targets]
         losses.append(detector.loss(images, labelled)["classification"].item())
     assert min(losses) == losses[1]
     assert losses[0] == pytest.approx(losses[2], rel=1e-3)
@@ -104,7 +105,7 @@ def test_fcos_is_built_quietly_and_sees_the_size_that_is_asked_for() -> None:
     found = detector.predict(images)
     assert sizes == [(1, 3, 64, 64)]  # 43 x 64, padded to the stride
     assert found[0]["boxes"][:, 2].max() <= 75
-    target: Objects = {"boxes": torch.tensor([[8.0, 12, 48, 44]]), "labels": torch.tensor([2])}
+    target: Targets = {"boxes": torch.tensor([[8.0, 12, 48, 44]]), "labels": torch.tensor([2])}
     terms = detector.loss(images, [target])
     assert set(terms) == {"classification", "bbox_regression", "bbox_ctrness"}
     torch.autograd.backward(sum(terms.values(), torch.zeros(())))

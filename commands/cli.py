@@ -98,13 +98,13 @@ def _run_plain(command: str, arguments: list[str]) -> int:
     Raises:
         UsageError: If the command line is wrong, or a file cannot be written or read.
     """
-    from ivif.commands.train.failures import disk_failure
-
     try:
         return _plain_main(command)(arguments)
     except OSError as error:
         if error.filename is None or isinstance(error, user_errors()):
             raise
+        from ivif.commands.train.failures import disk_failure
+
         raise UsageError(f"{disk_failure(error)} Make room, or choose another place.") from error
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.report.files import OVERWRITE
-from ivif.datamodules.base import FusionDataModule
-from ivif.models.captioner import DEFAULT_COCA
+
+if TYPE_CHECKING:
+    from ivif.datamodules.base import FusionDataModule  # with Lightning: seconds, which only what reads data needs
 
 STAGES = ("train", "val", "test")
 """Stages in the order of reports."""
@@ -40,8 +41,9 @@ def main(arguments: Sequence[str]) -> int:
         UsageError: If the command line is wrong.
         DatasetError: If the data are not there.
     """
-    parser = _parser()
-    config = parser.parse_args(rewrite(arguments).arguments)
+    arguments = rewrite(arguments).arguments
+    parser = _parser(reads="check" in arguments or "prompts" in arguments)
+    config = parser.parse_args(arguments)
     options = config[config.subcommand]
     if config.subcommand == "manifests":
         from ivif.commands.data.manifests import run as write_manifests
@@ -51,11 +53,12 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.data.scenes import run as write_scenes
 
         return write_scenes(options.out, options.count, options.size, options.seed)
-    datamodule: FusionDataModule = parser.instantiate(config)[config.subcommand].data
+    datamodule = parser.instantiate(config)[config.subcommand].data
     return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
 
 
-def _parser() -> SuiteParser:
+def _parser(reads: bool) -> SuiteParser:
+    """The parser of all `data` commands; only where one `reads` data, those that do have all their options."""
     parser = SuiteParser(prog="main.py data", description="Looks at a dataset before training, and writes its prompts.")
     check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
@@ -64,12 +67,10 @@ def _parser() -> SuiteParser:
     prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
     prompts.add_argument("--by", type=Literal["template", "dataset", "coca"], default="template", help=BY)
     prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
-    prompts.add_argument("--coca", type=str, default=DEFAULT_COCA, help=COCA)
     prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
     prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")
-    for subcommand in (check, prompts):
-        subcommand.add_argument("--config", action="config")
-        subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
+    if reads:
+        _add_data(check, prompts)
     manifests = SuiteParser(description="Compares the committed name lists with their rules.")
     manifests.add_argument("--write", action="store_true", help="Write the lists anew.")
     scenes = SuiteParser(description="Writes generated scenes as folders ir/, vi/ and labels/, to try things out on.")
@@ -81,14 +82,24 @@ def _parser() -> SuiteParser:
     return parser
 
 
-def _check(datamodule: FusionDataModule, options: Any) -> int:
+def _add_data(check: SuiteParser, prompts: SuiteParser) -> None:
+    from ivif.datamodules.base import FusionDataModule  # brings Lightning
+    from ivif.models.captioner import DEFAULT_COCA
+
+    prompts.add_argument("--coca", type=str, default=DEFAULT_COCA, help=COCA)
+    for subcommand in (check, prompts):
+        subcommand.add_argument("--config", action="config")
+        subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
+
+
+def _check(datamodule: "FusionDataModule", options: Any) -> int:
     from ivif.commands.data.check import check
 
     stages = {stage: readers for stage in STAGES if (readers := datamodule.stage_readers(stage))}
     return check(stages, Path(options.out), overwrite=options.overwrite)
 
 
-def _prompts(datamodule: FusionDataModule, options: Any) -> int:
+def _prompts(datamodule: "FusionDataModule", options: Any) -> int:
     from ivif.commands.data.prompts import CaptionConfig, write_prompts
 
     datamodule.prompts = None  # a configuration that reads the file to be written would stop for the lack of it

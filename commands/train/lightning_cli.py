@@ -24,7 +24,6 @@ from ivif.callbacks.unprofiled import Unprofiled
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.command_line import CommandLine
 from ivif.commands.parsing.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
-from ivif.commands.parsing.parser import DESCRIPTIONS, SuiteParser, add_suite_arguments
 from ivif.commands.train.agreement import (
     agree_on_views,
     class_names,
@@ -40,6 +39,7 @@ from ivif.commands.train.consents import settle_consents
 from ivif.commands.train.detector_classes import refuse_unknown_classes
 from ivif.commands.train.devices import settle_devices
 from ivif.commands.train.loggers import build_loggers, logging_callbacks
+from ivif.commands.train.options import DESCRIPTIONS, TrainingParser, add_suite_arguments
 from ivif.commands.train.predictions import held_output, refuse_sources, say_where, skip_finished
 from ivif.commands.train.run_control import checkpoint_to_resume, tidy_run_folder
 from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
@@ -94,7 +94,7 @@ class SuiteCLI(LightningCLI):
             FusionDataModule,
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
-            parser_class=SuiteParser,
+            parser_class=TrainingParser,
             parser_kwargs={
                 name: {"default_config_files": [str(DEFAULTS)], "description": DESCRIPTIONS[name]}
                 for name in cls.subcommands()

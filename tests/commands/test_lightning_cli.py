@@ -14,14 +14,14 @@ from ivif.callbacks.memory_guard import MemoryGuard
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.config_files import GROUPS
-from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.train.lightning_cli import SaveRunConfig, SuiteCLI
+from ivif.commands.train.options import TrainingParser
 from tests.commands.runs import tiny_run
 from tests.disks import full_disk
 
 
 def test_the_saved_configuration_is_whole_or_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = SuiteParser()
+    parser = TrainingParser()
     parser.add_argument("--crop", type=int | None, default=None)
     trainer = SimpleNamespace(default_root_dir=str(tmp_path / "run"))
     config = tmp_path / "run" / "config.yaml"

@@ -9,10 +9,11 @@ from typing import Any, Final
 from PIL import Image
 
 from ivif.callbacks.boxes import above_score, draw_boxes
-from ivif.callbacks.images import save_atomically, save_text_atomically
+from ivif.callbacks.images import save_atomically
 from ivif.contracts.batch import Boxes, Detections
 from ivif.files.inside import read_inside
 from ivif.files.names import file_name
+from ivif.files.whole import write_whole
 
 PARTS: Final = "detections"
 """Folder of the files of single pictures, beside these."""
@@ -72,7 +73,8 @@ class DetectionFiles:
         }
         entries = list(_entries(found, class_names))
         content = {"file_name": picture.name, "width": fused.width, "height": fused.height, "detections": entries}
-        save_text_atomically(json.dumps(content) + "\n", picture.parent / PARTS / file_name(picture.stem, ".json"))
+        part = picture.parent / PARTS / file_name(picture.stem, ".json")
+        write_whole(part, json.dumps(content) + "\n", durable=False)
         sure = above_score(found, self.score)
         if self.yolo:
             path = picture.parent / YOLO_FOLDER / file_name(picture.stem, ".txt")
@@ -109,7 +111,7 @@ def gather(folder: Path) -> list[Path]:
             for entry in content["detections"]
         ]
         path = parts.parent / RESULTS
-        save_text_atomically("[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n", path)
+        write_whole(path, "[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n", durable=False)
         written.append(path)
     return written
 
@@ -155,8 +157,8 @@ def save_yolo(boxes: Boxes, size: tuple[int, int], path: Path, class_names: Sequ
     if path.name == CLASS_LIST:
         raise ValueError(f"A pair is named '{path.stem}', but '{path}' is the list of classes. Rename its files.")
     if not (path.parent / CLASS_LIST).is_file():
-        save_text_atomically("".join(f"{name}\n" for name in class_names), path.parent / CLASS_LIST)
-    save_text_atomically(yolo_text(boxes, size), path)
+        write_whole(path.parent / CLASS_LIST, "".join(f"{name}\n" for name in class_names), durable=False)
+    write_whole(path, yolo_text(boxes, size), durable=False)
 
 
 def _entries(found: Detections, class_names: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,7 @@ class DetectionTable:
     def write(self, folder: Path, stem: str = "detection") -> None:
         """Writes `<stem>.csv` and `<stem>.md`, each complete or as before."""
         write_table(self.rows, folder / f"{stem}.csv")
-        write_whole(folder / f"{stem}.md", self.markdown().encode())
+        write_whole(folder / f"{stem}.md", self.markdown())
 
     def markdown(self) -> str:
         """The table as Markdown, with what its figures mean."""

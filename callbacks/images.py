@@ -10,7 +10,7 @@ from torch import Tensor
 from ivif.callbacks.boxes import draw_boxes
 from ivif.contracts.batch import Boxes
 from ivif.files.names import printable
-from ivif.files.whole import whole_file, write_whole
+from ivif.files.whole import whole_file
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -27,15 +27,6 @@ def save_atomically(picture: Image.Image, path: Path) -> None:
     """
     with whole_file(path, durable=False) as stream:
         picture.save(stream, format="PNG", compress_level=3)
-
-
-def save_text_atomically(text: str, path: Path) -> None:
-    """Writes a UTF-8 text file that is either complete or not there.
-
-    Raises:
-        OSError: If the folder cannot be written.
-    """
-    write_whole(path, text.encode("utf-8"), durable=False)
 
 
 def panel(

@@ -145,7 +145,7 @@ def check_record(folder: Path, made_by: dict[str, str], claims: bool = True, pic
             f"written over: choose another --output_dir, or move it away."
         )
     if claims:
-        write_whole(record, (json.dumps(made_by, indent=2) + "\n").encode())  # other processes may be reading it
+        write_whole(record, json.dumps(made_by, indent=2) + "\n")  # other processes may be reading it
 
 
 def _record(path: Path) -> dict[str, str]:

@@ -48,7 +48,7 @@ class PreviousResults(Callback):
         pl_module.train(training)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            write_whole(record, (json.dumps({"epoch": trainer.current_epoch}) + "\n").encode())
+            write_whole(record, json.dumps({"epoch": trainer.current_epoch}) + "\n")
 
     def _make_room(self) -> None:
         """Sets the present store aside in one step, and removes what no checkpoint needs."""

@@ -36,7 +36,7 @@ class PromptRecord(Callback):
         folder = Path(trainer.default_root_dir)
         self.prompts.export_file(folder / PROMPTS_FILE)
         words = self.prompts.nearest_words(self.words)
-        write_whole(folder / WORDS_FILE, words_table(words).encode())
+        write_whole(folder / WORDS_FILE, words_table(words))
         for name, vectors in words.items():
             rank_zero_info(f"Words nearest to the {name} prompt: {' '.join(near[0][0] for near in vectors)}")
 

@@ -47,7 +47,7 @@ class _ContinuingWriter(ExperimentWriter):
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
-        write_whole(path, _text(fieldnames, read_rows(path)).encode())
+        write_whole(path, _text(fieldnames, read_rows(path)))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -80,7 +80,7 @@ def cut_log(folder: Path, steps: int) -> int:
         path.unlink()
         return len(rows)
     columns = sorted({name for row in kept for name, value in row.items() if value})
-    write_whole(path, _text(columns, kept).encode())
+    write_whole(path, _text(columns, kept))
     return len(rows) - len(kept)
 
 

@@ -59,7 +59,7 @@ class RunRecord(Callback):
             return
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "environment.json", (json.dumps(environment(), indent=2) + "\n").encode())
+        write_whole(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
         write = getattr(trainer.datamodule, "write_selections", None)  # type: ignore[attr-defined]
         if write is not None:
             write(folder / "splits")

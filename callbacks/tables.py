@@ -68,7 +68,7 @@ class ResultTable:
         """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.csv`, each complete or as before."""
         write_table(self.summary.assign(convention=self.convention), folder / f"{stem}.csv")
         write_table(self.per_image, folder / f"{stem}_per_image.csv")
-        write_whole(folder / f"{stem}.md", self.markdown().encode())
+        write_whole(folder / f"{stem}.md", self.markdown())
 
     def markdown(self) -> str:
         """The summary as a Markdown table."""

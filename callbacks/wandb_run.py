@@ -108,7 +108,7 @@ class WandbRun(WandbLogger, Dashboard):
             self._experiment = self._open()
             _define_metrics(self._experiment)
             if self._folder is not None and not self._experiment.disabled:
-                write_whole(self._folder / RUN_ID, f"{self._experiment.id}\n".encode())
+                write_whole(self._folder / RUN_ID, f"{self._experiment.id}\n")
         return self._experiment
 
     def _open(self) -> Any:

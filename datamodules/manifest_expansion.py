@@ -235,5 +235,5 @@ def _write(path: Path, text: str, lists: Mapping[str, Sequence[str]]) -> None:
     for stale in folder.glob("*.txt"):
         stale.unlink()
     for key, names in lists.items():
-        write_whole(folder / f"{key}.txt", list_text(names).encode())
-    write_whole(path, text.encode())
+        write_whole(folder / f"{key}.txt", list_text(names))
+    write_whole(path, text)

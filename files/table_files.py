@@ -34,7 +34,7 @@ def write_table(table: pd.DataFrame, path: Path, undefined: str = "") -> None:
     # Python leaves a carriage return bare, at which readers end the row
     bare = any("\r" in str(text) for column in texts.values() for text in column)
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
-    write_whole(path, table.assign(**texts).to_csv(index=False, na_rep=undefined, quoting=quoting).encode())
+    write_whole(path, table.assign(**texts).to_csv(index=False, na_rep=undefined, quoting=quoting))
 
 
 def read_table(path: Path) -> pd.DataFrame:

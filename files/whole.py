@@ -1,5 +1,6 @@
 """Files that are whole at every moment: written beside their place, and then given their name in one step."""
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -7,11 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ivif.files.names import file_name
+
 PARTIAL: Final = ".partial"
 """Ending of a file that is still being written, or was when its process was killed; its name begins with a dot."""
 
-_SHOWN: Final = 40
-"""Characters of a file's name in that of its temporary file, which must not be too long for the filesystem."""
+_SHOWN: Final = 80
+"""Bytes for a file's name in that of its temporary file, which must not be too long for the filesystem."""
+
+_RANDOM: Final = 8
+"""Random bytes in that name, so that nobody can have prepared a file or a link there."""
 
 
 @contextmanager
@@ -28,7 +34,7 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     Raises:
         OSError: If it cannot be written; names `path`, which is then as before, and nothing lies beside it.
     """
-    partial = path.with_name(f".{path.stem[:_SHOWN]}-{secrets.token_hex(8)}{PARTIAL}")
+    partial = path.with_name(f"{_beginning(path.name)}{secrets.token_hex(_RANDOM)}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -51,23 +57,30 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
         _flush_folder(path.parent)
 
 
-def write_whole(path: Path, content: bytes | memoryview, durable: bool = True) -> None:
-    """Replaces a file in one step by other content; arguments and errors are those of `whole_file`."""
+def write_whole(path: Path, content: str | bytes | memoryview, durable: bool = True) -> None:
+    """Replaces a file in one step by other content, text as UTF-8; arguments and errors are those of `whole_file`."""
+    data = content.encode() if isinstance(content, str) else content
     with whole_file(path, durable) as stream:
-        stream.write(content)
+        stream.write(data)
 
 
-def remove_partial_files(folder: Path, below: bool = True) -> list[Path]:
+def remove_partial_files(folder: Path, below: bool = True, of: str | None = None) -> list[Path]:
     """Removes what killed processes left half written, and says what; only for the process that holds the folder.
 
     Args:
         folder: It may be missing.
         below: Whether its folders are looked through as well.
+        of: Name of the one file that the process holds, where others may be writing others there.
     """
-    left = sorted((folder.rglob if below else folder.glob)(f".*{PARTIAL}"))
+    names = ".*" if of is None else f"{glob.escape(_beginning(of))}{'?' * 2 * _RANDOM}"
+    left = sorted((folder.rglob if below else folder.glob)(f"{names}{PARTIAL}"))
     for path in left:
         path.unlink(missing_ok=True)
     return left
+
+
+def _beginning(name: str) -> str:
+    return f".{file_name(name, longest=_SHOWN)}-"
 
 
 def _flush_folder(folder: Path) -> None:

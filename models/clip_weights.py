@@ -9,9 +9,10 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from ivif.files.places import home
+from ivif.files.whole import whole_file
 from ivif.models.clip_config import ClipConfig
 
 WEIGHTS_DIRECTORY_VARIABLE: Final = "IVIF_WEIGHTS_DIR"
@@ -118,7 +119,8 @@ def _search(sources: list[Source]) -> Path | None:
         for source in sources:
             path = directory / source.name
             if path.is_file():
-                _verify(path, source.digest)
+                if source.digest:
+                    _verify(path, source.digest, file_digest(path))
                 return path
     return None
 
@@ -136,11 +138,12 @@ def _search_hub_cache(architecture: str, tag: str) -> Path | None:
     return None
 
 
-def _verify(path: Path, digest: str) -> None:
-    if digest and not (actual := file_digest(path)).startswith(digest):
+def _verify(path: Path, published: str, actual: str) -> None:
+    if not actual.startswith(published):
         raise ClipWeightsError(
-            f"{path} has sha256 {actual[:16]}..., but the published file has {digest[:16]}...: an incomplete download "
-            f"or another file. Delete it and fetch it again (see MODELS.md), or point `weights` at the file you mean."
+            f"{path} has sha256 {actual[:16]}..., but the published file has {published[:16]}...: an incomplete "
+            f"download or another file. Delete it and fetch it again (see MODELS.md), or point `weights` at the file "
+            f"you mean."
         )
 
 
@@ -177,38 +180,33 @@ def download(sources: list[Source], directory: Path) -> Path:
     failures = []
     for source in sources:
         target = directory / source.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
-            _fetch(source.url, partial)
-            _verify(partial, source.digest)
-            partial.replace(target)
+            with whole_file(target) as stream:
+                _verify(target, source.digest, _fetch(source.url, stream))
             return target
         except (OSError, ClipWeightsError) as error:
             failures.append(f"{source.url}: {error}")
-        finally:
-            partial.unlink(missing_ok=True)
     raise ClipWeightsError("No download of CLIP weights succeeded:\n  " + "\n  ".join(failures) + "\nSee MODELS.md.")
 
 
-def _fetch(url: str, target: Path) -> None:
+def _fetch(url: str, target: BinaryIO) -> str:
+    """Copies what lies at an address, and returns its sha256 in hex."""
     from rich.console import Console
     from rich.progress import wrap_file
 
     if not url.lower().startswith(("http://", "https://")):  # HF_ENDPOINT may name anything
         raise ClipWeightsError("only http and https addresses are fetched. Correct HF_ENDPOINT.")
     answer = urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT)  # noqa: S310 - a web address, see above
-    with answer as response, target.open("wb") as stream:
+    digest = hashlib.sha256()
+    with answer as response:
         total = int(response.headers.get("Content-Length") or 0)
-        with wrap_file(response, total, description=target.stem, console=Console(stderr=True)) as wrapped:
-            _copy(wrapped, stream)
-    if total and target.stat().st_size != total:
-        raise urllib.error.ContentTooShortError(f"{target.stat().st_size} of {total} bytes arrived", cast("Any", None))
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    while block := source.read(1 << 20):
-        target.write(block)
+        with wrap_file(response, total, description=Path(url).stem, console=Console(stderr=True)) as source:
+            while block := source.read(1 << 20):
+                target.write(block)
+                digest.update(block)
+    if total and target.tell() != total:
+        raise urllib.error.ContentTooShortError(f"{target.tell()} of {total} bytes arrived", cast("Any", None))
+    return digest.hexdigest()
 
 
 def _missing_message(architecture: str, tag: str, sources: list[Source], remedy: str | None) -> str:

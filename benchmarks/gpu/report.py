@@ -1,7 +1,6 @@
 """What a part of the GPU check found, written to a file after each case: what was measured survives the part's end."""
 
 import json
-import os
 import sys
 import time
 import traceback
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from ivif.files.whole import write_whole
 
 
 @dataclass
@@ -87,6 +88,4 @@ class Report:
     def write(self) -> None:
         """The file, whole at any moment."""
         found = {"rows": self.rows, "left_out": self.left_out, "failed": self.failed}
-        beside = self.file.with_suffix(".writing")
-        beside.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(beside, self.file)  # noqa: PTH105 - atomic
+        write_whole(self.file, json.dumps(found), durable=False)

@@ -9,7 +9,6 @@ padding between planes, which nobody reads.
 import errno
 import json
 import math
-import os
 import shutil
 import struct
 import zlib
@@ -17,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from torch import Tensor
 from ivif.contracts.batch import Sample
 from ivif.files.errors import CacheError
 from ivif.files.owners import distrust
+from ivif.files.whole import remove_partial_files, whole_file
 from ivif.machine.free_memory import free_memory
 
 FORMAT_VERSION: Final = 1
@@ -136,19 +136,15 @@ def write_file(path: Path, identity: Any, pairs: Sequence[Pair], size: int, samp
     Raises:
         CacheError: If the disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         free = shutil.disk_usage(path.parent).free
         if size > free:
             raise _disk_full(path, size, free)
-        with partial.open("wb") as file:
+        with whole_file(path) as file:
             filled = [_write_pair(file, pair, sample) for pair, sample in zip(pairs, samples, strict=True)]
             index = json.dumps({"identity": identity, "pairs": [asdict(pair) for pair in filled]}).encode()
             file.write(index)
             file.write(_FOOTER.pack(len(index), zlib.crc32(index), _MAGIC))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_full(path, size, shutil.disk_usage(path.parent).free) from error
@@ -156,8 +152,6 @@ def write_file(path: Path, identity: Any, pairs: Sequence[Pair], size: int, samp
             f"Cannot write the decoded pairs to '{path.parent}': {error.strerror or error}. Set loading.cache_dir to a "
             f"folder that can be written, or loading.cache to 'ram' or 'none'."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def open_file(path: Path, identity: Any) -> tuple[list[Pair], Tensor] | str:
@@ -224,8 +218,7 @@ def building(path: Path) -> Iterator[None]:
         except (ImportError, OSError):
             pass
         else:
-            for left in path.parent.glob(f"{path.name}.*.partial"):  # of a process that was killed while it built
-                left.unlink(missing_ok=True)
+            remove_partial_files(path.parent, below=False, of=path.name)  # of a process that was killed while it built
         yield
 
 
@@ -242,7 +235,7 @@ def _disk_full(path: Path, size: int, free: int) -> CacheError:
     )
 
 
-def _write_pair(file: Any, pair: Pair, sample: Sample) -> Pair:
+def _write_pair(file: BinaryIO, pair: Pair, sample: Sample) -> Pair:
     planes = []
     for plane, values in _checked(pair, sample):
         file.write(bytes(plane.offset - file.tell()))

@@ -71,7 +71,7 @@ def save_prompts(path: Path, entries: Iterable[PromptEntry]) -> None:
     for entry in entries:
         fields = {"dataset": entry.dataset, "name": entry.name, "prompt": entry.prompt, "source": entry.source}
         lines.append(json.dumps({key: value for key, value in fields.items() if value is not None}, ensure_ascii=False))
-    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+    write_whole(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_prompt_folder(folder: Path, names: Iterable[str], dataset: str) -> dict[str, PromptEntry]:

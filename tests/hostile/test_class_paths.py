@@ -37,8 +37,8 @@ CONFIGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "one behind a package of ours": (_ddp("ddp_comm_hook", "ivif.callbacks.wandb_run.os.system"), ("system", "Python")),
     "a function of ours": (
-        _ddp("ddp_comm_hook", "ivif.callbacks.images.save_text_atomically"),
-        ("strategy", "ivif.callbacks.images.save_text_atomically", "function"),
+        _ddp("ddp_comm_hook", "ivif.callbacks.images.save_atomically"),
+        ("strategy", "ivif.callbacks.images.save_atomically", "function"),
     ),
     "a callback that calls functions": (
         "trainer: {callbacks: [{class_path: LambdaCallback, init_args: {on_fit_start: os.system}}]}\n",

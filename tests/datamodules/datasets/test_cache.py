@@ -323,10 +323,12 @@ def test_leftovers_of_a_killed_process_are_removed(root: Path) -> None:
     reader = MSRS(root, "train")
     CachedDataset(reader, "disk", _folder(root))
     file = _file(root)
-    leftover = file.with_name(f"{file.name}.1.partial")
+    leftover, others = (file.with_name(f".{stem}.planes-{'0' * 16}.partial") for stem in (file.stem, "another"))
     file.rename(leftover)
+    others.touch()
     CachedDataset(reader, "disk", _folder(root))
     assert not leftover.exists()
+    assert others.exists()
 
 
 @pytest.fixture

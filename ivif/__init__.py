@@ -34,9 +34,9 @@ def load(path: str | Path, device: str = "auto") -> "FusionTask":
         >>> import ivif
         >>> fusion = ivif.load("runs/quickstart/latest")  # doctest: +SKIP
     """
-    from ivif.commands.train.devices import choose_device
     from ivif.contracts.run_files import LAST
     from ivif.lightning_modules.detection_sources import load_fusion
+    from ivif.machine.devices import choose_device
     from ivif.models.layers.frozen import freeze
 
     place = choose_device(device)

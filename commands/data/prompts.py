@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import Dataset
 
-from ivif.commands.train.devices import choose_device
 from ivif.contracts.batch import Sample, plane_to_float
 from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompts, save_prompts
 from ivif.datamodules.datasets.prompts import PromptableReader, PromptConfig, PromptedDataset
 from ivif.files.text_output import cell
+from ivif.machine.devices import choose_device
 from ivif.machine.processors import usable_processors
 from ivif.models.captioner import DEFAULT_COCA, Captioner, build_captioner
 

@@ -14,12 +14,12 @@ from ivif.commands.errors import UsageError
 from ivif.commands.report.files import refuse_others
 from ivif.commands.report.pairs import ScoreInputs, collect
 from ivif.commands.report.tables import COLUMNS, FILES, write_tables
-from ivif.commands.train.devices import choose_device
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
 from ivif.files.errors import UnreadableFileError
 from ivif.files.pictures import MAX_PIXELS
 from ivif.files.text_output import cell
 from ivif.image_ops.color import recolor, split_luma_chroma
+from ivif.machine.devices import choose_device
 from ivif.metrics.conventions import check_names, suite
 from ivif.metrics.functional import Triplet
 from ivif.metrics.preparation import grey_levels

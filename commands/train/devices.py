@@ -1,32 +1,12 @@
-"""Devices by the names that people type."""
+"""What a run's configuration says about devices, settled before anything is built."""
 
 import os
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from ivif.commands.errors import UsageError
-
-_NO_APPLE_GPU: Final = "Apple's GPU (mps) has no float64, in which metrics and filters are computed"
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` takes a GPU if there is one.
-
-    Raises:
-        ValueError: If there is no such device, or it cannot be used here.
-    """
-    if name.partition(":")[0] == "mps":
-        raise ValueError(f"--device '{name}' cannot be used here ({_NO_APPLE_GPU}). Choose auto or cpu.")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"--device '{name}' cannot be used here ({reason}). Choose auto, cpu, cuda or cuda:N."
-        ) from error
+from ivif.machine.devices import NO_APPLE_GPU
 
 
 def settle_missing_gpu() -> None:
@@ -63,12 +43,12 @@ def _without_apple_gpu(accelerator: Any) -> Any:
     chosen = accelerator if torch.backends.mps.is_available() and not torch.cuda.is_available() else None
     if accelerator == "mps" or chosen == "gpu":
         raise UsageError(
-            f"--trainer.accelerator {accelerator}: {_NO_APPLE_GPU}. Take --trainer.accelerator cpu, or a machine with "
+            f"--trainer.accelerator {accelerator}: {NO_APPLE_GPU}. Take --trainer.accelerator cpu, or a machine with "
             f"an NVIDIA GPU."
         )
     if chosen == "auto":
         from lightning.pytorch.utilities import rank_zero_info  # seconds, which commands without a trainer spare
 
-        rank_zero_info(f"{_NO_APPLE_GPU}: this run takes the CPU.")
+        rank_zero_info(f"{NO_APPLE_GPU}: this run takes the CPU.")
         return "cpu"
     return accelerator

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ivif.commands.cli import main
-from ivif.commands.train.devices import choose_device, settle_devices, settle_missing_gpu
+from ivif.commands.train.devices import settle_devices, settle_missing_gpu
+from ivif.machine.devices import choose_device
 from tests.commands.runs import newest_run, tiny_run
 
 ASKS_EACH_TIME = "PYTORCH_NVML_BASED_CUDA_CHECK"

@@ -1,12 +1,15 @@
-"""Named conventions: which variant, range, base and reduction of each metric a family of published tables used."""
+"""Named conventions: a family of published tables, and the metrics that it reports.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+Which variant, range, base or reduction of a metric a convention means is said by the metric's entry in the registry.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ivif.metrics.functional.triplet import Triplet
-from ivif.metrics.registry import METRICS, Option
+from ivif.metrics.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,11 @@ class Convention:
         name: Its name in tables and on the command line.
         summary: One sentence for users.
         names: The metrics that it reports unless told otherwise.
-        options: Options per metric, where they differ from the functions' defaults.
     """
 
     name: str
     summary: str
     names: tuple[str, ...]
-    options: Mapping[str, Mapping[str, Option]] = field(default_factory=dict)
 
     def score(self, triplet: Triplet, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Values of each metric, (B,) float64.
@@ -36,7 +37,8 @@ class Convention:
             ValueError: If a name is unknown, or the images are too small for a metric.
         """
         chosen = check_names(names if names is not None else self.names)
-        return {name: METRICS[name](triplet, **self.options.get(name, {})) for name in chosen}
+        entries = {name: METRICS[name] for name in chosen}
+        return {name: entry(triplet, **entry.conventions.get(self.name, {})) for name, entry in entries.items()}
 
 
 _ELEVEN = ("EN", "SD", "SF", "AG", "MI", "SCD", "CC", "MSE", "PSNR", "VIF", "Qabf")
@@ -53,46 +55,21 @@ CONVENTIONS: dict[str, Convention] = {
             "mgfusion",
             "The six metrics of the MGFusion tables: VIF is the mean of the two sources, SSIM their sum.",
             ("Qabf", "Qcv", "SSIM", "AG", "VIF", "SCD"),
-            {"VIF": {"reduction": "mean"}},
         ),
         Convention(
             "cddfuse",
             "CDDFuse's Evaluator: MI in nats, PSNR against the fused maximum, SSIM uniform 7x7 with data range 2.",
             (*_ELEVEN, "SSIM"),
-            {
-                "MI": {"base": "nats"},
-                "PSNR": {"variant": "fused_peak"},
-                "SSIM": {"window": "uniform", "data_range": 2.0},
-            },
         ),
         Convention(
             "vifb",
             "VIFB's MATLAB code: MI in nats of stretched images, SF over H W, AG over (H-1)(W-1), PSNR of a root.",
             ("EN", "SD", "SF", "AG", "MI", "PSNR", "Qabf", "SSIM", "Qcv", "Qcb", "CE", "EI"),
-            {
-                "SF": {"divide_by": "image_size"},
-                "AG": {"divide_by": "inner_size"},
-                "MI": {"base": "nats", "stretch": True},
-                "PSNR": {"variant": "root"},
-            },
         ),
         Convention(
             "ivif_zoo",
             "IVIF_ZOO's code: MSE on [0, 1] but PSNR with peak 255, zero-padded VIF, SSIM with a range of 1.",
             (*_ELEVEN, "SSIM", "MS_SSIM", "Qcb", "Qy", "Nabf", "NMI", "CE", "EI"),
-            {
-                "MSE": {"peak": 1.0},
-                "PSNR": {"variant": "mixed_range"},
-                "VIF": {"window": "zero_padded"},
-                "SSIM": {"data_range": 1.0},
-                "MS_SSIM": {"data_range": 1.0, "odd_sizes": "pad_zero"},
-                "Qcb": {"variant": "half_frequency"},
-                "Qy": {"variant": "summed_rows"},
-                "Nabf": {"background_weight": 0.0},
-                "NMI": {"variant": "sources"},
-                "CE": {"variant": "sigmoid"},
-                "EI": {"border": "zero"},
-            },
         ),
     )
 }
@@ -114,11 +91,16 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
     """The names, if all of them are metrics and none is given twice.
 
     Raises:
-        ValueError: Otherwise; lists the known ones.
+        ValueError: Otherwise; lists the nearest and the known ones.
+        PluginError: If one comes from a package that cannot be used.
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown:
-        raise ValueError(f"Unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}.")
+        near = list(dict.fromkeys(close for name in unknown for close in METRICS.nearest(name)))
+        hint = f" nearest: {', '.join(near)};" if near else ""
+        raise ValueError(f"Unknown metrics {', '.join(unknown)};{hint} known: {', '.join(METRICS)}.")
+    for name in names:
+        METRICS[name]  # imports the package that it comes from
     if len(set(names)) < len(names):
         raise ValueError(f"Some metrics are named twice: {', '.join(names)}.")
     return tuple(names)

@@ -12,6 +12,10 @@ def test_directions_are_known() -> None:
     assert {name for name in METRICS if not FusionMetric(name).higher_is_better} == {"MSE", "Qcv", "Nabf", "CE"}
 
 
+def test_options_belong_to_conventions() -> None:
+    assert {key for entry in METRICS.values() for key in entry.conventions} == set(CONVENTIONS) - {"standard"}
+
+
 def test_one_metric_gives_the_mean_of_the_table() -> None:
     names = ["EN", "SCD"]
     together, alone = FusionMetrics(names), MetricCollection({name: FusionMetric(name) for name in names})

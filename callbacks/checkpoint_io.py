@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from ivif.files.errors import UserError
 from ivif.files.whole import write_whole
 
 
-class CheckpointWriteError(RuntimeError):
+class CheckpointWriteError(UserError, RuntimeError):
     """A checkpoint cannot be written: the disk is full, read-only or gone. The one before it is untouched."""
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ivif.callbacks.memory_remedies import GIB, remedies
 from ivif.contracts.batch import BatchSize
+from ivif.files.errors import UserError
 from ivif.machine.free_memory import free_memory
 
 _STEPS: Final = {"train": "A training step", "val": "Validation", "test": "Testing", "predict": "Predicting"}
@@ -18,7 +19,7 @@ _BYTES_PER_STEP: Final = 2 * GIB
 """More than any network of the suite takes: a step of so little is not estimated, which takes seconds."""
 
 
-class NotEnoughMemoryError(RuntimeError):
+class NotEnoughMemoryError(UserError, RuntimeError):
     """A step needs more memory than is free."""
 
 

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ivif import __version__
+from ivif.files.errors import UserError
 from ivif.files.places import CLONE
 from ivif.files.whole import write_whole
 
@@ -37,7 +38,7 @@ PACKAGES: Final = (
 """Packages whose versions a run records."""
 
 
-class ChangedDataError(RuntimeError):
+class ChangedDataError(UserError, RuntimeError):
     """A run is resumed, and its training or validation pairs are not those that it had."""
 
 

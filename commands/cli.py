@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from io import TextIOWrapper
 from typing import Final
 
-from ivif.commands.errors import UsageError, report_error, user_errors
+from ivif.commands.errors import UsageError, is_user_error, report_error
 from ivif.files.names import UTF8_REMEDY, is_utf8, printable
 from ivif.files.text_output import clean_logs
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped by the keyboard", file=sys.stderr)
         return 130
     except Exception as error:
-        if isinstance(error, user_errors()) or "Original Traceback" in str(error):
+        if is_user_error(error):
             return report_error(error)
         raise
 
@@ -101,7 +101,7 @@ def _run_plain(command: str, arguments: list[str]) -> int:
     try:
         return _plain_main(command)(arguments)
     except OSError as error:
-        if error.filename is None or isinstance(error, user_errors()):
+        if error.filename is None or is_user_error(error):
             raise
         from ivif.commands.train.failures import disk_failure
 

@@ -6,55 +6,38 @@ import sys
 import traceback
 from typing import Final
 
-from ivif.commands.parsing.messages import explain
+from ivif.files.errors import UserError
 from ivif.files.text_output import terminal
 
-HINT: Final = "(see: python main.py SUBCOMMAND --help, and --print_config)"
-"""Where to look after a mistake on the command line."""
+_TRIED: Final = re.compile(r"Errors:\n( +)- (.*)\n *Given value type:", re.DOTALL)
+"""How jsonargparse lists what each type of an option has against a value."""
 
-_PARSER_NOISE: Final = re.compile(
-    r"\s*(- )?(Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Expected a <class 'NoneType'>|"
-    r"Given value type: |Given value: |Expected a path but .* either not accessible or invalid|usage:|tip:)",
-    re.IGNORECASE,
+_OF_NO_TYPE: Final = re.compile(
+    r"Expected a(?!n instantiatable)|Not a valid subclass|Import path does not|Unable to load"
 )
 
 
-class UsageError(Exception):
-    """A command line or configuration that cannot be carried out; the message carries the remedy."""
+class UsageError(UserError):
+    """A command line or configuration that cannot be carried out.
+
+    Args:
+        message: What is wrong.
+        remedy: What to do or where to look, on a line of its own, where the message does not say it already.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message}\n{remedy}" if remedy else message)
 
 
-def user_errors() -> tuple[type[BaseException], ...]:
-    """The errors whose message is meant for users, so that no traceback is shown for them."""
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
+def is_user_error(error: BaseException) -> bool:
+    """Whether the message of an error is meant for users, so that no traceback is shown for it.
 
-    from ivif.callbacks.checkpoint_io import CheckpointWriteError
-    from ivif.callbacks.memory_guard import NotEnoughMemoryError
-    from ivif.callbacks.run_record import ChangedDataError
-    from ivif.commands.train.failures import FailedRunError
-    from ivif.files.errors import DatasetError
-    from ivif.lightning_modules.non_finite import NonFiniteLossError
-    from ivif.models.clip import ClipWeightsError
-    from ivif.models.layers.frozen import CheckpointMismatchError, FrozenPartMismatchError
-    from ivif.models.learned_prompts import PromptFileError
-
-    return (
-        UsageError,
-        ChangedDataError,
-        CheckpointWriteError,
-        DatasetError,
-        FailedRunError,
-        ClipWeightsError,
-        CheckpointMismatchError,
-        FrozenPartMismatchError,
-        NonFiniteLossError,
-        NotEnoughMemoryError,
-        PromptFileError,
-        MisconfigurationException,
-        FileExistsError,
-        FileNotFoundError,
-        PermissionError,
-        ValueError,  # every constructor and function of ours explains itself; IVIF_TRACEBACK=1 shows where it was
-    )
+    Every constructor and function of ours explains itself by a ValueError; IVIF_TRACEBACK=1 shows where it was.
+    """
+    plain = (UserError, FileExistsError, FileNotFoundError, PermissionError, ValueError)
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")  # what never was imported raised nothing
+    known = plain if lightning is None else (*plain, lightning.MisconfigurationException)
+    return isinstance(error, known) or "Original Traceback" in str(error)
 
 
 def report_error(error: BaseException) -> int:
@@ -68,13 +51,22 @@ def report_error(error: BaseException) -> int:
 def readable(message: str) -> str:
     """The part of a message that a user can act on.
 
-    An error in a loader process arrives wrapped in that process's traceback: its last line is the message. The parser
-    lists every type that a value might have had, and why it has none of them: only the reason that counts is kept.
+    An error in a loader process arrives wrapped in that process's traceback: its last line is the message. One of a
+    constructor arrives in the parser's list of reasons.
     """
     if message.startswith("Caught ") and "Original Traceback" in message:
         message = re.split(r"\n(?:[\w.]+(?:Error|Exception)): ", message)[-1]
-    hint = f"\n{HINT}" if HINT in message else ""
-    lines = [line.rstrip() for line in (explain(message) + hint).strip().splitlines() if line.strip()]
-    kept = [re.sub(r"^(\s*)- (?=\S)", r"\1", line) for line in lines if not _PARSER_NOISE.match(line)]
-    hints = [line for line in kept if line.strip() == HINT]
-    return "\n".join([line for line in kept if line.strip() != HINT] + hints[:1] if kept else lines).lstrip()
+    return "\n".join(line.rstrip() for line in (reason(message) or message).strip().splitlines() if line.strip())
+
+
+def reason(message: str) -> str:
+    """What is wrong, of all that the parser says about each type that a value might have had.
+
+    Returns:
+        A constructor's or an import's own message; empty where the value is of none of the types, and any other
+        message as it is.
+    """
+    if tried := _TRIED.search(message):
+        parts = re.split(rf"\n{tried[1]}- ", tried[2])
+        return next(filter(None, (reason(part.replace(f"\n{tried[1]}  ", "\n")) for part in parts)), "")
+    return "" if _OF_NO_TYPE.match(message) else message

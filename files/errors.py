@@ -1,4 +1,4 @@
-"""Errors a user of the datasets can meet: each says what is wrong, where, and what to do."""
+"""Errors that a user can meet: each says what is wrong, where, and what to do."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,11 @@ LONGEST_PLAIN_NAME: Final = 100
 """Bytes of a plain name: those of files are built of it."""
 
 
-class DatasetError(Exception):
+class UserError(Exception):
+    """Base of errors whose message tells a user all there is to know: commands print it without a traceback."""
+
+
+class DatasetError(UserError):
     """Base of all dataset errors: a user's data is missing, damaged or does not fit; the message carries the remedy."""
 
 

@@ -11,6 +11,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from ivif.bilevel.level_loss import LevelLoss
+from ivif.files.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ OVERFLOWED: Final = "overflowed_steps"
 OnNonFinite = Literal["stop", "skip"]
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(UserError, RuntimeError):
     """A loss or a gradient became NaN or infinite; names the term, the level, the step and the pairs."""
 
 

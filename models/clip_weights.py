@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 
+from ivif.files.errors import UserError
 from ivif.files.places import home
 from ivif.files.whole import whole_file
 from ivif.models.clip_config import ClipConfig
@@ -23,7 +24,7 @@ CONNECT_TIMEOUT: Final = 5.0
 _HUB_FILES: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-class ClipWeightsError(RuntimeError):
+class ClipWeightsError(UserError, RuntimeError):
     """CLIP's weights are missing, damaged, or not what the configuration says; the message carries the remedy."""
 
 

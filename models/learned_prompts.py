@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ivif.files.errors import UserError
 from ivif.files.whole import write_whole
 from ivif.models.clip_encoder import ImageTextEncoder
 from ivif.models.layers.frozen import FrozenPartsMixin
@@ -26,7 +27,7 @@ _ENCODER_KEY: Final = "encoder"
 _CHECKSUM_KEY: Final = "checksum"
 
 
-class PromptFileError(RuntimeError):
+class PromptFileError(UserError, RuntimeError):
     """A file of learnt prompts cannot be read, or belongs to another encoder; the message carries the remedy."""
 
 

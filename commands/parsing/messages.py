@@ -1,204 +1,119 @@
-"""What the parser says about a wrong option, as one line for each key: its whole path, what was expected, what came.
+"""What the parser says about a wrong option, in our words: the whole path of its key, what was expected, what came.
 
-jsonargparse lists every type that a value might have had, as a tree, with the last part of a key at each level.
+An option's type tells what was expected; the parser's prose is asked for the key and the given value alone.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from difflib import get_close_matches
-from typing import Final
+from itertools import takewhile
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
-Path = tuple[str, ...]
+from ivif.commands.errors import UsageError, reason
+from ivif.commands.program import program
+from ivif.contracts.class_paths import known_names, refusal
 
-_LINE: Final = re.compile(r"(?P<blanks> *)(?P<bullet>- )?(?P<text>.*)")
-_KEY: Final = re.compile(r'Parser key "(?P<key>[^"]+)":\s*(?P<rest>.*)')
-_EXPECTED: Final = re.compile(r"Expected an? (?P<kind>.+?)(?:\. Got value: (?P<value>.*))?$")
-_NOT_THERE: Final = (
-    re.compile(r"Option '(?P<key>[^']+)' is not accepted"),
-    re.compile(r"Subcommand '\w+' does not accept option '(?P<key>[^']+)'"),
-    re.compile(r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'"),
-)
-_NEAREST: Final = re.compile(r" \[nearest: (?P<pairs>[^\]]*)\]$")
-_NO_CLASS: Final = re.compile(r"Expected a dot import path string: (?P<value>\S+)")
-_NESTED_VALUE: Final = re.compile(r"NestedArg\(key='(?P<key>[^']*)', val='?(?P<value>.*?)'?\)$")
-_REQUIRED: Final = re.compile(r"the following arguments are required: (?P<names>[^\n]+)")
-_MAPPING: Final = re.compile(r'Unable to load config "(?P<value>.*)"|Not a valid subclass of ')
+_KEY: Final = re.compile(r'Parser key "(?P<key>[^"]+)"[^:]*:\s*(?P<rest>.*)', re.DOTALL)
+_GIVEN: Final = re.compile(r"(?:(?:Got|Given) value: |Unable to load config )(?:NestedArg\(.*?val=)?(.*)")
+_UNKNOWN: Final = re.compile(r"(?:Group '(?P<group>[^']+)' .*|Subcommand .*)?[Oo]ption '(?P<key>[^']+)'.*")
+_DENIED: Final = re.compile(r"Importing '([^']+)' is not allowed")
 _UNRECOGNIZED: Final = "unrecognized arguments: "
-_NOISE: Final = re.compile(
-    r"Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Given value type: |Subclass types expect|"
-    r"a class path \(str\)|a dict with|Unable to load config '"
-)
-_CLASSES: Final = {
-    "model": "ivif.lightning_modules.mgfusion.MGFusionTask",
-    "data": "ivif.datamodules.tno.TNODataModule",
-}
-_KINDS: Final = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number"} | {
-    "str": "a text",
-    "tuple": "a list",
-    "collections.abc.Sequence": "a list",
-    "collections.abc.Iterable": "a list",
+_REQUIRED: Final = "the following arguments are required: "
+_NEAREST: Final = ", but there is "
+_KINDS: Final = {NoneType: "null", bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_SUFFIXES: Final = {"model": "Task", "data": "DataModule"}
+"""How the names of methods and of datasets end, by the option that takes them."""
+
+_MISSING: Final = {
+    "model": "no method is given: add --config FILE, for instance --config mgfusion.yaml",
+    "data": "no data are given: add --data FILE, for instance --data folder.yaml",
 }
 
 
-@dataclass
-class _Findings:
-    """What was expected, given and refused, by key."""
-
-    expected: dict[Path, list[str]] = field(default_factory=dict)
-    given: dict[Path, str] = field(default_factory=dict)
-    refused: dict[Path, list[str]] = field(default_factory=dict)
-
-
-def explain(message: str) -> str:
-    """The parser's message, shortened; any other message as it is.
-
-    Example:
-        >>> explain("Subcommand 'fit' does not accept option 'trainer.max_epoch'")
-        'trainer.max_epoch: there is no such option'
-    """
-    if required := _REQUIRED.match(message):
-        return _required(required["names"].split(", "))
-    findings = _read(message)
-    paths = [*findings.expected, *findings.refused]
-    lines = []
-    for path in dict.fromkeys(paths):
-        if any(len(other) > len(path) and other[: len(path)] == path for other in paths):
-            continue  # one of several types that the whole value might have had: the reason lies deeper
-        if path in findings.refused:
-            reasons = " ".join(findings.refused[path])
-            if findings.given.get(path, reasons) not in reasons:
-                reasons += f", got {findings.given[path]}"
-            lines.append(f"{_name(path)}: {reasons}" if path else reasons)
-        elif path in findings.expected:
-            given = {"None": "null"}.get(findings.given.get(path, ""), findings.given.get(path))
-            got = f", got {given}" if given is not None else ""
-            lines.append(f"{_name(path)}: expected {' or '.join(findings.expected[path])}{got}")
-    return "\n".join(lines) or message
-
-
-def with_nearest(message: str, known: Sequence[str]) -> str:
-    """A message about unknown options, with the nearest of those that the parser knows, for `explain` to show.
+def explain(message: str, options: Mapping[str, Any]) -> UsageError:
+    """The error that says in our words what the parser says; what it says readably stays as it is.
 
     Args:
-        message: As the parser gives it.
-        known: Names of its options, without dashes.
+        message: As the parser gives it. That of a parser around a class holds what the parser of the class raised.
+        options: The types of its options by their names without dashes; None for those without a type.
     """
-    nearest = [(key, get_close_matches(key, known, n=1, cutoff=0.8)) for key in _missing_keys(message)]
-    pairs = [f"{key}={close[0]}" for key, close in nearest if close]
-    return f"{message} [nearest: {' '.join(pairs)}]" if pairs else message
+    found = _KEY.match(message)
+    hint = f"(see: {program()} SUBCOMMAND --help, and --print_config)"
+    denied = _DENIED.search(message)
+    if denied and not denied[1].endswith((".yaml", ".yml")):
+        return UsageError(refusal(denied[1]))
+    if found and denied:
+        text = f"{found['key']}: there is no file '{denied[1]}'"
+    elif found and (inner := reason(found["rest"])).endswith(hint):
+        inside = f"{found['key']}.init_args." if found["key"] in _SUFFIXES else f"{found['key']}."
+        text = inside + inner.removesuffix(hint).strip().replace(_NEAREST, f"{_NEAREST}{inside}")
+    elif found:
+        text = f"{found['key']}: {_wrong_value(found['key'], found['rest'], options)}"
+    elif message.startswith(_REQUIRED):
+        names = [name.rpartition(".")[2] for name in message.removeprefix(_REQUIRED).split(", ")]
+        first = [name for name in _MISSING if name in names][:1]
+        text = "\n".join(f"{name}: {_MISSING.get(name, 'needed, and not given')}" for name in first or names)
+    elif message.startswith(_UNRECOGNIZED):
+        text = _unrecognized(message.removeprefix(_UNRECOGNIZED).split(), options)
+    elif missing := _UNKNOWN.fullmatch(message):
+        text = _unknown(".".join(filter(None, (missing["group"], missing["key"]))), options)
+    else:
+        text = message
+    return UsageError(text, hint)
 
 
-def _required(names: Sequence[str]) -> str:
-    parts = {name.rpartition(".")[2] for name in names}
-    if "model" in parts:
-        return "no method is given: add --config FILE, for instance --config configs/mgfusion.yaml"
-    if "data" in parts:
-        return "no data are given: add --data FILE, for instance --data configs/data/folder.yaml"
-    options = [f"--{name.rpartition('.')[2]}" for name in names]
-    return f"needed, and not given: {', '.join(options)}"
+def _unrecognized(words: list[str], options: Mapping[str, Any]) -> str:
+    """Of words that belong to no option: those before the first option; else the unknown options."""
+    names = [word for word in words if re.match(r"-(?![\d.])", word)]
+    strays = [f"'{word}' belongs to no option" for word in takewhile(lambda word: word not in names, words)]
+    return "\n".join(strays or [_unknown(name.lstrip("-").partition("=")[0], options) for name in names])
 
 
-def _read(message: str) -> _Findings:
-    findings = _Findings()
-    if not any(mark in message for mark in ("Parser key", "is not accepted", "does not accept option", "unrecognized")):
-        return findings
-    for path, text in _leaves(message):
-        keys = _missing_keys(text)
-        nearest = _nearest(text)
-        for key in keys:
-            known = f", but there is {_name((*path, *nearest[key].split('.')))}" if key in nearest else ""
-            findings.refused.setdefault((*path, *key.split(".")), []).append(f"there is no such option{known}")
-        for word in _stray(text):
-            findings.refused.setdefault(path, []).append(f"'{word}' belongs to no option")
-        if _stray(text):
-            continue
-        if text.startswith("Given value: "):
-            given = _NESTED_VALUE.sub(r"\g<value>", text.removeprefix("Given value: "))
-            findings.given.setdefault(path, given[:200])
-        elif found := _NO_CLASS.match(text):
-            findings.refused.setdefault(path, []).append(
-                f"'{found['value']}' is neither a file here or in configs/, nor a class with its module, such as "
-                f"{_CLASSES.get('.'.join(path), 'module.Class')}"
-            )
-        elif not keys and not _expectation(findings, path, text):
-            findings.refused.setdefault(path, []).append(text)
-    return findings
+def _unknown(key: str, options: Mapping[str, Any]) -> str:
+    nearest = get_close_matches(key, options, n=1, cutoff=0.8)
+    return f"{key}: there is no such option{_NEAREST if nearest else ''}{''.join(nearest)}"
 
 
-def _expectation(findings: _Findings, path: Path, text: str) -> bool:
-    """Notes what a line expects; False if it says something else."""
-    found = _MAPPING.match(text) or _EXPECTED.match(text)
-    if found is None or ": " in found.groupdict().get("kind", ""):
-        return False
-    kind = _kind(found["kind"]) if "kind" in found.groupdict() else "a mapping of its options"
-    value = found["value"]
-    kinds = findings.expected.setdefault(path, [])
-    if kind not in kinds:
-        kinds.append(kind)
-    if value is not None:
-        findings.given[path] = value[:200]
-    return True
+def _wrong_value(key: str, text: str, options: Mapping[str, Any]) -> str:
+    """What is wrong with the value of an option, or that it is of another type."""
+    problem, given = " ".join(reason(text).split()), _GIVEN.findall(text)
+    if problem or not given:
+        return f"{problem or text}{_known(key, problem) if 'class_path' in problem else ''}"
+    value = given[-1][:200].strip("'\")") if "NestedArg" in text or "Unable" in text else given[-1][:200]
+    kind = _kind(options.get(key))
+    if key in _SUFFIXES:
+        kind = f"{kind.removesuffix(' or null')}, or a file that holds one"
+    return f"expected {kind}, got {'null' if value == 'None' else value}{_known(key, value)}"
 
 
-def _leaves(message: str) -> Iterator[tuple[Path, str]]:
-    """Every line that says something, with the keys that it stands under."""
-    stack: list[tuple[int, Path]] = []
-    for line in message.splitlines():
-        found = _LINE.match(line)
-        if found is None or not found["text"].strip():
-            continue
-        depth, text = len(found["blanks"]) + len(found["bullet"] or ""), found["text"].strip()
-        while stack and (stack[-1][0] > depth or (found["bullet"] and stack[-1][0] == depth)):
-            stack.pop()
-        if key := _KEY.match(text):
-            path = tuple(key["key"].split("."))
-            if not stack or stack[-1][1] != path:
-                stack.append((depth, path))
-            text = key["rest"]
-        if text and not _NOISE.match(text) and not text.startswith("(see: "):
-            yield tuple(part for _, path in stack for part in path), text
+def _known(key: str, value: str) -> str:
+    """The nearest names of methods or datasets, or all of them, where the option takes one."""
+    if key not in _SUFFIXES:
+        return ""
+    suffix = _SUFFIXES[key]
+    names = {name.removesuffix(suffix).lower(): name for name in known_names() if name.endswith(suffix)}
+    words = [word.removesuffix(suffix).lower() for word in re.findall(r"\w+", value)]
+    near = [names[one] for word in words for one in get_close_matches(word, names, n=3, cutoff=0.7)]
+    return f". {'The nearest' if near else 'Known'}: {', '.join(dict.fromkeys(near or names.values()))}"
 
 
-def _missing_keys(text: str) -> list[str]:
-    """The options that a line says are unknown."""
-    if text.startswith(_UNRECOGNIZED):
-        words = _NEAREST.sub("", text).removeprefix(_UNRECOGNIZED).split()
-        return [word.lstrip("-").partition("=")[0] or word for word in words if _is_option(word)]
-    for pattern in _NOT_THERE:
-        if found := pattern.match(text):
-            return [".".join(part for part in (found.groupdict().get("group"), found["key"]) if part)]
-    return []
+def _kind(hint: Any) -> str:
+    """What a type takes, in a user's words; an option without a type is a group of others.
 
-
-def _stray(text: str) -> list[str]:
-    """Words that a line calls unknown, and that are no values of unknown options before them."""
-    if not text.startswith(_UNRECOGNIZED):
-        return []
-    words = _NEAREST.sub("", text).removeprefix(_UNRECOGNIZED).split()
-    first = next((index for index, word in enumerate(words) if _is_option(word)), len(words))
-    return words[:first]
-
-
-def _is_option(word: str) -> bool:
-    return word.startswith("-") and not re.match(r"-[\d.]", word)
-
-
-def _nearest(text: str) -> dict[str, str]:
-    """What `with_nearest` added to a line."""
-    found = _NEAREST.search(text)
-    return dict(pair.split("=", 1) for pair in found["pairs"].split()) if found else {}
-
-
-def _kind(text: str) -> str:
-    known = re.sub(r"^<class '(.*)'>$", r"\1", text)
-    if known.startswith("typing.Literal["):
-        return f"one of {known.removeprefix('typing.Literal[').rstrip(']')}"
-    return _KINDS.get(known, known if known.startswith(("a ", "one ")) else f"a {known}")
-
-
-def _name(path: Path) -> str:
-    """`model.init_args.network.channels` for the parser's `model`, `network.channels`."""
-    if len(path) > 1 and path[0] in ("model", "data") and path[1] not in ("init_args", "class_path"):
-        path = (path[0], "init_args", *path[1:])
-    return ".".join(path)
+    Example:
+        >>> _kind(tuple[int, int] | None)
+        'a list of 2 elements (each a whole number) or null'
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, parts))}"
+    if origin in (Union, UnionType, tuple):
+        kinds = " or ".join(dict.fromkeys(_kind(part) for part in parts if part is not ...))
+        length = "" if ... in parts else f" of {len(parts)} elements"
+        return f"a list{length} (each {kinds})" if origin is tuple else kinds
+    if hint is None or is_dataclass(hint):
+        return "a mapping of its options"
+    name = getattr(origin or hint, "__name__", str(hint))
+    return _KINDS.get(hint) or ("a list" if origin else f"a {name}")

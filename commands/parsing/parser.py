@@ -6,9 +6,9 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ivif.commands.errors import HINT, UsageError
-from ivif.commands.parsing.messages import with_nearest
-from ivif.commands.parsing.yaml_values import denied_class, guard_parser, without_denied_files
+from ivif.commands.parsing.messages import explain
+from ivif.commands.parsing.yaml_values import guard_parser
+from ivif.commands.program import program
 
 
 class SuiteParser(ArgumentParser):
@@ -16,6 +16,7 @@ class SuiteParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         guard_parser()
+        kwargs.setdefault("prog", program())
         kwargs.setdefault("allow_abbrev", False)  # else `--trainer.max_epoch 3` would quietly mean max_epochs
         super().__init__(*args, **kwargs)
 
@@ -25,10 +26,7 @@ class SuiteParser(ArgumentParser):
         Raises:
             UsageError: With the part of the message that names the key, the value and what was expected.
         """
-        denied = denied_class(message)
-        if denied is not None:
-            raise UsageError(denied) from ex
-        raise UsageError(f"{with_nearest(without_denied_files(message), self.option_names())}\n{HINT}") from ex
+        raise explain(message, self.option_types()) from ex
 
     def add_described(self, commands: Mapping[str, "SuiteParser"]) -> None:
         """Adds commands below this one, each with the first sentence of its description in the list of `--help`."""
@@ -36,11 +34,15 @@ class SuiteParser(ArgumentParser):
         for name, parser in commands.items():
             subcommands.add_subcommand(name, parser, help=str(parser.description).partition(". ")[0].rstrip(".") + ".")
 
-    def option_names(self) -> list[str]:
-        """Names of its options and of its commands' options, without dashes.
+    def option_types(self) -> dict[str, Any]:
+        """Its options and those of its commands by their names without dashes, with their types; None where none is.
 
-        argparse keeps both under names of its own, and has no public ones.
+        argparse and jsonargparse keep them under names of their own, and have no public ones.
         """
-        names = [option.lstrip("-") for option in self._option_string_actions]
+        found = {
+            name.lstrip("-"): getattr(action, "_typehint", None) for name, action in self._option_string_actions.items()
+        }
         commands = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-        return names + [name for choices in commands for parser in choices.values() for name in parser.option_names()]
+        for parser in (parser for choices in commands for parser in choices.values()):
+            found |= parser.option_types()
+        return found

@@ -1,6 +1,5 @@
 """What every YAML text passes on its way into the parser, whether it is a file, a file in a file or an option."""
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,11 +10,6 @@ from ivif.commands.errors import UsageError
 from ivif.contracts.class_paths import ALLOWED, REFUSED, allowed_class_path, full_path, plugins, refusal
 from ivif.contracts.plugins import packages
 from ivif.files.plain_yaml import PlainYamlError, measure
-
-_DENIED: Final = re.compile(r"Importing '([^']+)' is not allowed, denied by .*?to allow it\.")
-"""How jsonargparse refuses a class; it names its own functions as the remedy."""
-
-_FILES: Final = (".yaml", ".yml")
 
 _CLASSES: Final = ("class_path", "model", "data", "callbacks", "logger", "plugins", "profiler", "strategy")
 """Keys under which a text can be the name of a class."""
@@ -35,16 +29,6 @@ def guard_parser() -> None:
         import_path_allowlist=[*ALLOWED, *packages(), *plugins()],
     )
     set_loader("yaml", _load_guarded, (yaml.YAMLError,))
-
-
-def denied_class(message: str) -> str | None:
-    """The refusal of a class in the parser's message, in our words; None where it says something else."""
-    return next((refusal(path) for path in _DENIED.findall(message) if not path.endswith(_FILES)), None)
-
-
-def without_denied_files(message: str) -> str:
-    """The parser's message; a file that is not there was taken for a class."""
-    return _DENIED.sub(r"there is no file '\1'", message)
 
 
 def _load_guarded(text: str) -> Any:

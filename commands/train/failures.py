@@ -11,6 +11,7 @@ import torch
 from ivif.commands.parsing.config_files import is_file
 from ivif.contracts.batch import BatchSize
 from ivif.contracts.run_files import LAST
+from ivif.files.errors import UserError
 
 RESUME: Final = "The last checkpoint is untouched: go on with fit --resume RUN_FOLDER."
 
@@ -37,7 +38,7 @@ _REMEDIES: Final = {
 _WORKER: Final = re.compile(r"DataLoader worker \(pid(?:\(s\))? (?P<pid>[\d, ]+)\) (?P<how>[^\n]*)")
 
 
-class FailedRunError(Exception):
+class FailedRunError(UserError):
     """A run was ended by the machine that it ran on; the message says by what, and how to go on."""
 
 

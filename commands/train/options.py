@@ -55,16 +55,14 @@ def add_suite_arguments(parser: Any) -> None:
     )
     parser.add_argument(
         "--on_non_finite",
-        type=str,
+        type=Literal["stop", "skip"],
         default="stop",
-        choices=["stop", "skip"],
         help="fit: what to do about a batch whose loss or gradient is NaN or infinite.",
     )
     parser.add_argument(
         "--matmul_precision",
-        type=str,
+        type=Literal["highest", "high"],
         default="highest",
-        choices=["highest", "high"],
         help="Of float32 matrix products on a GPU; high: in TensorFloat-32, several times faster (docs/cluster.md).",
     )
     _add_predict_arguments(parser)

@@ -10,6 +10,8 @@ from typing import Any, Final, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ivif.files.errors import UserError
+
 FROZEN_PARTS_KEY: Final = "frozen_parts"
 """Where a checkpoint stores `{name of the part: its identity}`."""
 
@@ -20,11 +22,11 @@ _SAME_CONFIGURATION: Final = (
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
-class CheckpointMismatchError(RuntimeError):
+class CheckpointMismatchError(UserError, RuntimeError):
     """A checkpoint lacks trained weights of the module, or has weights that the module does not know."""
 
 
-class FrozenPartMismatchError(RuntimeError):
+class FrozenPartMismatchError(UserError, RuntimeError):
     """A checkpoint was made with another frozen encoder than the one of this run."""
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from ivif.commands.cli import main
-from ivif.commands.parsing.messages import explain, with_nearest
+from ivif.commands.errors import readable
+from ivif.commands.parsing.messages import explain
+from tests.refusals import refused
 
 METHOD = "--config=mgfusion.yaml"
 
@@ -49,17 +51,65 @@ def test_in_a_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_an_unknown_class_is_shown_as_it_was_given(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", METHOD, *arguments]) == 1
     message = capsys.readouterr().err
-    assert "data: 'TNO2' is neither a file here or in configs/, nor a class" in message
-    assert "ivif.datamodules.tno.TNODataModule" in message
-    assert "NestedArg" not in message
+    assert (
+        "data: expected a FusionDataModule, or a file that holds one, got TNO2. The nearest: TNODataModule" in message
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("{class_path: mgfusiontask2}", "The nearest: MGFusionTask"),
+        ("{class_path: ivif.lightning_modules.mgfusion.MGFusionTsk}", "The nearest: MGFusionTask"),
+        ("7", "got 7. Known: ClassicFusionTask, DetectionTask, MGFusionTask, "),
+    ],
+)
+def test_an_unknown_class_in_a_file_too(
+    value: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.yaml").write_text(f"model: {value}\n")
+    refused(["fit", METHOD, f"--config={tmp_path / 'own.yaml'}"], capsys, "error: model: ", named)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--transforms.resize=[8]", "transforms.resize: expected a list of 2 elements (each a whole number) or null, "),
+        ("--transforms.flip=up", "transforms.flip: expected true or false or one of 'horizontal', got up"),
+        ("--model.init_args.clip=[1]", "model.init_args.clip: expected a text or a mapping of its options, got [1]"),
+        ("--trainer.callbacks=[Nothing]", "trainer.callbacks: expected a list or a Callback or null, got ['Nothing']"),
+        ("--on_non_finite=x", "on_non_finite: expected one of 'stop', 'skip', got x"),
+        ("--trainer.max_epochs=null", ""),
+    ],
+)
+def test_the_type_of_an_option_says_what_was_expected(
+    option: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["fit", METHOD, "--data=synthetic.yaml", option, "--print_config"]
+    if expected:
+        assert refused(arguments, capsys).startswith(f"error: {expected}")
+    else:
+        with pytest.raises(SystemExit, match="0"):
+            main(arguments)
+
+
+def test_a_constructor_inside_a_list_says_itself_what_is_wrong() -> None:
+    message = (
+        "Does not validate against any of the Union subtypes\nSubtypes: [a, b]\nErrors:\n"
+        "  - Not a valid subclass of Logger\n    Subclass types expect one of:\n    - a class path (str)\n"
+        "  - Does not validate against any of the Union subtypes\n    Subtypes: [c, d]\n    Errors:\n"
+        "      - Expected a <class 'bool'>\n      - size is 3.\n        Make it 4.\n    Given value type: x\n"
+        "    Given value: 3\n  - Expected a <class 'NoneType'>\nGiven value type: y\nGiven value: [3]"
+    )
+    assert readable(message) == "size is 3.\nMake it 4."
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["fit"], "--config configs/mgfusion.yaml"),
-        (["data", "check"], "--data configs/data/folder.yaml"),
-        (["report", "score"], "not given: --infrared, --visible, --fused"),
+        (["fit"], "no method is given: add --config FILE, for instance --config mgfusion.yaml"),
+        (["data", "check"], "no data are given: add --data FILE, for instance --data folder.yaml"),
+        (["report", "score"], "infrared: needed, and not given\nvisible: needed, and not given\nfused: needed"),
         (["report", "score", "--infared", "x"], "there is infrared"),
     ],
 )
@@ -73,7 +123,9 @@ def test_what_is_missing_is_named_as_it_is_typed(
 
 
 def test_nothing_near_adds_nothing() -> None:
-    message = "unrecognized arguments: --qqqq 3"
-    assert with_nearest(message, ["trainer.max_steps"]) == message
-    assert with_nearest("another message", ["another"]) == "another message"
-    assert explain(with_nearest("unrecognized arguments: --rot=3", ["root"])).endswith("there is root")
+    options = dict.fromkeys(["trainer.max_steps", "root"])
+    assert str(explain("unrecognized arguments: --qqqq 3", options)).startswith("qqqq: there is no such option\n")
+    assert str(explain("another message", options)).startswith("another message\n")
+    assert "rot: there is no such option, but there is root\n" in str(
+        explain("unrecognized arguments: --rot=3", options)
+    )

@@ -37,7 +37,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "mgfusion --model.init_args.clip={}": ("model.init_args.clip", "mapping", "{}"),
     "mgfusion --model.init_args.clip={nothing: 1}": ("model.init_args.clip.nothing", "no such option"),
     "mgfusion --model=os.system": ("os.system", "part of Python"),
-    "mgfusion --model=nowhere.Thing": ("nowhere.Thing", "lightning_modules", "IVIF_PLUGINS=nowhere"),
+    "mgfusion --model=nowhere.Thing": ("nowhere.Thing", "ivif's rooms", "IVIF_PLUGINS=nowhere"),
     "mgfusion --model=lightning_modules.nowhere.Thing": ("model", "no attribute 'nowhere'"),
     "mgfusion --model=ivif.models.clip.ClipConfig": ("model", "ClipConfig", "FusionTask"),
     "mgfusion --data=subprocess.Popen": ("subprocess.Popen", "part of Python"),
@@ -229,4 +229,4 @@ def test_configuration_files_that_are_none_are_refused(
 
 def test_other_messages_of_the_parser_stay_as_they_are() -> None:
     message = "argument -c/--config: expected one argument"
-    assert explain(message) == message
+    assert str(explain(message, {})).startswith(f"{message}\n(see: ")

@@ -1,18 +1,16 @@
 """Which transforms a configuration stands for, and in which order."""
 
 from ivif.datamodules.configuration import TransformConfig
+from ivif.datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter
 from ivif.datamodules.datasets.boxes import BoxRule
-from ivif.datamodules.datasets.flips import RandomTurn
 from ivif.datamodules.datasets.mosaic import Mosaic
 from ivif.datamodules.datasets.transforms import (
-    AddClipViews,
-    AddSaliency,
     Compose,
     RandomCrop,
+    RandomFlipRotate90,
     RandomZoom,
     Resize,
     Transform,
-    VisibleJitter,
 )
 
 
@@ -30,7 +28,7 @@ def training(config: TransformConfig, rule: BoxRule) -> Compose:
     """What happens at random, in training alone."""
     steps: list[Transform] = [RandomZoom(config.zoom, rule)] if config.zoom else []
     steps += [RandomCrop(config.crop, rule=rule)] if config.crop else []
-    steps += [RandomTurn(config.flip, config.rotate90)] if config.flip or config.rotate90 else []
+    steps += [RandomFlipRotate90(config.flip, config.rotate90)] if config.flip or config.rotate90 else []
     steps += [VisibleJitter(config.jitter, config.jitter, config.jitter)] if config.jitter else []
     return Compose(steps)
 

@@ -14,7 +14,7 @@ from ivif.image_ops.saliency import saliency_pair
 
 
 class VisibleJitter:
-    """Changes brightness, contrast, saturation and gamma of the visible image, in this order; infrared stays as it is.
+    """Changes brightness, contrast and saturation of the visible image, in this order; infrared stays as it is.
 
     Each factor is drawn uniformly from [1 - strength, 1 + strength]; grey images stay grey.
 
@@ -22,31 +22,24 @@ class VisibleJitter:
         brightness: Strength; the factor multiplies.
         contrast: Strength; the factor blends with the mean luma.
         saturation: Strength; the factor blends with the luma of each pixel.
-        gamma: Strength; the factor is the exponent.
 
     Raises:
         ValueError: If a strength is outside [0, 1].
     """
 
-    def __init__(
-        self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2, gamma: float = 0.0
-    ) -> None:
-        self.strengths = (brightness, contrast, saturation, gamma)
+    def __init__(self, brightness: float, contrast: float, saturation: float) -> None:
+        self.strengths = (brightness, contrast, saturation)
         if not all(0.0 <= strength <= 1.0 for strength in self.strengths):
             raise ValueError(f"VisibleJitter's strengths must lie in [0, 1], not {self.strengths}.")
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Draws four factors."""
-        brightness, contrast, saturation, gamma = (
-            uniform(1 - strength, 1 + strength, generator) for strength in self.strengths
-        )
+        """Draws three factors."""
+        brightness, contrast, saturation = (uniform(1 - value, 1 + value, generator) for value in self.strengths)
         stored = sample["visible"]
         image = stored.to(torch.float32).div(255.0) if stored.dtype == torch.uint8 else stored
         image = (image * brightness).clamp_(0, 1)
         image = image.sub_((1 - contrast) * (image - _luma(image).mean())).clamp_(0, 1)
         image = image.sub_((1 - saturation) * (image - _luma(image))).clamp_(0, 1)
-        if gamma != 1.0:
-            image = image.pow_(gamma)
         changed = cast("Sample", dict(sample))
         changed["visible"] = image.mul_(255.0).round_().to(torch.uint8) if stored.dtype == torch.uint8 else image
         return changed

@@ -14,25 +14,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ivif.contracts.batch import IMAGE_KEYS, Sample
+from ivif.contracts.batch import IMAGE_KEYS, Sample, Targets
 from ivif.datamodules.datasets import boxes, pair_transforms
-from ivif.datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter, uniform
+from ivif.datamodules.datasets.appearance import uniform
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
-
-__all__ = [
-    "AddClipViews",
-    "AddSaliency",
-    "Compose",
-    "Letterbox",
-    "RandomCrop",
-    "RandomHorizontalFlip",
-    "RandomRotate90",
-    "RandomVerticalFlip",
-    "RandomZoom",
-    "Resize",
-    "Transform",
-    "VisibleJitter",
-]
 
 Transform = Callable[[Sample, Generator], Sample]
 
@@ -55,24 +40,15 @@ class Compose:
 
 
 class RandomCrop:
-    """Cuts the same random window from every spatial plane; pads what is smaller, evenly on both sides.
+    """Cuts the same random window from every spatial plane; mirrors what is smaller at its edges, evenly on both sides.
 
     Args:
         size: Height and width of the window, or one number for a square.
-        padding: `reflect` mirrors at the edge (without repeating it), `replicate` repeats the edge.
         rule: Which boxes survive.
     """
 
-    def __init__(
-        self,
-        size: int | tuple[int, int],
-        padding: Literal["reflect", "replicate"] = "reflect",
-        rule: BoxRule = DEFAULT_RULE,
-    ) -> None:
-        if padding not in ("reflect", "replicate"):
-            raise ValueError(f"RandomCrop has no padding '{padding}'; known: reflect, replicate.")
-        self.size = _pair(size)
-        self.padding = padding
+    def __init__(self, size: int | tuple[int, int], rule: BoxRule = DEFAULT_RULE) -> None:
+        self.size = (size, size) if isinstance(size, int) else size
         self.rule = rule
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
@@ -98,119 +74,64 @@ class RandomCrop:
         extent = plane.shape[dimension]
         if start >= 0 and start + length <= extent:
             return plane.narrow(dimension, start, length)
-        positions = torch.arange(start, start + length)
-        if self.padding == "replicate" or extent == 1:
-            positions = positions.clamp(0, extent - 1)
-        else:
-            period = 2 * (extent - 1)  # a mirror repeats, so any amount of padding works
-            positions = positions.remainder(period)
-            positions = torch.where(positions < extent, positions, period - positions)
+        period = max(1, 2 * (extent - 1))  # a mirror repeats, so any amount of padding works
+        positions = torch.arange(start, start + length).remainder(period)
+        positions = torch.where(positions < extent, positions, period - positions)
         return plane.index_select(dimension, positions)
 
 
-class RandomHorizontalFlip:
-    """Mirrors left to right.
+class RandomFlipRotate90:
+    """Mirrors left to right, turns upside down, and rotates by a multiple of 90 degrees; each plane is copied once.
+
+    Frames that are not square are rotated by 0 or 180 degrees alone, as their size must not change.
 
     Args:
-        probability: In [0, 1].
+        flip: Whether to flip, each of the two in half of the cases; `horizontal`: left to right alone.
+        rotate90: Whether to rotate.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
-        self.probability = probability
+    def __init__(self, flip: bool | Literal["horizontal"] = True, rotate90: bool = True) -> None:
+        self.flip = flip
+        self.rotate90 = rotate90
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Draws once."""
-        if uniform(0.0, 1.0, generator) >= self.probability:
-            return sample
-        width = pair_transforms.frame_size(sample)[1]
-        return pair_transforms.map_sample(
-            sample, lambda plane, _: plane.flip(-1), lambda targets: boxes.flip_horizontal(targets, width)
-        )
+        """Draws once for each flip and twice for the rotation; planes come out contiguous."""
+        wanted = (bool(self.flip), self.flip is True)
+        mirrored, upturned = (uniform(0.0, 1.0, generator) < 0.5 if flips else False for flips in wanted)
+        height, width = pair_transforms.frame_size(sample)
+        quarters = 0
+        if self.rotate90:
+            uniform(0.0, 1.0, generator)  # unused: what a seed gives stays as it was
+            quarters = pair_transforms.integer(4, generator)
+            quarters = quarters if height == width else 2 * (quarters % 2)
 
+        def change(plane: Tensor, _: str) -> Tensor:
+            pixels = plane.numpy()[..., :: -1 if upturned else 1, :: -1 if mirrored else 1]
+            return torch.from_numpy(np.ascontiguousarray(np.rot90(pixels, quarters, (-2, -1))))
 
-class RandomVerticalFlip:
-    """Turns upside down.
+        def move(targets: Targets) -> Targets:
+            targets = boxes.flip_horizontal(targets, width) if mirrored else targets
+            targets = boxes.flip_vertical(targets, height) if upturned else targets
+            return boxes.rotate_90(targets, (height, width), quarters)
 
-    Args:
-        probability: In [0, 1].
-    """
-
-    def __init__(self, probability: float = 0.5) -> None:
-        self.probability = probability
-
-    def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Draws once."""
-        if uniform(0.0, 1.0, generator) >= self.probability:
-            return sample
-        height = pair_transforms.frame_size(sample)[0]
-        return pair_transforms.map_sample(
-            sample, lambda plane, _: plane.flip(-2), lambda targets: boxes.flip_vertical(targets, height)
-        )
-
-
-class RandomRotate90:
-    """Turns by 0, 90, 180 or 270 degrees; images that are not square by 0 or 180, as their size must not change.
-
-    Args:
-        probability: Of drawing an angle at all (which may be 0).
-    """
-
-    def __init__(self, probability: float = 1.0) -> None:
-        self.probability = probability
-
-    def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Draws twice."""
-        drawn = uniform(0.0, 1.0, generator) < self.probability
-        turns = pair_transforms.integer(4, generator)
-        size = pair_transforms.frame_size(sample)
-        if size[0] != size[1]:
-            turns = 2 * (turns % 2)
-        if not drawn or turns == 0:
-            return sample
-        return pair_transforms.map_sample(
-            sample,
-            lambda plane, _: _rotated(plane, turns),
-            lambda targets: boxes.rotate_90(targets, size, turns),
-        )
+        return pair_transforms.map_sample(sample, change, move)
 
 
 class Resize:
     """Resizes every spatial plane: bilinear with antialiasing, the mask by its nearest value.
 
     Args:
-        size: Height and width, or one number for a square; the aspect ratio is not kept.
+        size: Height and width; the aspect ratio is not kept.
         rule: Which boxes survive (its minimum side, measured afterwards).
     """
 
-    def __init__(self, size: int | tuple[int, int], rule: BoxRule = DEFAULT_RULE) -> None:
-        self.size = _pair(size)
-        self.rule = rule
-
-    def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Draws nothing."""
-        return pair_transforms.resize(sample, self.size, self.rule)
-
-
-class Letterbox:
-    """Resizes to fit into a square and fills the rest evenly: grey 114, or 0 in the mask; the aspect ratio is kept.
-
-    Args:
-        size: Side of the square.
-        rule: Which boxes survive (its minimum side, measured afterwards).
-    """
-
-    def __init__(self, size: int, rule: BoxRule = DEFAULT_RULE) -> None:
+    def __init__(self, size: tuple[int, int], rule: BoxRule = DEFAULT_RULE) -> None:
         self.size = size
         self.rule = rule
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draws nothing."""
-        height, width = pair_transforms.frame_size(sample)
-        ratio = self.size / max(height, width)
-        inner = (max(1, round(height * ratio)), max(1, round(width * ratio)))
-        sample = pair_transforms.resize(sample, inner, self.rule)
-        top, left = (self.size - inner[0]) // 2, (self.size - inner[1]) // 2
-        return pair_transforms.window(sample, -top, -left, (self.size, self.size), self.rule)
+        return pair_transforms.resize(sample, self.size, self.rule)
 
 
 class RandomZoom:
@@ -249,13 +170,3 @@ class RandomZoom:
         free = extent - seen
         drawn = pair_transforms.integer(abs(free) + 1, generator)
         return drawn if free >= 0 else -drawn
-
-
-def _rotated(plane: Tensor, turns: int) -> Tensor:
-    if turns == 2:
-        return plane.flip((-2, -1))
-    return torch.from_numpy(np.ascontiguousarray(np.rot90(plane.numpy(), turns, (-2, -1))))  # torch takes twice as long
-
-
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])

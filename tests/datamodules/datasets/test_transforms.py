@@ -97,7 +97,12 @@ def test_the_same_seed_gives_the_same_sample_and_inputs_stay(transform: Transfor
 
 def test_global_randomness_is_not_touched() -> None:
     state = torch.get_rng_state()
-    steps = [RandomZoom((0.5, 2.0)), RandomCrop(20), RandomFlipRotate90(), VisibleJitter(0.2, 0.2, 0.2)]
+    steps: list[Transform] = [
+        RandomZoom((0.5, 2.0)),
+        RandomCrop(20),
+        RandomFlipRotate90(),
+        VisibleJitter(0.2, 0.2, 0.2),
+    ]
     Compose(steps)(sample_with_blob(), seeded())
     assert torch.equal(torch.get_rng_state(), state)
 

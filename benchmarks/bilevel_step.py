@@ -81,11 +81,12 @@ def make_iteration(task: TextToPixelsTask, config: BilevelConfig | None) -> Call
     problem = Problem(levels["upper"], levels["lower"], levels.get("value"), descent=descent)
     solver, count = build_solver(problem, config), iter(range(10**9))
 
-    def once(fraction: float = 0.0) -> None:
+    changes = solver.level_fraction("lower", 0.9) >= 1  # the scheme trains one level first and then the other
+
+    def once() -> None:
         levels = task.level_batch(batch)
-        solver.step(levels, torch.autograd.backward, Progress(0, next(count), fraction))
-        if config.scheme == "separate":
-            solver.step(levels, torch.autograd.backward, Progress(0, next(count), 0.9))
+        for fraction in (0.0, 0.9) if changes else (0.0,):
+            solver.step(levels, torch.autograd.backward, Progress(0, next(count), fraction))
 
     return once
 

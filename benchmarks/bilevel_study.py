@@ -89,9 +89,13 @@ class Run:
     @property
     def iterations(self) -> int:
         """Iterations in which the detector takes its steps: more where fusion's come apart from them."""
-        if self.row == "promptfusion_separate":
+        if self._fusion_first:
             return round((2 - WARMUP) * self.steps)
         return 2 * self.steps if self.row in ("separate", "alternate") else self.steps
+
+    @property
+    def _fusion_first(self) -> bool:
+        return self.row == "promptfusion_separate"
 
     def _method(self) -> list[str]:
         """Configuration and what a row changes of it."""
@@ -114,12 +118,12 @@ class Run:
         """PromptFusion's last phases, without new refinements, from the weights that all its rows start from."""
         scheme = self.row.removeprefix("promptfusion_")
         phases = {"autoencoder": 0, "prompts": 0, "fusion": 0, "detector": WARMUP, "bilevel": 1 - WARMUP}
-        if scheme == "separate":  # as many steps of fusion as the others have, and then the detector's
+        if self._fusion_first:  # as many steps of fusion as the others have, and then the detector's
             phases |= {"fusion": 1 - WARMUP, "detector": 1, "bilevel": 0}
         return [
             f"--init_from={fusion_run(self.folder, self.fusion_steps) / 'latest' / 'checkpoints' / 'last.ckpt'}",
             f"--model.init_args.phases={json.dumps(phases)}",
-            f"--model.init_args.bilevel.scheme={scheme if scheme != 'separate' else 'joint'}",
+            f"--model.init_args.bilevel.scheme={'joint' if self._fusion_first else scheme}",
             "--model.init_args.prompts.refinement.rounds=0",
             "--model.init_args.lower.schedule.start=3e-4",
             "--model.init_args.lower.schedule.peak=3e-4",

@@ -10,7 +10,10 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +26,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import torch  # noqa: E402
 
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
-from ivif.bilevel import SOLVERS  # noqa: E402
+from ivif.bilevel import SCHEMES  # noqa: E402
 from ivif.bilevel.toy import (  # noqa: E402
     ToyResult,
     many_solutions,
@@ -34,19 +37,19 @@ from ivif.bilevel.toy import (  # noqa: E402
 )
 
 PROBLEMS = (many_solutions(), sine(1), sine(2))
-SCHEMES = (*SOLVERS, "singleton")
+RUNS: Final[dict[str, Callable[..., ToyResult]]] = {
+    **{scheme: partial(solve, config=toy_config(scheme)) for scheme in SCHEMES},
+    "singleton": solve_as_singleton,
+}
 
 
 def run(iterations: int) -> dict[tuple[str, str], tuple[ToyResult, float]]:
     """(problem, scheme) -> where it ended and the seconds it took."""
     results = {}
     for problem in PROBLEMS:
-        for scheme in SCHEMES:
+        for scheme, solve_by in RUNS.items():
             start = time.perf_counter()
-            if scheme == "singleton":
-                result = solve_as_singleton(problem, iterations)
-            else:
-                result = solve(problem, toy_config(scheme), iterations)
+            result = solve_by(problem, iterations=iterations)
             results[problem.name, scheme] = result, time.perf_counter() - start
     return results
 
@@ -76,11 +79,11 @@ def table_rows(results: dict[tuple[str, str], tuple[ToyResult, float]], iteratio
 def draw(results: dict[tuple[str, str], tuple[ToyResult, float]], path: Path) -> None:
     """Two pictures per problem: the path of (x, last y), and the distance from the optimum over the iterations."""
     figure, axes = plt.subplots(2, len(PROBLEMS), figsize=(5 * len(PROBLEMS), 8.5), layout="constrained")
-    styles = dict(zip(SCHEMES, ("-", "--", "-.", "-", ":", (0, (5, 1, 1, 1))), strict=True))
+    styles = dict(zip(RUNS, ("-", "--", "-.", "-", ":", (0, (5, 1, 1, 1))), strict=True))
     for column, problem in enumerate(PROBLEMS):
         plane, curve = axes[0][column], axes[1][column]
         goal = torch.tensor([problem.optimum_x, *problem.optimum_y])
-        for color, scheme in enumerate(SCHEMES):
+        for color, scheme in enumerate(RUNS):
             track = results[problem.name, scheme][0].path
             look = {"label": scheme, "color": f"C{color}", "linestyle": styles[scheme]}
             plane.plot(track[:, 0], track[:, -1], **look)

@@ -4,21 +4,17 @@ A solver knows levels (parameters, loss, step), never networks, and nothing of L
 optima (`toy`) run through the very code that trains networks.
 """
 
-from collections.abc import Mapping
-from typing import Final
-
-from ivif.bilevel.base import Progress, Solver
-from ivif.bilevel.baselines import AlternateSolver, JointSolver, SeparateSolver
-from ivif.bilevel.configuration import BilevelConfig, PenaltyConfig
+from ivif.bilevel.configuration import BilevelConfig
 from ivif.bilevel.descent import Backward, Descent, Objective
 from ivif.bilevel.level import Level
 from ivif.bilevel.level_loss import LevelLoss
 from ivif.bilevel.problem import Problem
-from ivif.bilevel.rank_one import RankOneSolver
-from ivif.bilevel.value_function import ValueFunctionSolver
+from ivif.bilevel.schemes import SCHEMES
+from ivif.bilevel.schemes.value_function import PenaltyConfig
+from ivif.bilevel.solver import Progress, Solver, SolverConfig
 
 __all__ = [
-    "SOLVERS",
+    "SCHEMES",
     "Backward",
     "BilevelConfig",
     "Descent",
@@ -29,19 +25,11 @@ __all__ = [
     "Problem",
     "Progress",
     "Solver",
+    "SolverConfig",
     "build_solver",
 ]
-
-SOLVERS: Final[Mapping[str, type[Solver]]] = {
-    "separate": SeparateSolver,
-    "joint": JointSolver,
-    "alternate": AlternateSolver,
-    "value_function": ValueFunctionSolver,
-    "rank1": RankOneSolver,
-}
-"""Solver of each `BilevelConfig.scheme`."""
 
 
 def build_solver(problem: Problem, config: BilevelConfig) -> Solver:
     """The solver that a configuration names."""
-    return SOLVERS[config.scheme](problem, config)
+    return config.solver_class(problem, config.settings())

@@ -87,7 +87,7 @@ VALUE_FUNCTION: Final = BilevelConfig(
 
 def toy_config(scheme: str) -> BilevelConfig:
     """The scheme's numbers for the toy problems."""
-    return replace(VALUE_FUNCTION, scheme=scheme)  # type: ignore[arg-type]
+    return replace(VALUE_FUNCTION, scheme=scheme)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from ivif.lightning_modules.optimization import LevelConfig
 from ivif.lightning_modules.training_memory import (
     Arithmetic,
     crop_size,
-    fixes_fusion,
     iteration_use,
     largest,
     use_of,
@@ -69,7 +68,7 @@ class FusionDetectionTask(BilevelTask):
             ValueError: If a detector is asked for and there are no classes.
         """
         self.network = network
-        second = detector is not None and self.bilevel_config.scheme == "value_function"
+        second = detector is not None and self.bilevel_config.solver_class.needs_value
         self.value_network = deepcopy(network) if second else None
         self.part = None
         if detector is not None:
@@ -148,10 +147,10 @@ class FusionDetectionTask(BilevelTask):
         )
         if self.part is None:
             return lower
-        if fixes_fusion(self.bilevel_config):
-            fusion = use_of(self._colored, small, frames, arithmetic)
-        else:
+        if self.bilevel_config.solver_class.upper_reaches_lower:
             fusion = use_of(lambda batch: self._colored(batch).mean(), small, frames, arithmetic, self.network)
+        else:
+            fusion = use_of(self._colored, small, frames, arithmetic)
         return iteration_use(self.bilevel_config, lower, fusion, self.part.training_use(frames, arithmetic))
 
     def inference_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:

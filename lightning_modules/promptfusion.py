@@ -218,9 +218,8 @@ class PromptFusionTask(FusionDetectionTask):
         return refining and not learner.settled()
 
     def _network_is_done(self, phase: Phase) -> bool:
-        """Whether `separate` has turned to the detector: its prompts have no fusion to follow any more."""
-        config = self.bilevel_config
-        return phase.name == "bilevel" and config.scheme == "separate" and phase.fraction >= config.lower_share
+        """Whether the scheme has turned to the detector for good: prompts have no fusion to follow any more."""
+        return phase.name == "bilevel" and self.solver.level_fraction("lower", phase.fraction) >= 1
 
     def _train_prompts(self, levels: LevelBatch, phase: Phase) -> None:
         learner = cast("PromptLearner", self.learner)

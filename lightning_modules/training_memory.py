@@ -159,28 +159,21 @@ def crop_size(crops: CropConfig, pairs: int, height: int, width: int) -> tuple[i
     return pairs * crops.per_frame, crops.size, crops.size
 
 
-def fixes_fusion(bilevel: BilevelConfig) -> bool:
-    """Whether no gradient of the detector's loss reaches fusion."""
-    return bilevel.scheme in ("separate", "alternate")
-
-
 def iteration_use(bilevel: BilevelConfig, lower: Use, fusion: Use, detector: Use) -> Use:
     """What an iteration of a scheme holds, of what its parts do.
 
     Args:
-        bilevel: The scheme; `joint` and `value_function` differentiate both losses at once, but for batches that are
-            cut into parts, where each has a backward pass of its own.
+        bilevel: The scheme, whose solver says what it holds at once. Of batches that are cut into parts, each loss has
+            a backward pass by itself.
         lower: The fusion loss on the crops.
         fusion: Fusing the frames; without gradient where the scheme holds fusion fixed under the detector.
         detector: The detector's loss on the result.
     """
-    if fixes_fusion(bilevel):
-        upper = fusion.then(detector)
-    elif bilevel.scheme == "rank1" or bilevel.accumulate > 1:
-        upper = fusion + detector
-    else:
-        upper = lower + fusion + detector
-    return largest([lower, upper])
+    scheme = bilevel.solver_class
+    held = fusion + detector if scheme.upper_reaches_lower else fusion.then(detector)
+    for _ in range(scheme.lower_graphs if bilevel.accumulate == 1 else 0):
+        held = lower + held
+    return largest([lower, held])
 
 
 def largest(uses: Sequence[Use]) -> Use:

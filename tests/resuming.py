@@ -98,7 +98,7 @@ def make_task(kind: str) -> FusionTask:
             crops=CropConfig(32, 2),
             classes=classes,
         )
-    return TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, cosine_every=3))  # type: ignore[arg-type]
+    return TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, cosine_every=3))
 
 
 def _promptfusion(classes: Sequence[str], detector: DetectorConfig) -> PromptFusionTask:

@@ -9,7 +9,7 @@ import torch
 import yaml
 from lightning import Callback, Trainer
 
-from ivif.bilevel import BilevelConfig
+from ivif.bilevel import SCHEMES, BilevelConfig
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig, with_clip_size
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
@@ -32,7 +32,6 @@ CONFIGS: Final = Path(__file__).resolve().parents[2] / "configs"
 CLASSES: Final = SyntheticDataModule().classes
 DETECTOR: Final = DetectorConfig("yolov5n", image_size=None)
 TRAINING: Final = DetectorTrainingConfig(average_ramp=4.0)
-SCHEMES: Final = ("separate", "joint", "alternate", "value_function", "rank1")
 PHASES: Final = ("autoencoder", "prompts", "fusion", "detector", "bilevel", "refinement")
 """Of `promptfusion`, three steps each."""
 
@@ -55,7 +54,7 @@ def _text_to_pixels(scheme: str = "separate", clip: bool = True) -> FusionTask:
         network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
         detector=DETECTOR if clip else None,
         training=TRAINING,
-        bilevel=BilevelConfig(scheme=scheme, unit="step", warmup=1, lower_steps=1, value_steps=1),  # type: ignore[arg-type]
+        bilevel=BilevelConfig(scheme=scheme, unit="step", warmup=1, lower_steps=1, value_steps=1),
         crops=CropConfig(32, 2),
         classes=CLASSES,
     )
@@ -80,7 +79,7 @@ TINY: Final[Mapping[str, Callable[[Path], FusionTask]]] = {
     "mgfusion, cached features": lambda folder: _mgfusion(folder, view="full"),
     "detection": lambda _: _detection("visible"),
     "detection of a rule": lambda _: _detection("contourlet"),
-    **{f"text_to_pixels, {scheme}": lambda _, own=scheme: _text_to_pixels(own) for scheme in SCHEMES},  # type: ignore[misc]
+    **{f"text_to_pixels, {scheme}": lambda _, name=scheme: _text_to_pixels(name) for scheme in SCHEMES},  # type: ignore[misc]
     "promptfusion": lambda _: _promptfusion(),
     "mgfusion without CLIP": lambda folder: _mgfusion(folder, clip=False),
     "text_to_pixels without CLIP and detector": lambda _: _text_to_pixels(clip=False),

@@ -106,7 +106,7 @@ def make_task(kind: str, accumulate: int = 1, crops: CropConfig = CropConfig(32,
             network=TextToPixelsConfig.preset("light", width=16, codebook_entries=8, codebook_update="ema"),
             detector=DetectorConfig("yolov5n", image_size=None),
             training=training,
-            bilevel=replace(bilevel, scheme=choice),  # type: ignore[arg-type]
+            bilevel=replace(bilevel, scheme=choice),
             crops=crops,
             classes=CLASSES,
         )
@@ -120,7 +120,7 @@ def make_task(kind: str, accumulate: int = 1, crops: CropConfig = CropConfig(32,
             phases=PhaseConfig(only=phase),  # type: ignore[arg-type]
             detector=DetectorConfig("yolov5n", image_size=None),
             training=training,
-            bilevel=replace(bilevel, scheme=scheme),  # type: ignore[arg-type]
+            bilevel=replace(bilevel, scheme=scheme),
             crops=crops,
             classes=CLASSES,
         )

@@ -34,7 +34,7 @@ def make_task(kind: str) -> FusionTask:
         return make_text_to_pixels(whole=kind == "text_to_pixels")
     if kind.startswith("promptfusion"):
         return make_promptfusion(whole=kind == "promptfusion", levels=kind == "promptfusion_levels_without_chance")
-    task = TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, synchronise_every=1))  # type: ignore[arg-type]
+    task = TinyBilevelTask(BilevelConfig(scheme=kind, unit="step", warmup=1, synchronise_every=1))
     task.crops = CropConfig(None)  # random crops are drawn by each process for itself
     return task
 

@@ -9,22 +9,23 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
-from ivif.bilevel import BilevelConfig
+from ivif.bilevel import SCHEMES, BilevelConfig
 from ivif.callbacks.run_checkpoint import RunCheckpoint
+from ivif.contracts import plugins
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.non_finite import NonFiniteLossError
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
 from tests.batches import quiet_trainer
+from tests.bilevel.foreign_scheme import installed
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
-SCHEMES = ("separate", "joint", "alternate", "value_function", "rank1")
 BY_STEPS = BilevelConfig(unit="step", warmup=2, synchronise_every=2)
 
 
 def _task(scheme: str, **changes: Any) -> TinyBilevelTask:
     torch.manual_seed(7)
-    return TinyBilevelTask(replace(BY_STEPS, scheme=scheme, **changes))  # type: ignore[arg-type]
+    return TinyBilevelTask(replace(BY_STEPS, scheme=scheme, **changes))
 
 
 def _data(workers: int = 0) -> SyntheticDataModule:
@@ -49,8 +50,24 @@ def test_one_batch_is_one_step_of_the_run(scheme: str, tmp_path: Path) -> None:
     trainer = _fit(tmp_path, task, max_epochs=-1, max_steps=5)
     assert trainer.global_step == 5
     assert {"lower", "upper"} <= set(task.steps)
-    if scheme == "value_function":
-        assert task.steps[4:] == ["value", "value", "lower", "lower", "upper"] * 3  # after two iterations of warm-up
+
+
+def test_the_value_function_steps_all_three_players(tmp_path: Path) -> None:
+    task = _task("value_function")
+    _fit(tmp_path, task, max_epochs=-1, max_steps=5)
+    assert task.steps[4:] == ["value", "value", "lower", "lower", "upper"] * 3  # after two iterations of warm-up
+
+
+def test_a_foreign_scheme_trains_and_a_checkpoint_has_its_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "installed", installed)
+    task = _task("trade", options={"share": 0.25})
+    _fit(tmp_path, task, max_epochs=-1, max_steps=3).save_checkpoint(tmp_path / "last.ckpt")
+    assert task.steps == ["lower", "upper"] * 3
+    again = TinyBilevelTask.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True)
+    assert again.bilevel_config == task.bilevel_config
+    assert again.bilevel_config.options == {"share": 0.25}
 
 
 class _StopError(Exception):

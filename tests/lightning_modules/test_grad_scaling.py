@@ -48,16 +48,15 @@ def _scaler(growth_interval: int = 1000) -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=growth_interval)
 
 
-@pytest.mark.parametrize("scheme", ["joint", "value_function"])
-def test_all_levels_of_a_backward_pass_are_unscaled_by_one_factor(scheme: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scheme", "descents"), [("joint", 1), ("value_function", 2)])
+def test_all_levels_of_a_backward_pass_are_unscaled_by_one_factor(scheme: str, descents: int, tmp_path: Path) -> None:
     plain = _fit(_tiny(scheme), tmp_path, None)
     scaler = _scaler(growth_interval=1)
     scaled = _fit(_tiny(scheme), tmp_path, scaler)
     assert {"lower", "upper"} <= set(plain)
     for level, expected in plain.items():
         torch.testing.assert_close(scaled[level], expected, rtol=1e-4, atol=1e-6)
-    descents = 1 if scheme == "joint" else 2  # z by itself, then y and x along one gradient
-    assert scaler.get_scale() == 256.0 * 2**descents
+    assert scaler.get_scale() == 256.0 * 2**descents  # the value function: z by itself, then y and x along one gradient
 
 
 def test_a_level_that_overflows_is_left_out_alone_and_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning import Callback
 
-from ivif.bilevel import BilevelConfig
+from ivif.bilevel import SCHEMES, BilevelConfig
 from ivif.callbacks.diagnostics import DiagnosticsLogger
 from ivif.callbacks.gradient_norms import GradientNorms
 from ivif.callbacks.memory_guard import MemoryGuard
@@ -41,12 +41,12 @@ def _difference(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     return [name for name, value in first.items() if not torch.equal(value, second[name])]
 
 
-@pytest.mark.parametrize("scheme", ["separate", "joint", "alternate", "value_function", "rank1"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_angle_between_levels_changes_nothing(scheme: str, tmp_path: Path) -> None:
     ends = []
     for every in (0, 1):
         torch.manual_seed(0)
-        config = replace(BY_STEPS, scheme=scheme, cosine_every=every)  # type: ignore[arg-type]
+        config = replace(BY_STEPS, scheme=scheme, cosine_every=every)
         task = TinyBilevelTask(config)
         ends.append(_end_of_run(task, tmp_path, []))
         assert ("bilevel/gradient_cosine" in task.diagnostics) == bool(every)

@@ -320,8 +320,8 @@ NETWORK = {"encoder", "decoder", "fuse"}
         ("rank1", NETWORK | {"detector"}, NETWORK | {"detector"}),
     ],
 )
-def test_every_scheme_trains_the_last_phase(scheme: Any, first: set[str], last: set[str], tmp_path: Path) -> None:
-    bilevel = BilevelConfig(scheme, unit="step", lower_steps=1)
+def test_every_scheme_trains_the_last_phase(scheme: str, first: set[str], last: set[str], tmp_path: Path) -> None:
+    bilevel = BilevelConfig(scheme=scheme, unit="step", lower_steps=1)
     task = _task(bilevel=bilevel, phases=PhaseConfig(only="bilevel"), prompts=_prompts(refinement=RefinementConfig(0)))
     seen = _Changes()
     _fit(tmp_path, task, callbacks=[seen], max_steps=4)
@@ -338,9 +338,9 @@ def test_every_scheme_trains_the_last_phase(scheme: Any, first: set[str], last: 
     ],
 )
 def test_prompts_follow_fusion_and_nothing_else(
-    phases: PhaseConfig, scheme: Any, refined: list[int], tmp_path: Path
+    phases: PhaseConfig, scheme: str, refined: list[int], tmp_path: Path
 ) -> None:
-    task, seen = _task(phases=phases, bilevel=BilevelConfig(scheme, unit="step", lower_steps=1)), _Changes()
+    task, seen = _task(phases=phases, bilevel=BilevelConfig(scheme=scheme, unit="step", lower_steps=1)), _Changes()
     _fit(tmp_path, task, callbacks=[seen], max_steps=8)
     assert [step for step, changed in enumerate(seen.changed) if "prompts" in changed] == refined
 

@@ -36,7 +36,7 @@ def _task(scheme: str = "value_function", **changes: Any) -> TextToPixelsTask:
         "network": TINY,
         "detector": DetectorConfig("yolov5n", image_size=None),
         "training": DetectorTrainingConfig(average_ramp=4.0),
-        "bilevel": replace(BY_STEPS, scheme=scheme),  # type: ignore[arg-type]
+        "bilevel": replace(BY_STEPS, scheme=scheme),
         "crops": CropConfig(32, 2),
         "classes": SyntheticDataModule().classes,
     }

@@ -48,7 +48,7 @@ def _task(kind: str, folder: Path, precision: str = "32-true", scheme: str = "jo
     torch.manual_seed(0)
     levels: dict[str, Any] = {
         "detector": YOLO,
-        "bilevel": BilevelConfig(scheme=scheme),  # type: ignore[arg-type]
+        "bilevel": BilevelConfig(scheme=scheme),
         "crops": CropConfig(96, 2),
         "classes": CLASSES,
     }
@@ -221,19 +221,20 @@ def test_synchronised_statistics_are_not_estimated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "held"),
+    ("scheme", "whole", "in_parts"),
     [
-        ("joint", 5 + 8 + 3 + 4),
-        ("value_function", 5 + 8 + 3 + 4),
-        ("rank1", 8 + 3 + 4),
-        ("alternate", 8 + 7),
-        ("separate", 8 + 7),
+        ("joint", 5 + 8 + 3 + 12, 8 + 3 + 12),
+        ("value_function", 5 + 8 + 3 + 12, 8 + 3 + 12),
+        ("rank1", 8 + 3 + 12, 8 + 3 + 12),
+        ("alternate", 20, 20),
+        ("separate", 20, 20),
     ],
 )
-def test_schemes_that_differentiate_both_losses_at_once_keep_both(scheme: str, held: int) -> None:
-    config = BilevelConfig(scheme=scheme)  # type: ignore[arg-type]
-    assert iteration_use(config, Use(5, 6), Use(8, 10), Use(3, 7)).peak == held
-    assert iteration_use(config, Use(5, 60), Use(8, 10), Use(3, 7)).peak >= 60
+def test_schemes_that_differentiate_both_losses_at_once_keep_both(scheme: str, whole: int, in_parts: int) -> None:
+    for accumulate, held in ((1, whole), (2, in_parts)):
+        config = BilevelConfig(scheme=scheme, accumulate=accumulate)
+        assert iteration_use(config, Use(5, 6), Use(8, 20), Use(3, 7)).peak == held
+        assert iteration_use(config, Use(5, 60), Use(8, 20), Use(3, 7)).peak >= 60
 
 
 def test_crops_have_their_own_size() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 
-from ivif.bilevel import BilevelConfig
+from ivif.bilevel import SCHEMES, BilevelConfig
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask
@@ -15,8 +15,6 @@ from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask, still
-
-SCHEMES = ("separate", "joint", "alternate", "value_function", "rank1")
 
 
 def _data(batch_size: int) -> SyntheticDataModule:
@@ -50,7 +48,7 @@ def test_a_cut_batch_is_the_whole_batch_at_every_level(scheme: str, tmp_path: Pa
     runs = []
     for parts in (1, 2):
         torch.manual_seed(0)
-        config = BilevelConfig(scheme=scheme, unit="step", warmup=1, synchronise_every=2, accumulate=parts)  # type: ignore[arg-type]
+        config = BilevelConfig(scheme=scheme, unit="step", warmup=1, synchronise_every=2, accumulate=parts)
         runs.append(_fit(tmp_path, still(TinyBilevelTask(config)), 4))
     assert max((runs[0][name] - runs[1][name]).abs().max().item() for name in runs[0]) < 1e-5
 

@@ -27,7 +27,7 @@ class TinyBilevelTask(BilevelTask):
         )
         self.store_hyperparameters(bilevel=bilevel, lower=lower, upper=upper)
         self.fusion = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
-        self.value = deepcopy(self.fusion) if self.bilevel_config.scheme == "value_function" else None
+        self.value = deepcopy(self.fusion) if self.bilevel_config.solver_class.needs_value else None
         self.detector = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
         self.steps: list[str] = []
         self.poison = ""

@@ -1,12 +1,24 @@
 """Upper steps with a rank-one Gauss-Newton correction through the lower level (BDLFusion, TIMFusion)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ivif.bilevel.base import Progress, Solver
 from ivif.bilevel.descent import Backward
+from ivif.bilevel.solver import Progress, Solver, SolverConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankOneConfig(SolverConfig):
+    """Numbers of `rank1`.
+
+    Args:
+        correction: eta of `rank1`.
+    """
+
+    correction: float = 1.0
 
 
 class RankOneSolver(Solver):
@@ -16,12 +28,16 @@ class RankOneSolver(Solver):
     It presumes one fixed lower solution. Where f does not depend on x, f_x is zero and this is `alternate` by steps.
     """
 
+    config_class = RankOneConfig
+    lower_graphs = 0
+    config: RankOneConfig
+
     def _iterate(self, batch: Any, backward: Backward, progress: Progress) -> dict[str, Tensor]:
         """Lower steps, then upper steps with the correction."""
         lower, upper, config = self.problem.lower, self.problem.upper, self.config
-        lower_loss = self.descend_own(lower, batch, backward, config.lower_steps)
+        lower_loss = self.descend_alone(lower, batch, backward, config.lower_steps)
         if not self.problem.lower_sees_upper:
-            upper_loss = self.descend_own(upper, batch, backward, config.upper_steps)
+            upper_loss = self.descend_alone(upper, batch, backward, config.upper_steps)
             return {"lower_loss": lower_loss, "upper_loss": upper_loss}
         ratio = torch.zeros(())
         for _ in range(config.upper_steps):

@@ -9,17 +9,95 @@ solution: among lower solutions that are equally good, F decides.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
-from ivif.bilevel.base import Progress, Solver
-from ivif.bilevel.configuration import BilevelConfig
 from ivif.bilevel.descent import Backward, Objective, Weighted
 from ivif.bilevel.level import Level
 from ivif.bilevel.problem import Problem
+from ivif.bilevel.solver import Progress, Solver, SolverConfig
 from ivif.machine.process_group import mean_over_processes
+
+Penalty = Literal["hinge", "linear", "barrier"]
+
+
+@dataclass(frozen=True)
+class PenaltyConfig:
+    """How strongly the value-function scheme holds f(y) down to f* = min f.
+
+    At the k-th iteration or epoch (counted from 0 after the warm-up) the strength is s_k = min(start + growth k,
+    maximum).
+
+    Args:
+        kind: `hinge`: s/2 max(w, 0)^2 of the gap w = f(y) - f*. `linear`: s w; f* then drops out of every gradient
+            where f does not depend on the upper variables. `barrier`: -1/s ln(slack - w), for a strictly feasible y.
+        start: s_0. Starting high with several lower solutions may end in the wrong one.
+        growth: Added each iteration or epoch.
+        maximum: Where the growth ends.
+        smoothing: Decay of the moving averages of f(y) and f* that the gap is taken of; 0 uses the present values.
+        weight_range: Bounds of the weight P'(w) that multiplies grad f, for `hinge` and `barrier`.
+        slack: Constant that `barrier` adds to f*.
+        damping: Divides the lower objective by 1 + damping s, so that plain gradient descent stays stable as s grows;
+            optimisers that normalise gradients need none.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    kind: Penalty = "hinge"
+    start: float = 10.0
+    growth: float = 10.0
+    maximum: float = 200.0
+    smoothing: float = 0.9
+    weight_range: tuple[float, float] = (0.1, 50.0)
+    slack: float = 0.1
+    damping: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Penalty):
+            raise ValueError(f"penalty.kind is '{self.kind}'; known: {', '.join(get_args(Penalty))}.")
+        if self.start <= 0 or self.growth < 0 or self.maximum < self.start or self.slack <= 0 or self.damping < 0:
+            raise ValueError(f"penalty: start and slack must be positive, growth and damping not negative, {self}.")
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"penalty.smoothing is {self.smoothing}; it must lie in [0, 1).")
+        if not 0 <= self.weight_range[0] <= self.weight_range[1]:
+            raise ValueError(f"penalty.weight_range is {self.weight_range}; it must rise from 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueFunctionConfig(SolverConfig):
+    """Numbers of `value_function`.
+
+    Args:
+        value_steps: Steps of the value function's own variables per iteration.
+        penalty: Of `value_function`.
+        regularization: mu_0 = theta_0 of the terms mu_k/2 |z|^2 and theta_k/2 |y|^2, which fall as (k + 1)^-power.
+        regularization_power: That power.
+        synchronise_every: Epochs (or iterations) between two checks that set z to y where f(y) < f*; 0 never does.
+        share_backward: Let the last lower step and the upper step use one backward pass.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    value_steps: int = 2
+    penalty: PenaltyConfig = PenaltyConfig()
+    regularization: float = 1e-5
+    regularization_power: float = 1.0
+    synchronise_every: int = 10
+    share_backward: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(1, "value_steps")
+        self.at_least(0, "synchronise_every", "regularization")
+        if self.share_backward and self.penalty.damping:
+            raise ValueError(
+                "penalty.damping scales the lower step alone: set bilevel.share_backward to false with it."
+            )
 
 
 class ValueFunctionSolver(Solver):
@@ -32,16 +110,15 @@ class ValueFunctionSolver(Solver):
     Args:
         problem: The levels; `problem.value` is required.
         config: The scheme's numbers.
-
-    Raises:
-        ValueError: If the problem has no value level.
     """
 
-    def __init__(self, problem: Problem, config: BilevelConfig) -> None:
+    config_class = ValueFunctionConfig
+    needs_value = True
+    config: ValueFunctionConfig
+
+    def __init__(self, problem: Problem, config: ValueFunctionConfig) -> None:
         super().__init__(problem, config)
-        if problem.value is None:
-            raise ValueError("The value-function scheme needs a second copy of the lower level: problem.value is None.")
-        self.value: Level = problem.value
+        self.value = cast("Level", problem.value)
         self.lower_average: Tensor | None = None
         self.value_average: Tensor | None = None
         self.started_at: int | None = None
@@ -90,8 +167,8 @@ class ValueFunctionSolver(Solver):
     def _iterate(self, batch: Any, backward: Backward, progress: Progress) -> dict[str, Tensor]:
         """One iteration of all three players; while warming up, y and x each on their own loss."""
         if self.warming_up(progress):
-            lower_loss = self.descend_own(self.problem.lower, batch, backward)
-            return {"lower_loss": lower_loss, "upper_loss": self.descend_own(self.problem.upper, batch, backward)}
+            lower_loss = self.descend_alone(self.problem.lower, batch, backward)
+            return {"lower_loss": lower_loss, "upper_loss": self.descend_alone(self.problem.upper, batch, backward)}
         elapsed = self._elapsed(progress)
         strength, vanishing = self.strength(elapsed), self.regularization(elapsed)
         value_loss = self._value_steps(batch, backward, vanishing)
@@ -165,9 +242,9 @@ class ValueFunctionSolver(Solver):
             found = descent.descend(Objective(penalised, [lower], extra), batch, backward)
         if config.share_backward:
             found = descent.descend(Objective([*penalised, *through], [lower, upper], extra), batch, backward)
-        own: list[Weighted] = [(upper, 1), *([(lower, weight), *through] if through else [])]
+        upper_only: list[Weighted] = [(upper, 1), *([(lower, weight), *through] if through else [])]
         for _ in range(config.upper_steps - config.share_backward):
-            descent.descend(Objective(own, [upper]), batch, backward)
+            descent.descend(Objective(upper_only, [upper]), batch, backward)
         return found[1]
 
     @staticmethod

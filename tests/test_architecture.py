@@ -116,6 +116,23 @@ def test_no_file_contains(pattern: str, reason: str) -> None:
     assert found == []
 
 
+def _asks_for_the_scheme(node: ast.AST) -> bool:
+    sides = (node.left, *node.comparators) if isinstance(node, ast.Compare) else ()
+    return any(getattr(side, "attr", getattr(side, "id", "")) == "scheme" for side in sides)
+
+
+def test_solvers_say_what_they_are_instead_of_being_asked_for_their_name() -> None:
+    assert _asks_for_the_scheme(ast.parse("config.scheme == 'joint'", mode="eval").body)
+    others = [path for folder in ("benchmarks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = [
+        f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+        for path in (*_sources(), *others)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if _asks_for_the_scheme(node)
+    ]
+    assert found == []
+
+
 OPENERS = re.compile(
     r"\bImage\.open\(|\bcv2\.im(read|decode)|\bimageio\b|\bimread\(|\bMAX_IMAGE_PIXELS\b"
     r"|\b(decode_image|decode_png|decode_jpeg|read_file)\(|torchvision\.io\b|LOAD_TRUNCATED_IMAGES"

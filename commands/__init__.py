@@ -1,1 +1,1 @@
-"""The command line: the LightningCLI and the plain functions behind `main.py data` and `main.py report`."""
+"""The command line: the LightningCLI and the plain functions behind `data` and `report`."""

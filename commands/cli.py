@@ -1,8 +1,9 @@
-"""`main.py`: LightningCLI for fit, validate, test and predict; plain functions for data and report."""
+"""`ivif`: LightningCLI for fit, validate, test and predict; plain functions for data and report."""
 
 import logging
 import shlex
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -10,20 +11,22 @@ from io import TextIOWrapper
 from typing import Final
 
 from ivif.commands.errors import UsageError, is_user_error, report_error
+from ivif.commands.program import program
+from ivif.contracts.class_paths import SHORT_NAMES, known_names
+from ivif.contracts.plugins import DATASETS, METHODS
 from ivif.files.names import UTF8_REMEDY, is_utf8, printable
 from ivif.files.text_output import clean_logs
 
-OVERVIEW = """usage: python main.py COMMAND [--config FILE ...] [--help]
+_COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
 
-  fit       train a method                                 --config configs/mgfusion.yaml --data configs/data/NAME.yaml
+  fit       train a method                                 --config mgfusion.yaml --data NAME.yaml
   validate  score a checkpoint on the validation pairs     ... --ckpt_path CKPT
   test      score it on the test pairs, with the classic rows
   predict   write fused pictures                           ... --ckpt_path CKPT --output_dir FOLDER
-  data      check | prompts | manifests | scenes           --data configs/data/NAME.yaml --data.init_args.root FOLDER
-  report    score | curves | run | workspace               --infrared DIR --visible DIR --fused DIR
-
-COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."""
-"""What `main.py` alone says."""
+  data      check | prompts | manifests | scenes           --data NAME.yaml --data.init_args.root FOLDER
+  report    score | run | workspace                        --infrared DIR --visible DIR --fused DIR
+"""
+_HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
 
 PLAIN_COMMANDS: Final = ("data", "report")
 """Commands that need no trainer."""
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clean_logs()
     _print_whatever_comes()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(OVERVIEW)
+        print(overview())
         return 0 if arguments else 1
     try:
         _check_encoding(arguments)
@@ -55,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
 
 
+def overview() -> str:
+    """What the program says without a command: its commands, and the methods and datasets that can be named."""
+    lists = []
+    for title, group in (("methods", METHODS), ("datasets", DATASETS)):
+        foreign = {name: path.partition(".")[0] for name, path in known_names(group).items() if name not in SHORT_NAMES}
+        names = [f"{name} ({foreign[name]})" if name in foreign else name for name in known_names(group)]
+        lists.append(textwrap.fill(f"  {title:9} {', '.join(names)}", 118, subsequent_indent=" " * 12))
+    return "\n".join([_COMMANDS.format(program=program()), *lists, "", _HELP])
+
+
 def check_command(arguments: Sequence[str]) -> None:
     """Refuses a command line that does not begin with a command.
 
@@ -68,7 +81,7 @@ def check_command(arguments: Sequence[str]) -> None:
         command = next((argument for argument in arguments if argument in COMMANDS), "COMMAND")
         options = [argument for argument in arguments if argument != command]
         raise UsageError(
-            f"{given}: the command comes first, its options after it: python main.py {shlex.join([command, *options])}"
+            f"{given}: the command comes first, its options after it: {program()} {shlex.join([command, *options])}"
         )
     close = get_close_matches(given, COMMANDS, n=1)
     meant = f" Did you mean {close[0]}?" if close else ""

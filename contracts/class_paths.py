@@ -18,6 +18,7 @@ PLUGINS_VARIABLE: Final = "IVIF_PLUGINS"
 """Environment variable with further packages or modules, separated by commas or colons."""
 
 _ROOMS: Final = ("lightning_modules", "datamodules", "callbacks", "losses", "metrics", "models")
+_ROOM_OF: Final = {METHODS: "lightning_modules", DATASETS: "datamodules"}
 OURS: Final = tuple(f"ivif.{room}" for room in _ROOMS)
 """Packages of this suite whose classes a configuration can need."""
 
@@ -105,10 +106,17 @@ def full_path(name: str) -> str:
     return f"ivif.{name}" if older else name
 
 
-def known_names() -> dict[str, str]:
-    """Every short name with its full path: ours, then those of installed packages."""
-    foreign = {name: class_path_of(entry) for group in (METHODS, DATASETS) for name, entry in installed(group).items()}
-    return foreign | SHORT_NAMES
+def known_names(*groups: str) -> dict[str, str]:
+    """Every short name with its full path: ours, then those of installed packages.
+
+    Args:
+        groups: `METHODS` or `DATASETS`; without any, all that may be named.
+    """
+    rooms = tuple(f"ivif.{_ROOM_OF[group]}." for group in groups) or ("ivif.",)
+    names = {name: path for name, path in SHORT_NAMES.items() if path.startswith(rooms)}
+    for group in groups or _ROOM_OF:
+        names |= {name: class_path_of(entry) for name, entry in installed(group).items() if name not in SHORT_NAMES}
+    return names
 
 
 def class_of(path: str) -> type[Any]:

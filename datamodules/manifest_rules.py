@@ -249,5 +249,5 @@ def read_lists(path: Path, content: Mapping[str, Any]) -> dict[str, list[str]]:
 
 _RESTORE: Final = (
     "Restore the file from version control; for a split of your own copy the manifest to another name, change its "
-    "rule, and run `python main.py data manifests --write`."
+    "rule, and run `ivif data manifests --write`."
 )

@@ -173,6 +173,6 @@ def _stored_picture(batch: Batch) -> Tensor:
     if "fused" not in batch:
         raise ValueError(
             "source.kind 'folder' needs the fused pictures in the batch: set --data.init_args.fused_dir to the folder "
-            "that `main.py predict` wrote them to."
+            "that `ivif predict` wrote them to."
         )
     return batch["fused"]

@@ -97,7 +97,7 @@ class FeatureCache:
         if broken:
             raise ValueError(
                 f"The encoder {self.identity} gave values that are not finite for content ids {', '.join(broken[:4])}. "
-                f"Check these images with `main.py data check`."
+                f"Check these images with `ivif data check`."
             )
         return values
 

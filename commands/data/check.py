@@ -1,4 +1,4 @@
-"""`main.py data check`: opens every file of every stage, says what is there and what is wrong, draws a sheet."""
+"""`ivif data check`: opens every file of every stage, says what is there and what is wrong, draws a sheet."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

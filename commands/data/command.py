@@ -1,4 +1,4 @@
-"""`main.py data ...`: look at a dataset before training on it, and write its prompts."""
+"""`ivif data ...`: look at a dataset before training on it, and write its prompts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
+from ivif.commands.program import program
 from ivif.commands.report.files import OVERWRITE
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser(reads: bool) -> SuiteParser:
     """The parser of all `data` commands; only where one `reads` data, those that do have all their options."""
-    parser = SuiteParser(prog="main.py data", description="Looks at a dataset before training, and writes its prompts.")
+    parser = SuiteParser(
+        prog=f"{program()} data", description="Looks at a dataset before training, and writes its prompts."
+    )
     check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
     check.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)

@@ -1,4 +1,4 @@
-"""`main.py data manifests`: are the committed name lists what their rules give? Or write them anew."""
+"""`ivif data manifests`: are the committed name lists what their rules give? Or write them anew."""
 
 from rich.console import Console
 

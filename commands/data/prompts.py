@@ -1,4 +1,4 @@
-"""`main.py data prompts`: one prompt per pair, as JSONL."""
+"""`ivif data prompts`: one prompt per pair, as JSONL."""
 
 import time
 from collections import Counter

@@ -1,10 +1,11 @@
-"""`main.py data scenes`: generated scenes as files, in the layout of your own folder, to try things out on."""
+"""`ivif data scenes`: generated scenes as files, in the layout of your own folder, to try things out on."""
 
 from pathlib import Path
 
 from ivif.callbacks.detection_files import CLASS_LIST, save_yolo
 from ivif.callbacks.images import save_atomically, to_picture
 from ivif.commands.errors import UsageError
+from ivif.commands.program import program
 from ivif.contracts.batch import plane_to_float
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 
@@ -42,7 +43,7 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
     root = write_scenes(scenes, Path(out))
     print(
         f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"
-        f"  python main.py data check --data configs/data/folder.yaml --data.init_args.root {root} "
+        f"  {program()} data check --data folder.yaml --data.init_args.root {root} "
         f"--data.init_args.layout.labels labels --data.init_args.classes '[{', '.join(scenes.classes)}]'"
     )
     return 0

@@ -9,7 +9,7 @@ from typing import Final
 
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import check_config_file, is_file
-from ivif.commands.parsing.order import in_order
+from ivif.commands.parsing.order import in_order, shown
 from ivif.configs import CONFIGS
 from ivif.contracts.class_paths import full_path
 from ivif.contracts.plugins import config_folders
@@ -110,19 +110,21 @@ def find_config(option: str, value: str) -> str:
     for folder in (*_FILE_OPTIONS[option], *config_folders()):
         if (folder / value).is_file():
             return str(folder / value)
-    raise UsageError(f"{option} {value}: no such file here, and none in configs/.{_nearest(option, value)}")
+    foreign = "".join(f" or in that of {folder.parent.name}" for folder in config_folders())
+    raise UsageError(f"{option} {value}: no such file here, and none in configs/{foreign}.{_nearest(option, value)}")
 
 
 def _nearest(option: str, value: str) -> str:
-    """Up to three committed configurations for this option whose names are like the one given."""
+    """Up to three configurations for this option, ours or of installed packages, whose names are like the one given."""
     folder, *_ = _FILE_OPTIONS[option]
-    others = [own[0] for own in _FILE_OPTIONS.values() if own[0] not in (folder, CONFIGS)]
-    found = [path for path in folder.rglob("*.yaml") if not any(path.is_relative_to(other) for other in others)]
-    found.sort(key=lambda path: -len(path.parts))  # of two of one name the upper one is meant
-    by_name = {path.stem: str(path.relative_to(CONFIGS)) for path in found}
+    others = [one[0] for one in _FILE_OPTIONS.values() if one[0] not in (folder, CONFIGS)]
+    ours = [path for path in folder.rglob("*.yaml") if not any(path.is_relative_to(other) for other in others)]
+    ours.sort(key=lambda path: -len(path.parts))  # of two of one name the upper one is meant
+    by_name = {path.stem: path.name for place in config_folders() for path in place.glob("*.yaml")}
+    by_name |= {path.stem: str(path.relative_to(CONFIGS)) for path in ours}
     close = get_close_matches(Path(value).stem, by_name, n=3, cutoff=0.5)
     named = f" The nearest there: {', '.join(by_name[name] for name in close)}." if close else ""
-    return f"{named} See {folder.relative_to(CONFIGS.parent)}/ for all of them."
+    return f"{named} See {shown(str(folder))}/ for all of them."
 
 
 def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:

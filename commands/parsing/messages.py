@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from ivif.commands.errors import UsageError, reason
 from ivif.commands.program import program
 from ivif.contracts.class_paths import known_names, refusal
+from ivif.contracts.plugins import DATASETS, METHODS
 
 _KEY: Final = re.compile(r'Parser key "(?P<key>[^"]+)"[^:]*:\s*(?P<rest>.*)', re.DOTALL)
 _GIVEN: Final = re.compile(r"(?:(?:Got|Given) value: |Unable to load config )(?:NestedArg\(.*?val=)?(.*)")
@@ -23,8 +24,8 @@ _UNRECOGNIZED: Final = "unrecognized arguments: "
 _REQUIRED: Final = "the following arguments are required: "
 _NEAREST: Final = ", but there is "
 _KINDS: Final = {NoneType: "null", bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-_SUFFIXES: Final = {"model": "Task", "data": "DataModule"}
-"""How the names of methods and of datasets end, by the option that takes them."""
+_NAMED: Final = {"model": METHODS, "data": DATASETS}
+"""Options whose value is the name of a class that may come from an installed package."""
 
 _MISSING: Final = {
     "model": "no method is given: add --config FILE, for instance --config mgfusion.yaml",
@@ -47,7 +48,7 @@ def explain(message: str, options: Mapping[str, Any]) -> UsageError:
     if found and denied:
         text = f"{found['key']}: there is no file '{denied[1]}'"
     elif found and (inner := reason(found["rest"])).endswith(hint):
-        inside = f"{found['key']}.init_args." if found["key"] in _SUFFIXES else f"{found['key']}."
+        inside = f"{found['key']}.init_args." if found["key"] in _NAMED else f"{found['key']}."
         text = inside + inner.removesuffix(hint).strip().replace(_NEAREST, f"{_NEAREST}{inside}")
     elif found:
         text = f"{found['key']}: {_wrong_value(found['key'], found['rest'], options)}"
@@ -83,20 +84,24 @@ def _wrong_value(key: str, text: str, options: Mapping[str, Any]) -> str:
         return f"{problem or text}{_known(key, problem) if 'class_path' in problem else ''}"
     value = given[-1][:200].strip("'\")") if "NestedArg" in text or "Unable" in text else given[-1][:200]
     kind = _kind(options.get(key))
-    if key in _SUFFIXES:
+    if key in _NAMED:
         kind = f"{kind.removesuffix(' or null')}, or a file that holds one"
     return f"expected {kind}, got {'null' if value == 'None' else value}{_known(key, value)}"
 
 
 def _known(key: str, value: str) -> str:
     """The nearest names of methods or datasets, or all of them, where the option takes one."""
-    if key not in _SUFFIXES:
+    if key not in _NAMED:
         return ""
-    suffix = _SUFFIXES[key]
-    names = {name.removesuffix(suffix).lower(): name for name in known_names() if name.endswith(suffix)}
-    words = [word.removesuffix(suffix).lower() for word in re.findall(r"\w+", value)]
-    near = [names[one] for word in words for one in get_close_matches(word, names, n=3, cutoff=0.7)]
+    names = {_stem(name): name for name in known_names(_NAMED[key])}
+    near = [
+        names[one] for word in re.findall(r"\w+", value) for one in get_close_matches(_stem(word), names, cutoff=0.7)
+    ]
     return f". {'The nearest' if near else 'Known'}: {', '.join(dict.fromkeys(near or names.values()))}"
+
+
+def _stem(name: str) -> str:
+    return re.sub("(task|datamodule)$", "", name.lower())
 
 
 def _kind(hint: Any) -> str:

@@ -94,13 +94,13 @@ def _refusal(config: str, section: str, later: str | None) -> UsageError:
         path = Path(config)
         beside = [*path.parent.glob("*.yaml"), *path.parent.parent.glob("*.yaml")]
         later = next((str(other) for other in beside if path.stem.startswith(f"{other.stem}_")), None)
-    remedy = f": --config {_shown(later)} --config {_shown(config)}" if later else f", or --{section} CLASS"
+    remedy = f": --config {shown(later)} --config {shown(config)}" if later else f", or --{section} CLASS"
     return UsageError(
-        f"--config {_shown(config)}: it changes options of the {section}, but no file before it says which {section} "
+        f"--config {shown(config)}: it changes options of the {section}, but no file before it says which {section} "
         f"that is. Put the method's file first{remedy}."
     )
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
     """A path as short as it can be typed here."""
     return min(path, os.path.relpath(path), key=len)

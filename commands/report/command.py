@@ -1,10 +1,11 @@
-"""`main.py report`: scores folders of fused images that anyone made, and shows what runs logged."""
+"""`ivif report`: scores folders of fused images that anyone made, and shows what runs logged."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ivif.commands.parsing.parser import SuiteParser
+from ivif.commands.program import program
 from ivif.commands.report.files import OVERWRITE
 from ivif.files.pictures import MAX_PIXELS
 
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> SuiteParser:
-    parser = SuiteParser(prog="main.py report", description="Scores fused images that anyone made, and shows runs.")
+    parser = SuiteParser(
+        prog=f"{program()} report", description="Scores fused images that anyone made, and shows runs."
+    )
     scores = SuiteParser(description="Scores folders of fused images, made by any method, against their source pairs.")
     several: dict[str, Any] = {"type": str, "nargs": "+", "action": "extend"}
     scores.add_argument("--infrared", type=str, required=True, help="Folder of infrared images.")

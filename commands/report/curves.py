@@ -1,4 +1,4 @@
-"""`main.py report curves`: what a run logged, as a table and as a figure."""
+"""`ivif report curves`: what a run logged, as a table and as a figure."""
 
 from collections.abc import Sequence
 from pathlib import Path

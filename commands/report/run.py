@@ -1,4 +1,4 @@
-"""`main.py report run`: a run as one HTML page that needs nothing else: curves, panels, tables, configuration."""
+"""`ivif report run`: a run as one HTML page that needs nothing else: curves, panels, tables, configuration."""
 
 import base64
 import io

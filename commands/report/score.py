@@ -1,4 +1,4 @@
-"""`main.py report score`: folders of fused images that anyone made, against their source pairs."""
+"""`ivif report score`: folders of fused images that anyone made, against their source pairs."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

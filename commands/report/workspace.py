@@ -1,4 +1,4 @@
-"""`main.py report workspace`: a W&B workspace and a report for runs of this suite, as code."""
+"""`ivif report workspace`: a W&B workspace and a report for runs of this suite, as code."""
 
 import json
 from importlib import import_module

@@ -14,6 +14,7 @@ from ivif.callbacks.loop_state import STEPS_KEY
 from ivif.callbacks.run_log import cut_log
 from ivif.callbacks.stop_requests import RunStoppedError
 from ivif.commands.errors import UsageError
+from ivif.commands.program import program
 from ivif.commands.train.cluster import launched_job
 from ivif.contracts.run_files import LAST
 from ivif.files.whole import remove_partial_files
@@ -71,7 +72,7 @@ def report_stop(stopped: RunStoppedError, folder: Path, trainer: Trainer) -> int
     if _requeue_job(stopped.reason, trainer):
         print(f"Job {_job_id()} is queued again and goes on by itself.", file=sys.stderr)
     elif stopped.checkpoint:
-        print(f"Go on with: python main.py fit --resume {folder}", file=sys.stderr)
+        print(f"Go on with: {program()} fit --resume {folder}", file=sys.stderr)
     return EXIT_STOPPED
 
 

@@ -42,7 +42,7 @@ def read_prompts(path: Path) -> list[PromptEntry]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(
-            f"Cannot read the prompt file '{path}': {error}. Write one with `python main.py data prompts --out {path}`."
+            f"Cannot read the prompt file '{path}': {error}. Write one with `ivif data prompts --out {path}`."
         ) from error
     return [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
 

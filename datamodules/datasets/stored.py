@@ -24,7 +24,7 @@ class StoredPlaneError(DatasetError):
 class StoredPlanes(Dataset[Sample]):
     """A reader whose samples carry one more plane, read from a folder of pictures.
 
-    The folder is laid out as `main.py predict` writes it: `FOLDER/<dataset>/<name>.png`, or, for one data set alone,
+    The folder is laid out as `ivif predict` writes it: `FOLDER/<dataset>/<name>.png`, or, for one data set alone,
     `FOLDER/<name>.png`; the first counts where both are there. A picture is read from its file at each visit: loader
     processes see at once what was written anew. Wrap a cached reader, so that pairs are cached and pictures are not.
 
@@ -122,7 +122,7 @@ class StoredPlanes(Dataset[Sample]):
         return plane
 
     def _missing(self, path: Path, whose: str) -> StoredPlaneError:
-        remedy = f"Fuse them first: `python main.py predict ... --output_dir {self.folder}` with the same --data"
+        remedy = f"Fuse them first: `ivif predict ... --output_dir {self.folder}` with the same --data"
         if self.key == "previous":
             remedy = f"Remove '{self.folder / STORE_RECORD}', which says that the store is complete"
         elsewhere = "" if self.several else f" (nor is '{self.folder / path.name}')"

@@ -238,8 +238,8 @@ def test_without_any_dataset_the_root_is_named(tmp_path: Path, capsys: pytest.Ca
         (["fitt", "--config", "mgfusion.yaml"], "fitt: there is no such command. Did you mean fit?"),
         (["dat", "check"], "Did you mean data?"),
         (["qqqq"], "Commands are fit, validate, test, predict, data, report."),
-        (["--config", "mgfusion.yaml", "fit"], "python main.py fit --config mgfusion.yaml"),
-        (["--trainer.devices=1"], "python main.py COMMAND --trainer.devices=1"),
+        (["--config", "mgfusion.yaml", "fit"], "ivif fit --config mgfusion.yaml"),
+        (["--trainer.devices=1"], "ivif COMMAND --trainer.devices=1"),
     ],
 )
 def test_a_line_that_begins_with_no_command_is_corrected(

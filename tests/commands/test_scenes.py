@@ -26,7 +26,7 @@ def test_scenes_read_back_as_what_was_generated(tmp_path: Path) -> None:
 
 def test_the_command_that_it_names_finds_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "scenes", f"--out={tmp_path / 'mine'}", "--count=10", "--size=[48,64]"]) == 0
-    line = capsys.readouterr().out.splitlines()[1].strip().removeprefix("python main.py ")
+    line = capsys.readouterr().out.splitlines()[1].strip().removeprefix("ivif ")
     command, _, classes = line.partition(" '")
     assert main([*command.split(), classes.rstrip("'"), f"--out={tmp_path / 'check'}"]) == 0
     shown = capsys.readouterr().out

@@ -136,7 +136,7 @@ class LabelReader:
             corners = ", ".join(f"{value:g}" for value in entry.box)
             logger.warning(
                 "'%s': of the box (%s) of class '%s' less than %g pixel(s) lie within the image (%dx%d). Such "
-                "boxes are left out (reading.minimum_box_side); `main.py data check` counts them.",
+                "boxes are left out (reading.minimum_box_side); `ivif data check` counts them.",
                 path, corners, entry.name, self.minimum_side, size[1], size[0],
             )  # fmt: skip
 

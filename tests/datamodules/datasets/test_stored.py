@@ -70,9 +70,7 @@ def test_what_is_missing_is_named_with_the_remedy(reader: MSRS, tmp_path: Path) 
     write_pictures(reader, tmp_path / "fused")
     (tmp_path / "fused" / "00003D.png").unlink()
     pictured = StoredPlanes(reader, tmp_path / "fused", "fused", 3)
-    with pytest.raises(
-        StoredPlaneError, match=r"1 of 3 pairs of msrs.*00003D\.png'.*main\.py predict \.\.\. --output_dir"
-    ):
+    with pytest.raises(StoredPlaneError, match=r"1 of 3 pairs of msrs.*00003D\.png'.*ivif predict \.\.\. --output_dir"):
         pictured.check("msrs", reader.names)
     with pytest.raises(StoredPlaneError, match=r"00003D has no 'fused' picture"):
         pictured[reader.names.index("00003D")]

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from ivif.lightning_modules.logged_steps import logs_this_step
+from ivif.running.internals import forget_logged
+from ivif.running.logged_steps import logs_this_step
 
 
 class DiagnosticsLogger(Callback):
@@ -21,12 +22,7 @@ class DiagnosticsLogger(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Forgets what earlier steps have logged, sums over an epoch excepted."""
-        # Semi-internal names: lightning is pinned below 2.7, and tests/callbacks/test_diagnostics.py covers them.
-        if not trainer._logger_connector.should_update_logs or trainer._results is None:
-            return
-        for result in trainer._results.values():
-            if not result.meta.on_epoch:
-                result.reset()
+        forget_logged(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

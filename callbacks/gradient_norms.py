@@ -6,7 +6,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ivif.lightning_modules.logged_steps import logs_this_step
+from ivif.running.logged_steps import logs_this_step
 
 
 class GradientNorms(Callback):

@@ -6,21 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from ivif.callbacks.checkpoint_io import CheckpointWriteError
-from ivif.callbacks.loop_state import begin_epoch_anew, between_batches, counted_steps, no_batch_begun, settle
 from ivif.callbacks.non_finite_pictures import NotFinitePictureError
 from ivif.callbacks.stop_requests import RunStoppedError, StopRequests
+from ivif.running.internals import (
+    CheckpointFiles,
+    begin_epoch_anew,
+    between_batches,
+    counted_steps,
+    logged_values,
+    no_batch_begun,
+    settle,
+)
 
 logger = logging.getLogger(__name__)
 
 
-class RunCheckpoint(ModelCheckpoint):
+class RunCheckpoint(CheckpointFiles):
     """Lightning's ModelCheckpoint, writing to `RUN_DIR/checkpoints/` with `last.ckpt` always the newest.
 
     What is due at the end of a batch, a validation or an epoch is saved just before the next one begins. By then every
@@ -58,6 +64,7 @@ class RunCheckpoint(ModelCheckpoint):
             every_n_train_steps=every_n_train_steps,
             enable_version_counter=False,
         )
+        self.every_steps = every_n_train_steps or 0
         self.every_minutes = every_minutes
         self.stops = StopRequests()
         self._due = False
@@ -66,11 +73,13 @@ class RunCheckpoint(ModelCheckpoint):
         self._scores_are_logged = False
         self._step_before = 0
         self._counted_before = 0
+        self._saved_step = 0
+        self._saved_at = time.monotonic()
 
     @property
     def state_key(self) -> str:
         """Independent of how often is saved, which a resumed run may change."""
-        return self._generate_state_key(monitor=self.monitor, mode=self.mode)
+        return f"{type(self).__qualname__}{ {'monitor': self.monitor, 'mode': self.mode} }"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Chooses the folder."""
@@ -84,30 +93,29 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Goes on where the checkpoint says; from here on, signals are requests."""
-        super().on_train_start(trainer, pl_module)
         begin_epoch_anew(trainer)
+        self._saved_at = time.monotonic()
         self._step_before = trainer.global_step
         self.stops.listen_while_training(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Notes whether this many steps, or minutes, ask for a checkpoint."""
-        steps, stepped = self._every_n_train_steps, trainer.global_step != self._step_before
+        steps, stepped = self.every_steps, trainer.global_step != self._step_before
         self._step_before = trainer.global_step
         self._due |= bool(steps) and stepped and trainer.global_step % steps == 0
-        if self.every_minutes is not None and self._last_time_checked is not None:
-            late = time.monotonic() - self._last_time_checked >= 60 * self.every_minutes
-            self._due |= trainer.strategy.broadcast(late)
+        if self.every_minutes is not None:
+            self._due |= trainer.strategy.broadcast(time.monotonic() - self._saved_at >= 60 * self.every_minutes)
         self.stops.ask_if_time_is_up(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes the scores that rank this state."""
         if self.monitor is not None and not self._is_idle(trainer):
-            self._scores = self._candidates(trainer)
+            self._scores = logged_values(trainer)
             self._due = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes that an epoch asks for a checkpoint, unless steps do."""
-        self._due |= self._every_n_train_steps == 0
+        self._due |= self.every_steps == 0
         self.stops.ask_if_time_is_up(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -137,7 +145,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The last checkpoint is the end of the run."""
-        if not self._is_idle(trainer) and (self._due or self._last_global_step_saved != trainer.global_step):
+        if not self._is_idle(trainer) and (self._due or self._saved_step != trainer.global_step):
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -190,10 +198,10 @@ class RunCheckpoint(ModelCheckpoint):
         plain = file.name not in ("", "..") and not file.is_symlink() and not file.is_dir()
         return plain and file.parent.resolve() == folder.resolve()
 
-    def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        """Removes one file of the run's own; Lightning would remove whatever has that path, and all that is in it."""
-        if trainer.is_global_zero and self._is_own(filepath):
-            Path(filepath).unlink(missing_ok=True)
+    def remove(self, trainer: Trainer, path: str) -> None:
+        """Removes one file, if it is in the run's own folder of checkpoints."""
+        if trainer.is_global_zero and self._is_own(path):
+            Path(path).unlink(missing_ok=True)
 
     def _at_rest(self, trainer: Trainer) -> None:
         if self._is_idle(trainer) or not between_batches(trainer):
@@ -209,24 +217,11 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _save(self, trainer: Trainer) -> None:
         """Writes the ranked file, if this state is one, and `last.ckpt`."""
-        found, self._scores, self._due = self._scores, None, False
-        candidates = found or self._candidates(trainer)
-        if self.monitor is None and self.save_top_k:
-            self._save_none_monitor_checkpoint(trainer, candidates)
-        elif found is not None:
-            self._save_topk_checkpoint(trainer, candidates)
-        self._save_last_checkpoint(trainer, candidates)
-        self._last_time_checked = time.monotonic()
+        scores, self._scores, self._due = self._scores, None, False
+        self.write(trainer, scores or logged_values(trainer), ranked=scores is not None)
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
     def _stop(self, trainer: Trainer, reason: str) -> None:
         if trainer.global_step or self._due:
             self._save(trainer)
         raise RunStoppedError(reason, self.last_model_path or None)
-
-    def _candidates(self, trainer: Trainer) -> dict[str, Tensor]:
-        """Logged values, with the number of the epoch that was trained last."""
-        candidates = self._monitor_candidates(trainer)
-        epochs = trainer.fit_loop.epoch_progress.current
-        begun = epochs.started > epochs.completed  # type: ignore[attr-defined]
-        candidates["epoch"] = torch.tensor(max(0, epochs.completed - int(not begun)))
-        return candidates

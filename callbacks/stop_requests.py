@@ -10,6 +10,8 @@ import torch.distributed
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 
+from ivif.running.internals import cluster_environment
+
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1)
 """What clusters send before they end a job."""
 
@@ -65,7 +67,7 @@ class StopRequests:
         """Takes note of Ctrl-C too, and of the signal that the cluster's settings name."""
         if trainer.received_sigterm:
             self.ask("SIGTERM")
-        requeue = getattr(trainer._accelerator_connector.cluster_environment, "requeue_signal", None)
+        requeue = getattr(cluster_environment(trainer), "requeue_signal", None)
         self.listen((*STOP_SIGNALS, signal.SIGINT, *((signal.Signals(requeue),) if requeue else ())))
 
     def ask(self, reason: str) -> None:

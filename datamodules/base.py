@@ -26,9 +26,10 @@ from ivif.datamodules.datasets.stored import StoredPlanes
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.manifest_expansion import write_expansion
 from ivif.datamodules.manifests import Manifest, Selection
-from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView, position_of
+from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView
 from ivif.datamodules.workers import leave_signals_to_parent
 from ivif.files.errors import SplitError
+from ivif.running.internals import position
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class FusionDataModule(LightningDataModule):
             seed,
             rank=self._rank(),
             world_size=self._world_size(),
-            position=partial(position_of, self.trainer) if self.trainer else None,
+            position=partial(position, self.trainer) if self.trainer else None,
         )
         view = TrainingView(
             pairs,

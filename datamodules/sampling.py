@@ -112,19 +112,6 @@ class EvaluationSampler(Sampler[int]):
         return iter(self.indices)
 
 
-def position_of(trainer: Any) -> tuple[int, int]:
-    """(epoch, batches already done in it) of a trainer that starts or resumes."""
-    # Semi-internal names: lightning is pinned below 2.7, and tests/lightning_modules/test_resume.py covers them.
-    loop = trainer.fit_loop
-    epochs = loop.epoch_progress.current
-    if not loop.is_resuming:
-        return epochs.processed, 0
-    batches = loop.epoch_loop.batch_progress  # `current.ready`: `completed` is one less inside on_train_batch_end
-    if batches.is_last_batch and epochs.processed < epochs.started:
-        return epochs.processed + 1, 0  # saved after an epoch's last batch, before the epoch was counted
-    return epochs.processed, batches.current.ready
-
-
 class TrainingView(Dataset[Sample]):
     """A reader seen through random joint transforms, deterministic by (seed, epoch, index).
 

@@ -14,13 +14,13 @@ from ivif.contracts.configuration import plain_dict
 from ivif.contracts.seeds import run_seed
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.accumulation import Window
-from ivif.lightning_modules.logged_steps import logs_this_step
 from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.lightning_modules.non_finite import FiniteStepsMixin
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.lightning_modules.text_states import remember_prompts
 from ivif.machine.process_group import divisor, total_count
 from ivif.models.layers.frozen import FrozenPartsMixin
+from ivif.running.logged_steps import logs_this_step
 
 TASK_KEY: Final = "task"
 """Where a checkpoint names the class of its task."""

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from ivif.bilevel import (
     BilevelConfig,
@@ -18,8 +17,9 @@ from ivif.bilevel import (
 from ivif.bilevel.level import copy_values
 from ivif.contracts.batch import Batch, pair_names
 from ivif.lightning_modules.level_task import LevelTask
-from ivif.lightning_modules.logged_steps import logs_this_step
 from ivif.lightning_modules.optimization import LevelConfig
+from ivif.running.internals import count_iteration, leave_out_of_count, share_buffers, trainer_of
+from ivif.running.logged_steps import logs_this_step
 
 SOLVER_KEY = "bilevel_solver"
 """Where a checkpoint keeps the solver's own state."""
@@ -85,10 +85,7 @@ class BilevelTask(LevelTask):
         A level that stands still normalises by running statistics, and a checkpoint has those of the first process.
         """
         super().on_train_batch_start(batch, batch_idx)
-        # DDP decides by the step before, where manual optimisation has told it not to synchronise. Semi-internal name;
-        # tests/lightning_modules/test_resume_ddp.py covers it.
-        if isinstance(self.trainer.strategy.model, DistributedDataParallel):
-            self.trainer.strategy.model.require_forward_param_sync = True
+        share_buffers(self.trainer)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One iteration of the scheme."""
@@ -96,10 +93,10 @@ class BilevelTask(LevelTask):
         self._set_learning_rates(progress.fraction)
         self._terms = {}
         self._names = pair_names(batch)
-        for optimizer in self._optimizers.values():  # Lightning would count each optimiser's steps as steps of the run
-            optimizer._on_before_step = optimizer._on_after_step = _nothing
+        for optimizer in self._optimizers.values():  # an iteration is one step of the run, whatever it steps
+            leave_out_of_count(optimizer)
         self.unless_skipped(partial(self.iterate, batch, progress))
-        self._count_iteration()
+        count_iteration(self.trainer)
         self._log_levels()
 
     def iterate(self, batch: Batch, progress: Progress) -> None:
@@ -129,7 +126,7 @@ class BilevelTask(LevelTask):
         Raises:
             CheckpointMismatchError: As `FrozenPartsMixin.load_state_dict`.
         """
-        if self._trainer is None or self._trainer.state.fn != "fit":
+        if not self._is_trained():
             own = self.state_dict()
             optional = {name for name in {*own, *state_dict} if name.startswith(self.training_parts)}
             fitting = {name for name in optional if name in own and name in state_dict}
@@ -140,9 +137,7 @@ class BilevelTask(LevelTask):
 
     def depends_on(self, part: str) -> bool:
         """Training depends on every frozen part; where nothing is trained, those of `training_parts` do not matter."""
-        return not part.startswith(self.training_parts) or (
-            self._trainer is not None and self._trainer.state.fn == "fit"
-        )
+        return not part.startswith(self.training_parts) or self._is_trained()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the solver's state."""
@@ -154,6 +149,10 @@ class BilevelTask(LevelTask):
         """Keeps the solver's state until training starts."""
         super().on_load_checkpoint(checkpoint)
         self._solver_state = checkpoint.get(SOLVER_KEY)
+
+    def _is_trained(self) -> bool:
+        trainer = trainer_of(self)
+        return trainer is not None and trainer.state.fn == "fit"
 
     def _synchronise(self) -> None:
         """Makes z equal y, and lets Adam begin anew: its moments are of gradients at the z that was.
@@ -171,12 +170,6 @@ class BilevelTask(LevelTask):
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def _count_iteration(self) -> None:
-        # Semi-internal name: lightning is pinned below 2.7, and tests/lightning_modules/test_bilevel_task.py covers it.
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
-
     def _log_levels(self) -> None:
         if not logs_this_step(self.trainer):
             return
@@ -186,7 +179,3 @@ class BilevelTask(LevelTask):
             total = torch.stack([value for name, value in self._terms.items() if name.endswith("/loss")]).sum()
             self.log("train/loss", total, prog_bar=True)
             self.log_dict(self._terms)
-
-
-def _nothing() -> None:
-    """In place of Lightning's own hook."""

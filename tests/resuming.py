@@ -13,7 +13,6 @@ from ivif.bilevel import BilevelConfig
 from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
 from ivif.callbacks.diagnostics import DiagnosticsLogger
 from ivif.callbacks.evaluator import Evaluator
-from ivif.callbacks.loop_state import STEPS_KEY
 from ivif.callbacks.previous_results import PreviousResults
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_log import RunLog, cut_log, read_rows
@@ -33,6 +32,7 @@ from ivif.models.detection import DetectorConfig
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
+from ivif.running.internals import STEPS_KEY
 from tests.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = tuple(
     sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("ivif", "tests"))
 )
 GROUND = ("contracts", "files", "machine")
-LOGGED_STEPS = "lightning_modules.logged_steps"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "files": (),
     "machine": (),
@@ -24,9 +26,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "metrics": (*GROUND, "image_ops"),
     "bilevel": GROUND,
     "scenes": (*GROUND, "image_ops"),
-    "datamodules": (*GROUND, "image_ops", "scenes"),
-    "lightning_modules": (*GROUND, "image_ops", "models", "losses", "bilevel"),
-    "callbacks": (*GROUND, "image_ops", "metrics", "models.classic", LOGGED_STEPS),
+    "running": GROUND,
+    "datamodules": (*GROUND, "running", "image_ops", "scenes"),
+    "lightning_modules": (*GROUND, "running", "image_ops", "models", "losses", "bilevel"),
+    "callbacks": (*GROUND, "running", "image_ops", "metrics", "models.classic"),
     "commands": ROOMS,
 }
 
@@ -152,6 +155,56 @@ def test_processors_are_those_that_may_be_used() -> None:
     counter = ROOT / "machine" / "processors.py"
     counting = [path for path in _sources() if "cpu_count" in path.read_text(encoding="utf-8")]
     assert counting == [counter]
+
+
+NO_PUBLIC_NAME = {"_foreach_mul_", "_local_scalar_dense", "_schema", "_cdata", "_apply", "_to_model"}
+"""Of torch, and of the library of W&B's workspaces."""
+
+
+def _lightnings_names() -> set[str]:
+    """Private names of the classes that ours derive from."""
+    kinds = (Trainer, LightningModule, LightningDataModule, LightningCLI, ModelCheckpoint)
+    parents = {parent for kind in kinds for parent in kind.__mro__ if parent.__module__.startswith("lightning")}
+    return {name for parent in parents for name in vars(parent)} | {"_trainer"}
+
+
+def _internals(source: str, lightnings: set[str]) -> Iterator[str]:
+    """Names that a file uses, or overrides, though Lightning does not promise them."""
+    yield from re.findall(r"\bfit_loop\b|\bepoch_loop\b|\blightning\.pytorch\.loops\b", source)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            methods = {entry.name for entry in node.body if isinstance(entry, ast.FunctionDef)}
+            yield from sorted(name for name in methods & lightnings if re.match(r"_[a-z]", name))
+        elif isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr):
+            ours = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if node.attr in lightnings if ours else node.attr not in NO_PUBLIC_NAME:
+                yield node.attr
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("self.trainer.fit_loop.max_epochs", "fit_loop"),
+        ("trainer._results.values()", "_results"),
+        ("self._trainer is None", "_trainer"),
+        ("class A(LightningCLI):\n    def _run_subcommand(self): pass", "_run_subcommand"),
+        ("from lightning.pytorch.loops.loop import _Loop", "lightning.pytorch.loops"),
+    ],
+)
+def test_the_rule_of_internals_can_fail(source: str, name: str) -> None:
+    assert list(_internals(source, _lightnings_names())) == [name]
+
+
+def test_what_lightning_does_not_promise_has_one_door() -> None:
+    lightnings = _lightnings_names()
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in _sources()
+        if path.relative_to(ROOT).parts[0] != "running"
+        and any(name.partition(".")[0] == "lightning" for name in _imports(path))
+        and (names := sorted(set(_internals(path.read_text(encoding="utf-8"), lightnings))))
+    }
+    assert found == {}, "ivif.running is the door to Lightning's insides"
 
 
 def _encoding_is_open(call: ast.Call) -> bool:

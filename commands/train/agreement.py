@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 
 from ivif.callbacks.previous_results import PreviousResults
@@ -22,6 +21,7 @@ from ivif.datamodules.datasets.labels.class_names import checked_class_names
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.initialization import initialise_from
+from ivif.running.internals import allow_unused_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +113,8 @@ def task_classes(task: FusionTask) -> tuple[str, ...]:
 
 def let_processes_differ(task: FusionTask, trainer: Trainer) -> None:
     """Under DDP, a bilevel step uses the parameters of one level at a time: the others must not be waited for."""
-    if isinstance(task, BilevelTask) and isinstance(trainer.strategy, DDPStrategy):
-        trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
+    if isinstance(task, BilevelTask):
+        allow_unused_parameters(trainer)
 
 
 def _trained_classes(checkpoint: Path | None) -> list[str]:

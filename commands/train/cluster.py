@@ -11,6 +11,7 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ivif.commands.errors import UsageError
+from ivif.running.internals import cluster_environment
 
 _INTERACTIVE: Final = ("bash", "interactive")
 """Job names of a shell on a node (as in Lightning): what is typed there are runs of their own, not one job."""
@@ -52,7 +53,7 @@ def without_own_requeue(trainer: Trainer) -> Iterator[None]:
     It saves in the middle of a step, and a validation that is saved and queued again begins anew all the same. What the
     user chose of it, `auto_requeue` of a SLURMEnvironment, is there again afterwards, for our own requeue.
     """
-    environment = trainer._accelerator_connector.cluster_environment  # covered by tests/commands/test_cluster.py
+    environment = cluster_environment(trainer)
     if not isinstance(environment, SLURMEnvironment):
         yield
         return

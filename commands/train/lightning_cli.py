@@ -51,6 +51,7 @@ from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.files.whole import write_whole
 from ivif.lightning_modules.base import FusionTask
+from ivif.running.command_line import PreparedCLI
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -69,7 +70,7 @@ class SaveRunConfig(SaveConfigCallback):
         write_whole(folder / self.config_filename, self.parser.dump(config, skip_unset=False).encode())
 
 
-class SuiteCLI(LightningCLI):
+class SuiteCLI(PreparedCLI):
     """Builds task, datamodule and trainer from YAML; `run` then carries out the subcommand.
 
     Departures from LightningCLI: `--ckpt_path` never changes the configuration, checkpoints load with `weights_only`,
@@ -132,29 +133,23 @@ class SuiteCLI(LightningCLI):
         parser.add_lightning_class_args(GradientNorms, "gradient_norms")
         parser.add_lightning_class_args(Compilation, "compilation")
 
-    def _parse_ckpt_path(self) -> None:
-        """Does nothing: Lightning would let the checkpoint replace the configuration silently (Lightning #21455)."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Lightning runs inside the constructor; we run in `run`, when the folder is locked and checks are done."""
-
     def before_instantiate_classes(self) -> None:
         """Refuses what cannot work before anything is built, and chooses the run folder."""
         refuse_linked_options(self.line.arguments)
         settle_consents(self.line.arguments, self.config[self.subcommand])
         settle_devices(self.config[self.subcommand])
         refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
-        if self._option("convention"):
-            self.config[self.subcommand].evaluator.convention = self._option("convention")
+        if self.option("convention"):
+            self.config[self.subcommand].evaluator.convention = self.option("convention")
         if self.line.resume is not None:
             self.run_folder = self.line.resume
         else:
-            self.run_folder = choose_run_folder(Path(self._option("runs_dir")), self._run_name(), self.line.arguments)
+            self.run_folder = choose_run_folder(Path(self.option("runs_dir")), self._run_name(), self.line.arguments)
         if self.subcommand == "fit":
-            checkpoint = checkpoint_to_resume(self.run_folder, self._option("ckpt_path"))
+            checkpoint = checkpoint_to_resume(self.run_folder, self.option("ckpt_path"))
             self.config[self.subcommand].ckpt_path = checkpoint
-        task, random_too = str(self._get(self.config, "model")["class_path"]), self._option("allow_random_weights")
-        check_weights(str(self.subcommand), task, self._option("ckpt_path"), random_too)
+        task, random_too = str(self.option("model")["class_path"]), self.option("allow_random_weights")
+        check_weights(str(self.subcommand), task, self.option("ckpt_path"), random_too)
 
     def instantiate_classes(self) -> None:
         """Builds task, data and trainer; a constructor that refuses its values is a user's mistake.
@@ -168,24 +163,25 @@ class SuiteCLI(LightningCLI):
         except (ValueError, TypeError) as error:
             # jsonargparse names our own function first
             raise UsageError(str(error).rpartition(") failed: ")[2]) from error
-        if self._option("init_from") and not self._option("ckpt_path"):
-            settings = self._get(self.config, "model").as_dict()["init_args"]
-            start_from(self.model, Path(self._option("init_from")), settings)
-        self.model.on_non_finite = self._option("on_non_finite")
+        if self.option("init_from") and not self.option("ckpt_path"):
+            settings = self.option("model").as_dict()["init_args"]
+            start_from(self.model, Path(self.option("init_from")), settings)
+        self.model.on_non_finite = self.option("on_non_finite")
         on_cpu = self.trainer.strategy.root_device.type == "cpu"
-        refuse_options(self.model, dict(self._get(self.config, "trainer")), on_cpu)
+        refuse_options(self.model, dict(self.option("trainer")), on_cpu)
         let_processes_differ(self.model, self.trainer)
         watch_what_is_logged(self.model, self.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder, its loggers and the callbacks of this subcommand."""
-        configured = self._get(self.config_init, "trainer")["logger"]
-        wandb, project = self._option("wandb"), self._option("wandb_project")
+        configured = self.built("trainer")["logger"]
+        wandb, project = self.option("wandb"), self.option("wandb_project")
         kwargs["logger"] = build_loggers(configured, self.run_folder, str(self.subcommand), wandb, project)
         kwargs["default_root_dir"] = str(self.run_folder)
         return super().instantiate_trainer(**kwargs)
 
-    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+    def complete_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+        """Adds what every run has, and leaves out callbacks that are switched off."""
         extra: list[Any] = [RunRecord(), Throughput(), DiagnosticsLogger()]
         plugins = config.get("plugins") or []
         config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
@@ -196,13 +192,13 @@ class SuiteCLI(LightningCLI):
             extra += keep_results(self.model, self.datamodule, self.run_folder) + record_prompts(self.model)
         extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
         if self.subcommand == "predict":
-            output = self._option("output_dir")
-            boxes = self._get(self.config_init, "boxes")
-            extra.append(PredictionWriter(Path(output) if output else None, self._option("grey"), boxes))
+            output = self.option("output_dir")
+            boxes = self.built("boxes")
+            extra.append(PredictionWriter(Path(output) if output else None, self.option("grey"), boxes))
         config["profiler"] = config.get("profiler") or Unprofiled()
         # Lightning calls each callback at eight places of a step, whether it does anything there or not.
         wanted = [callback for callback in callbacks if getattr(callback, "enabled", True)]
-        return super()._instantiate_trainer(config, [*wanted, *extra])
+        return config, [*wanted, *extra]
 
     def run(self) -> None:
         """Carries out the subcommand in its locked folder, and says where the results are."""
@@ -210,33 +206,32 @@ class SuiteCLI(LightningCLI):
         if self.trainer.is_global_zero:
             self._made_folder = lock_run_folder(self.run_folder)
             if self.subcommand == "fit":
-                tidy_run_folder(self.run_folder, self._option("ckpt_path"))
+                tidy_run_folder(self.run_folder, self.option("ckpt_path"))
         with self._held_output(), without_own_requeue(self.trainer):
             self._run_trainer()
         if self.trainer.is_global_zero:
             self._say_where()
 
     def _refuse_sources(self) -> None:
-        if self.subcommand == "predict" and self._option("output_dir"):
-            folder = Path(self._option("output_dir"))
+        if self.subcommand == "predict" and self.option("output_dir"):
+            folder = Path(self.option("output_dir"))
             refuse_sources(folder, self.datamodule, self.datamodule.predict_stage, "--output_dir")
         if self.subcommand == "fit" and self.datamodule.previous_dir is not None:
             refuse_sources(self.datamodule.previous_dir, self.datamodule, "train", "--data.init_args.previous_dir")
 
     def _run_trainer(self) -> None:
         if self.subcommand == "predict":
-            checkpoint = self._option("ckpt_path")
-            configs = {key: self._get(self.config, key).as_dict() for key in ("model", "data")}
+            checkpoint = self.option("ckpt_path")
+            configs = {key: self.option(key).as_dict() for key in ("model", "data")}
             weights = Path(checkpoint) if checkpoint else None
-            seed = self._option("seed_everything")
+            seed = self.option("seed_everything")
             claims = self.trainer.is_global_zero
             skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed, claims)
         if self.subcommand in ("validate", "test"):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
-        kwargs = self._prepare_subcommand_kwargs(str(self.subcommand))
         run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
         with self._stop_requests():
-            run(**kwargs)
+            run(**self.run_arguments())
 
     def _held_output(self) -> AbstractContextManager[object]:
         if self.subcommand != "predict" or not self.trainer.is_global_zero:
@@ -255,30 +250,27 @@ class SuiteCLI(LightningCLI):
         found = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoint)]
         return found[0].stops if self.subcommand == "fit" and found else nullcontext()
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        kwargs["weights_only"] = True
-        if subcommand in ("validate", "test"):
+    def run_arguments(self) -> dict[str, Any]:
+        """Those of the subcommand; checkpoints hold no code."""
+        kwargs = super().run_arguments() | {"weights_only": True}
+        if self.subcommand in ("validate", "test"):
             kwargs["verbose"] = False  # the Evaluator's table says the same, readably
-        if subcommand == "predict":
+        if self.subcommand == "predict":
             kwargs["return_predictions"] = False  # the writer has them; a list of all would fill the memory
         return kwargs
 
-    def _option(self, name: str) -> Any:
-        return self._get(self.config, name)
-
     def _run_name(self) -> str:
-        if self._option("run_name"):
-            return plain_run_name(str(self._option("run_name")))
-        model, data = (str(self._get(self.config, key)["class_path"]).rpartition(".")[2] for key in ("model", "data"))
+        if self.option("run_name"):
+            return plain_run_name(str(self.option("run_name")))
+        model, data = (str(self.option(key)["class_path"]).rpartition(".")[2] for key in ("model", "data"))
         return f"{model.removesuffix('Task').lower()}-{data.removesuffix('DataModule').lower()}"
 
     def _class_names(self, data: FusionDataModule) -> list[str]:
-        checkpoint = self._option("ckpt_path")
+        checkpoint = self.option("ckpt_path")
         known = checkpoint and checkpoint not in CHECKPOINT_WORDS
         names = class_names(data, Path(checkpoint) if known else None, scored=self.subcommand != "predict")
         if not names:
-            refuse_unknown_classes(data, self._get(self.config, "model").as_dict())
+            refuse_unknown_classes(data, self.option("model").as_dict())
         return names
 
     def _prediction_writer(self) -> PredictionWriter:

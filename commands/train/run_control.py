@@ -10,7 +10,6 @@ import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from ivif.callbacks.loop_state import STEPS_KEY
 from ivif.callbacks.run_log import cut_log
 from ivif.callbacks.stop_requests import RunStoppedError
 from ivif.commands.errors import UsageError
@@ -18,6 +17,7 @@ from ivif.commands.program import program
 from ivif.commands.train.cluster import launched_job
 from ivif.contracts.run_files import LAST
 from ivif.files.whole import remove_partial_files
+from ivif.running.internals import STEPS_KEY, cluster_environment
 
 EXIT_STOPPED: Final = 75
 """Exit code of a run that was asked to stop, has saved, and can go on (EX_TEMPFAIL of sysexits.h: try again)."""
@@ -83,7 +83,7 @@ def _logged_steps(checkpoint: Path) -> int:
 
 def _requeue_job(reason: str, trainer: Trainer) -> bool:
     """`scontrol requeue`, where a SLURM job got the signal that asks for it; whether it worked."""
-    environment = trainer._accelerator_connector.cluster_environment
+    environment = cluster_environment(trainer)
     wanted, signalled = True, "SIGUSR1"
     if isinstance(environment, SLURMEnvironment):
         wanted = environment.auto_requeue

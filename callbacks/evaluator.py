@@ -9,9 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from ivif.callbacks.detection_tables import DetectionTable
 from ivif.callbacks.non_finite_pictures import refuse_not_finite
-from ivif.callbacks.tables import ResultTable
 from ivif.contracts.batch import Batch, StepOutput
 from ivif.image_ops.color import recolor, split_luma_chroma
 from ivif.metrics.detection import DetectionMetrics, DetectionReport
@@ -155,6 +153,9 @@ class Evaluator(Callback):
 
     def _report(self, trainer: Trainer, detection: DetectionReport | None, stem: str, detection_stem: str) -> None:
         """Prints and writes the tables. Called on every rank, because the scores gather themselves."""
+        from ivif.callbacks.detection_tables import DetectionTable  # bring pandas, which training does not need
+        from ivif.callbacks.tables import ResultTable
+
         table = ResultTable(self.convention, self._scores)
         if not trainer.is_global_zero:
             return

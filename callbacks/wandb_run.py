@@ -21,7 +21,6 @@ from ivif.callbacks.dashboards import Dashboard, read_records
 from ivif.callbacks.server_check import unreachable
 from ivif.contracts.batch import Boxes
 from ivif.files.inside import read_inside
-from ivif.files.table_files import read_table
 from ivif.files.whole import write_whole
 from ivif.metrics.registry import METRICS
 
@@ -154,6 +153,8 @@ class WandbRun(WandbLogger, Dashboard):
 
     def show_table(self, path: Path) -> None:
         """A W&B table `tables/<name>`, to be sorted, filtered and plotted."""
+        from ivif.files.table_files import read_table  # brings pandas
+
         self.log_table(f"tables/{path.stem}", dataframe=read_table(path))
 
     @rank_zero_only

@@ -156,6 +156,9 @@ def run_lightning(arguments: Sequence[str]) -> int:
     Raises:
         UsageError: If the command line or a configuration is wrong.
     """
+    from ivif.machine.light_torchmetrics import load_parts_of_torchmetrics
+
+    load_parts_of_torchmetrics()
     from ivif.callbacks.stop_requests import RunStoppedError
     from ivif.commands.parsing.command_line import rewrite
     from ivif.commands.train.devices import settle_missing_gpu

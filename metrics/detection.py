@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.detection import MeanAveragePrecision
 
 from ivif.contracts.batch import Detections, Targets
 from ivif.metrics.detection_threshold import Matches, best_point, class_point, match
@@ -224,6 +223,8 @@ def _average_precisions(images: Sequence[Image]) -> dict[int, tuple[float, float
     """
     if not any(len(wanted["labels"]) for _, wanted in images):
         return {}
+    from torchmetrics.detection import MeanAveragePrecision  # two seconds, which a run without boxes spares
+
     metric = MeanAveragePrecision(
         backend="faster_coco_eval",
         extended_summary=True,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ivif.contracts.batch import Batch
 from ivif.contracts.configuration import config_from
+from ivif.files.places import home
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.feature_cache import FeatureCache
@@ -44,7 +45,8 @@ class MGFusionTask(FusionTask):
         schedule: Learning rate over the run.
         clip_view: What CLIP sees. `crop`: the same crop as the network (the paper's). `full`: the whole frame, once per
             image and then from the cache; needs the datamodule's `clip_view_*` planes.
-        feature_cache: Folder of the disk cache that `clip_view: full` uses.
+        feature_cache: Folder of the disk cache that `clip_view: full` uses; a relative one
+            lies where all caches do (`ivif.files.places`).
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class MGFusionTask(FusionTask):
         self.network = MGFusionNetwork(network, self.encoder.embedding_width if self.encoder else None)
         self.features: FeatureCache | None = None
         if self.encoder is not None and clip_view == "full":
-            self.features = FeatureCache.for_pairs(Path(feature_cache), self.encoder)
+            self.features = FeatureCache.for_pairs(home() / feature_cache, self.encoder)
 
     def fuse_images(self, batch: Batch) -> Tensor:
         """Figure 1: I_f from I_i, I_v and CLIP's two vectors."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ivif.contracts.batch import Detections, Targets
 from ivif.files.archives import compare_checksums
+from ivif.files.places import home
 from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, DetectorWeightsError, evaluating
 from ivif.models.detection.postprocess import letterbox, relative_boxes, suppress
 
@@ -179,7 +180,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
 @cache
 def _ultralytics() -> tuple[Any, Any]:
     """(ultralytics.nn.tasks, ultralytics.utils.loss), imported offline and without its side effects."""
-    folder = Path(os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(".cache/ultralytics").resolve())))
+    folder = Path(os.environ.setdefault("YOLO_CONFIG_DIR", str(home() / ".cache" / "ultralytics")))
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -31,6 +31,14 @@ class RankWeights(Callback):
         torch.save(pl_module.state_dict(), Path(trainer.default_root_dir) / f"rank{trainer.global_rank}.pt")
 
 
+class SpawnedWorkers(Callback):
+    """Lets loaders start their processes as macOS does, and Python 3.14 in a like way: anew, not as copies."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Sets it for the whole process."""
+        torch.multiprocessing.set_start_method("spawn", force=True)
+
+
 class LingeringFirst(Callback):
     """Keeps the first process busy after an error or a stop, as loggers that upload do.
 

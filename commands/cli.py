@@ -131,8 +131,11 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
     return report_main
 
 
-def _quiet_lightning() -> None:
-    """Leaves out what Lightning says at every start and no user can act on."""
+def _prepare_lightning() -> None:
+    """Before its import: takes no more of torchmetrics than it needs, and leaves out what no user can act on."""
+    from ivif.machine.light_torchmetrics import load_parts_of_torchmetrics
+
+    load_parts_of_torchmetrics()
     for message in (
         "Experiment logs directory .* exists and is not empty",  # the run folder holds config.yaml already
         ".*in eval mode at the start of training.*",  # frozen encoders
@@ -156,9 +159,7 @@ def run_lightning(arguments: Sequence[str]) -> int:
     Raises:
         UsageError: If the command line or a configuration is wrong.
     """
-    from ivif.machine.light_torchmetrics import load_parts_of_torchmetrics
-
-    load_parts_of_torchmetrics()
+    _prepare_lightning()
     from ivif.callbacks.stop_requests import RunStoppedError
     from ivif.commands.parsing.command_line import rewrite
     from ivif.commands.train.devices import settle_missing_gpu
@@ -168,7 +169,6 @@ def run_lightning(arguments: Sequence[str]) -> int:
     from ivif.commands.train.run_control import report_stop
     from ivif.commands.train.run_folder import forget_run_folder, release_run_folder
 
-    _quiet_lightning()
     leave_process_group_at_exit()
     settle_missing_gpu()
     try:

@@ -65,8 +65,9 @@ def test_no_outputs_counts_or_machine_specific_paths(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_nothing_is_defined(path: Path) -> None:
+def test_nothing_is_defined_and_the_path_of_modules_is_left_alone(path: Path) -> None:
     assert [found for cell in _cells(path, "code") for found in _definitions(_source(cell))] == []
+    assert not [cell for cell in _cells(path, "code") if "sys.path" in _source(cell)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

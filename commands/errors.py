@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import Final
 
-from ivif.files.errors import UserError
+from ivif.files.errors import DatasetError, UserError
 from ivif.files.text_output import terminal
 
 _TRIED: Final = re.compile(r"Errors:\n( +)- (.*)\n *Given value type:", re.DOTALL)
@@ -15,6 +15,10 @@ _TRIED: Final = re.compile(r"Errors:\n( +)- (.*)\n *Given value type:", re.DOTAL
 _OF_NO_TYPE: Final = re.compile(
     r"Expected a(?!n instantiatable)|Not a valid subclass|Import path does not|Unable to load"
 )
+
+
+_FIELD: Final = re.compile(r"`((loading|transforms)?[a-z_.]+)`")
+"""A field of a datamodule in the message of a `DatasetError`; two of them are given beside the data."""
 
 
 class UsageError(UserError):
@@ -44,7 +48,10 @@ def report_error(error: BaseException) -> int:
     """Prints the message, or the traceback too with IVIF_TRACEBACK=1, and returns the exit code 1."""
     if os.environ.get("IVIF_TRACEBACK") == "1":
         traceback.print_exception(error)
-    print(f"error: {terminal(readable(str(error)))}", file=sys.stderr)
+    message = readable(str(error))
+    if isinstance(error, DatasetError):
+        message = _FIELD.sub(lambda field: f"--{'' if field[2] else 'data.init_args.'}{field[1]}", message)
+    print(f"error: {terminal(message)}", file=sys.stderr)
     return 1
 
 

@@ -149,7 +149,7 @@ class FusionDataModule(LightningDataModule):
             names = ", ".join(source.dataset for source in self.sources())
             raise SplitError(
                 f"The manifest '{self.manifest.name}' gives no '{needed}' pairs for {names}. Choose another manifest "
-                f"with --data.init_args.manifest, or another dataset (TNO, for one, is never trained on by 'mgfusion')."
+                f"with `manifest`, or another dataset (TNO, for one, is never trained on by 'mgfusion')."
             )
         for each in (needed, "val") if stage == "fit" else (needed,):
             readers = self.stage_readers(each)

@@ -147,7 +147,7 @@ def refuse_circles(path: Path, content: Mapping[str, Any]) -> None:
             followed = find_manifest(entry["follow"]["manifest"])
             if followed.resolve() == path.resolve():
                 raise SplitError(
-                    f"The manifest '{path}' is followed by '{current}', which it follows. Remove one `follow`."
+                    f"The manifest '{path}' is followed by '{current}', which it follows. Remove one 'follow'."
                 )
             if followed.resolve() not in seen:
                 seen.add(followed.resolve())

@@ -220,7 +220,7 @@ class Manifest:
         if any(stage.fraction is None for stage in sharing.values()) or abs(total - 1.0) > 1e-6:
             raise SplitError(
                 f"The manifest '{self.name}': nothing keeps the stages {', '.join(sharing)} of {dataset} apart, which "
-                f"share the pool '{pool}'. Give each a fraction (with the sum 1), or set `unlisted` or `follow`."
+                f"share the pool '{pool}'. Give each a fraction (with the sum 1), or set 'unlisted' or 'follow'."
             )
 
 

@@ -47,7 +47,7 @@ class SyntheticDataModule(FusionDataModule):
         needed = {"fit": "train", "validate": "val"}.get(stage, "test")
         if self.lengths[needed] == 0:
             option = "train_length" if needed == "train" else "evaluation_length"
-            raise SplitError(f"There are no scenes for '{stage}': data.init_args.{option} is 0. Set it to 1 or more.")
+            raise SplitError(f"There are no scenes for '{stage}': `{option}` is 0. Set it to 1 or more.")
         super().setup(stage)
 
     @property

@@ -15,7 +15,10 @@ class UserError(Exception):
 
 
 class DatasetError(UserError):
-    """Base of all dataset errors: a user's data is missing, damaged or does not fit; the message carries the remedy."""
+    """Base of all dataset errors: a user's data is missing, damaged or does not fit; the message carries the remedy.
+
+    A field of the datamodule stands in backticks (`reading.strict`): the command line names the option that sets it.
+    """
 
 
 class DatasetNotFoundError(DatasetError):
@@ -36,7 +39,7 @@ class DatasetNotFoundError(DatasetError):
         tried = "\n".join(f"  - {entry}" for entry in looked_for)
         state = "" if root.is_dir() else ", which is no folder" if root.exists() else ", which does not exist"
         remedy = remedy or (
-            f"Download the dataset from {url}, unpack it, and point --data.init_args.root at the folder that holds "
+            f"Download the dataset from {url}, unpack it, and point `root` at the folder that holds "
             f"these (DATASETS.md shows the expected layout)."
         )
         super().__init__(f"No {dataset} pairs under '{root}'{state}. Looked for:\n{tried}\n{remedy}")

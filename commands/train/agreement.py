@@ -17,7 +17,7 @@ from ivif.commands.errors import UsageError
 from ivif.commands.train.checkpoints import check_checkpoint
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.configuration import with_clip_size
-from ivif.datamodules.datasets.labels.class_names import checked_class_names
+from ivif.datamodules.datasets.labels import checked_class_names
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.initialization import initialise_from

@@ -21,7 +21,7 @@ from ivif.datamodules.datasets.io import (
     to_infrared,
     to_visible,
 )
-from ivif.datamodules.datasets.labels.reading import LabelReader
+from ivif.datamodules.datasets.labels import LabelReader
 from ivif.datamodules.datasets.pairing import (
     FoundPairs,
     PairingReport,
@@ -234,7 +234,7 @@ class PairedDataset(Dataset[Sample]):
         if not report.complete:
             message = f"{type(self).__name__} under '{self.root}': {report.describe()}."
             if self.reading.strict:
-                raise PairingError(f"{message} Add the partners or remove the files (reading.strict is on).")
+                raise PairingError(f"{message} Add the partners or remove the files (`reading.strict` is on).")
             logger.warning("%s They are left out.", message)
         for line in report.describe_unused():
             logger.warning("%s under '%s': %s. They are left out.", type(self).__name__, self.root, line)
@@ -248,7 +248,7 @@ class PairedDataset(Dataset[Sample]):
             f"({', '.join(unlabelled[:3])}{', ...' if len(unlabelled) > 3 else ''})"
         )
         if self.reading.missing_labels == "error":
-            raise LabelError(f"{message}. Add the files, or set reading.missing_labels to 'empty' or 'drop'.")
+            raise LabelError(f"{message}. Add the files, or set `reading.missing_labels` to 'empty' or 'drop'.")
         if self.reading.missing_labels == "drop":
             logger.warning("%s; they are left out.", message)
             return [record for record in records if record.label is not None]

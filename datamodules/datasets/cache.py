@@ -198,7 +198,7 @@ class CachedDataset(Dataset[Sample]):
                 path.unlink(missing_ok=True)
                 then = "the cache is removed, so that the next start builds it anew"
             except OSError as error:
-                then = f"the cache cannot be removed ({error.strerror or error}); remove it, or set loading.cache_dir"
+                then = f"the cache cannot be removed ({error.strerror or error}); remove it, or set `loading.cache_dir`"
             name = self.reader.names[index]
             logger.warning("'%s' is damaged (first seen at '%s'): such pairs are read from their own files, and %s.",
                            path, name, then)  # fmt: skip

@@ -112,7 +112,7 @@ def fill_memory(
         each = f" for each of {processes} processes" if processes > 1 else ""
         raise CacheError(
             f"The decoded pairs need {describe_size(size)} of memory{each} and {describe_size(free)} are free (a cache "
-            f"takes at most {_MEMORY_SHARE:.0%} of it). Set loading.cache to 'disk' or 'none'."
+            f"takes at most {_MEMORY_SHARE:.0%} of it). Set `loading.cache` to 'disk' or 'none'."
         )
     buffer = torch.empty(size, dtype=torch.uint8)
     filled = []
@@ -149,8 +149,8 @@ def write_file(path: Path, identity: Any, pairs: Sequence[Pair], size: int, samp
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_full(path, size, shutil.disk_usage(path.parent).free) from error
         raise CacheError(
-            f"Cannot write the decoded pairs to '{path.parent}': {error.strerror or error}. Set loading.cache_dir to a "
-            f"folder that can be written, or loading.cache to 'ram' or 'none'."
+            f"Cannot write the decoded pairs to '{path.parent}': {error.strerror or error}. Set "
+            f"`loading.cache_dir` to a folder that can be written, or `loading.cache` to 'ram' or 'none'."
         ) from error
 
 
@@ -201,14 +201,14 @@ def building(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if reason := distrust(path.parent):
             raise CacheError(
-                f"Decoded pairs are not kept in '{path.parent}': {reason}. Set loading.cache_dir to a folder of your "
-                f"own, or loading.cache to 'ram' or 'none'."
+                f"Decoded pairs are not kept in '{path.parent}': {reason}. Set `loading.cache_dir` to a folder of your "
+                f"own, or `loading.cache` to 'ram' or 'none'."
             )
         lock = path.with_name(f"{path.name}.lock").open("ab")
     except OSError as error:
         raise CacheError(
-            f"Cannot write to the cache folder '{path.parent}': {error.strerror or error}. Set loading.cache_dir to a "
-            f"folder that can be written, or loading.cache to 'ram' or 'none'."
+            f"Cannot write to the cache folder '{path.parent}': {error.strerror or error}. Set "
+            f"`loading.cache_dir` to a folder that can be written, or `loading.cache` to 'ram' or 'none'."
         ) from error
     with lock:
         try:
@@ -230,8 +230,8 @@ def describe_size(size: float) -> str:
 def _disk_full(path: Path, size: int, free: int) -> CacheError:
     return CacheError(
         f"The decoded pairs need {describe_size(size)} in '{path.parent}', and {describe_size(free)} are free there. "
-        f"Set loading.cache_dir to another disk, or loading.cache to 'none'; files of other selections in that folder "
-        f"may be deleted."
+        f"Set `loading.cache_dir` to another disk, or `loading.cache` to 'none'; files of other selections in that "
+        f"folder may be deleted."
     )
 
 
@@ -251,7 +251,7 @@ def _checked(pair: Pair, sample: Sample) -> Iterator[tuple[Plane, Tensor]]:
             raise CacheError(
                 f"'{plane.key}' of '{pair.name}' was announced as {plane.shape} {plane.dtype} but decoded to "
                 f"{tuple(values.shape)} {values.dtype}: was the file replaced meanwhile? Start again, or set "
-                f"loading.cache to 'none'."
+                f"`loading.cache` to 'none'."
             )
         yield plane, values
 

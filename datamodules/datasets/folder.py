@@ -7,8 +7,7 @@ from typing import Final
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.labels.class_names import checked_class_names
-from ivif.datamodules.datasets.labels.matching import attach_labels
+from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels, checked_class_names
 from ivif.datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
     VISIBLE_FOLDERS,
@@ -18,8 +17,6 @@ from ivif.datamodules.datasets.pairing import (
     pattern_key,
 )
 from ivif.files.errors import DatasetNotFoundError, LabelError, plain_name
-
-_SUFFIXES: Final = {"voc": ".xml", "yolo": ".txt", "coco": ".json"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class FolderLayout:
 
     def __post_init__(self) -> None:
         plain_name(self.name, "layout.name")
-        if self.label_format and self.label_format not in _SUFFIXES:
-            raise ValueError(f"layout.label_format is '{self.label_format}'; known: {', '.join(_SUFFIXES)}.")
+        if self.label_format and self.label_format not in LABEL_FORMATS:
+            raise ValueError(f"layout.label_format is '{self.label_format}'; known: {', '.join(LABEL_FORMATS)}.")
 
 
 DEFAULT_LAYOUT: Final = FolderLayout()
@@ -113,8 +110,8 @@ class FolderDataset(PairedDataset):
 
     def _not_found(self) -> DatasetNotFoundError:
         remedy = (
-            "Point --data.init_args.root at the folder that holds yours. Folders of other names go into "
-            "--data.init_args.layout.infrared and --data.init_args.layout.visible (DATASETS.md, your own folders)."
+            "Point `root` at the folder that holds yours. Folders of other names go into "
+            "`layout.infrared` and `layout.visible` (DATASETS.md, your own folders)."
         )
         return DatasetNotFoundError(self.dataset_name, self.root, self.layouts, remedy=remedy)
 
@@ -127,12 +124,13 @@ class FolderDataset(PairedDataset):
     def _labeled(self, found: FoundPairs) -> FoundPairs:
         source = self.root / self.layout.labels
         if not source.exists():
-            raise LabelError(f"'{source}' does not exist. Correct layout.labels, or leave it empty.")
+            raise LabelError(f"'{source}' does not exist. Correct `layout.labels`, or leave it empty.")
         if not self.classes:
             raise LabelError(f"'{source}' needs class names: set `classes`, e.g. [person, car].")
         if source.is_dir() and (jsons := sorted(source.glob("*.json"))) and self.layout.label_format in ("", "coco"):
             source = jsons[0]
-        suffixes = (_SUFFIXES[self.layout.label_format],) if self.layout.label_format else tuple(_SUFFIXES.values())
+        chosen = self.layout.label_format
+        suffixes = (LABEL_FORMATS[chosen],) if chosen else tuple(LABEL_FORMATS.values())
         labeled = attach_labels(found, source, suffixes)
         if not any(record.label for record in labeled.records):
             raise LabelError(

@@ -214,7 +214,7 @@ def match_folders(
         raise PairingError(
             f"No infrared file in '{infrared_folder}' ({_first(path.name for path in infrared.values())}) shares its "
             f"name with a visible file in '{visible_folder}' ({_first(path.name for path in visible.values())}). "
-            f"Partners need the same stem; for other names use the `folder` dataset with a pattern."
+            f"Partners need the same stem; for other names use the folder dataset with a pattern."
         )
     return FoundPairs(
         [PairRecord(name(visible[entry]), infrared[entry], visible[entry]) for entry in shared],

@@ -36,7 +36,7 @@ def read_prompts(path: Path) -> list[PromptEntry]:
         PromptError: If the file is missing or a line is malformed; names file and line.
     """
     if path.exists() and not path.is_file():
-        raise PromptError(f"The prompt file '{path}' is no regular file. Point prompts.path at a JSONL file.")
+        raise PromptError(f"The prompt file '{path}' is no regular file. Point `prompts.path` at a JSONL file.")
     try:
         # Not splitlines: it also splits at U+2028 and its like, which JSON allows inside a text.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -93,7 +93,7 @@ def read_prompt_folder(folder: Path, names: Iterable[str], dataset: str) -> dict
         files.setdefault(file.stem, []).append(file)
     if not files:
         raise PromptError(
-            f"No text files under '{folder}'. Point prompts.path at the folder that holds NAME.txt files."
+            f"No text files under '{folder}'. Point `prompts.path` at the folder that holds NAME.txt files."
         )
     known, table = set(names), {}
     for name in known:
@@ -102,8 +102,8 @@ def read_prompt_folder(folder: Path, names: Iterable[str], dataset: str) -> dict
         found = files.get(stem) or (files.get(numbered, []) if numbered not in known else [])
         if len(found) > 1:
             raise PromptError(
-                f"'{name}' has {len(found)} prompts under '{folder}': '{found[0]}', '{found[1]}'. Point prompts.path "
-                f"at one of their folders."
+                f"'{name}' has {len(found)} prompts under '{folder}': '{found[0]}', '{found[1]}'. Point "
+                f"`prompts.path` at one of their folders."
             )
         if found:
             table[name] = PromptEntry(dataset, name, _read_text(found[0]))

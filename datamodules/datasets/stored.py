@@ -117,7 +117,7 @@ class StoredPlanes(Dataset[Sample]):
         if found not in (size, self.resized):
             raise StoredPlaneError(
                 f"'{path}' has {found[1]}x{found[0]} pixels, its pair {size[1]}x{size[0]}. Fuse the pair again at its "
-                f"own size, or set transforms.resize to the size of the pictures."
+                f"own size, or set `transforms.resize` to the size of the pictures."
             )
         return plane
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from ivif.commands.cli import main
+from ivif.commands.errors import report_error
+from ivif.files.errors import LabelError
 from tests.commands.runs import tiny_run
 from tests.fakes import Faults, write_folder, write_msrs, write_tno
 from tests.refusals import refused
@@ -45,6 +47,13 @@ def test_wrong_settings_are_named(option: str, named: str, tmp_path: Path, capsy
     assert named in message
     assert len(message.splitlines()) < 5 or "clip" in option
     assert not any(noise in message for noise in ("Union", "NoneType", "Namespace"))
+
+
+def test_fields_of_the_data_are_told_as_options(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = "Set `reading.labels`, `root`, `loading.cache` or `transforms.resize`."
+    assert report_error(LabelError(fields)) == report_error(ValueError(fields)) == 1
+    named = "Set --data.init_args.reading.labels, --data.init_args.root, --loading.cache or --transforms.resize."
+    assert capsys.readouterr().err == f"error: {named}\nerror: {fields}\n"
 
 
 def test_a_missing_root_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ivif.contracts.batch import Targets
 from ivif.datamodules.datasets.folder import FolderDataset
-from ivif.datamodules.datasets.labels.reading import LabelReader
+from ivif.datamodules.datasets.labels import LabelReader
 from ivif.files.errors import LabelError
 from tests.fakes import write_folder
 from tests.refusals import refusal

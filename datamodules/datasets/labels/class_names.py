@@ -1,9 +1,12 @@
-"""Class names as files and options give them: what cannot be shown, written and drawn is refused where it is read."""
+"""Class names as files and options give them: which class is meant, and what cannot be shown or written is refused."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
+from ivif.contracts.class_synonyms import class_of
 from ivif.files.errors import LabelError
 from ivif.files.names import printable
 
@@ -44,3 +47,17 @@ def checked_class_names(names: Iterable[str], where: str) -> tuple[str, ...]:
     if twice:
         raise LabelError(f"{where}: the class name '{twice[0]}' stands there twice. Rename one of them.")
     return checked
+
+
+@lru_cache(maxsize=1024)
+def class_index(name: str, classes: tuple[str, ...]) -> int | None:
+    """The position in `classes` of the class called `name`, in any case or as a synonym; None if there is none."""
+    wanted = _plain(name)
+    plain = [_plain(entry) for entry in classes]
+    if wanted in plain:
+        return plain.index(wanted)
+    return next((index for index, entry in enumerate(plain) if class_of(entry) == class_of(wanted)), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()

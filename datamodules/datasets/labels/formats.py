@@ -17,6 +17,9 @@ from ivif.datamodules.datasets.labels.class_names import checked_class_name, che
 from ivif.files.errors import LabelError
 from ivif.files.names import printable
 
+LABEL_FORMATS: Final = {"voc": ".xml", "yolo": ".txt", "coco": ".json"}
+"""Formats and the endings of their files, the best format first."""
+
 CLASS_LIST_FILES: Final = ("classes.txt", "obj.names")
 
 FileState = tuple[int, int]
@@ -218,7 +221,7 @@ def _coco_index(path: Path, _state: FileState) -> dict[str, list[LabeledBox]]:
         told = printable(f"{type(error).__name__}: {error}")[:_TOLD]
         raise LabelError(
             f"'{printable(path)}' is no COCO json ({told}); it needs images, annotations, categories. "
-            f"Export it again, or set layout.label_format to another format."
+            f"Export it again, or set `layout.label_format` to another format."
         ) from error
     return index
 

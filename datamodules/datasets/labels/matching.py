@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
-from ivif.datamodules.datasets.labels.formats import CLASS_LIST_FILES, coco_stems
+from ivif.datamodules.datasets.labels.formats import CLASS_LIST_FILES, LABEL_FORMATS, coco_stems
 from ivif.datamodules.datasets.pairing import FoundPairs, list_files, stem_key
 from ivif.files.errors import LabelError
 
-LABEL_SUFFIXES: Final = (".xml", ".txt", ".json")
-"""Endings of label files, the best format first."""
-
 
 def attach_labels(
-    found: FoundPairs, source: Path | None, suffixes: Sequence[str] = LABEL_SUFFIXES, *, shared: bool = False
+    found: FoundPairs,
+    source: Path | None,
+    suffixes: Sequence[str] = tuple(LABEL_FORMATS.values()),
+    *,
+    shared: bool = False,
 ) -> FoundPairs:
     """Gives each pair its label file.
 

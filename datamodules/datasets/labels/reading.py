@@ -1,18 +1,17 @@
 """Boxes from VOC xml, YOLO txt and COCO json, mapped to a dataset's classes by name."""
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from ivif.contracts.batch import Targets, empty_targets
-from ivif.contracts.class_synonyms import class_of
+from ivif.datamodules.datasets.labels.class_names import class_index
 from ivif.datamodules.datasets.labels.formats import (
+    LABEL_FORMATS,
     LabeledBox,
     class_list,
     file_state,
@@ -20,20 +19,9 @@ from ivif.datamodules.datasets.labels.formats import (
     parse_voc,
     parse_yolo,
 )
-from ivif.datamodules.datasets.labels.matching import LABEL_SUFFIXES
 from ivif.files.errors import LabelError
 
 logger = logging.getLogger(__name__)
-
-
-@lru_cache(maxsize=1024)
-def class_index(name: str, classes: tuple[str, ...]) -> int | None:
-    """The position in `classes` of the class called `name`, in any case or as a synonym; None if there is none."""
-    wanted = _plain(name)
-    plain = [_plain(entry) for entry in classes]
-    if wanted in plain:
-        return plain.index(wanted)
-    return next((index for index, entry in enumerate(plain) if class_of(entry) == class_of(wanted)), None)
 
 
 class LabelReader:
@@ -120,13 +108,13 @@ class LabelReader:
             return parse_yolo(path, self.yolo_names, size)
         if suffix == ".json":
             return parse_coco(path, stem)
-        raise LabelError(f"'{path}' is none of the known label formats ({' '.join(LABEL_SUFFIXES)}).")
+        raise LabelError(f"'{path}' is none of the known label formats ({' '.join(LABEL_FORMATS.values())}).")
 
     def _refuse(self, path: Path, name: str) -> None:
         if self.unknown == "error":
             raise LabelError(
                 f"'{path}' holds an object of class '{name}', which is none of {', '.join(self.classes)}. Correct the "
-                f"label, or set reading.unknown_labels to 'ignore' to leave such objects out."
+                f"label, or set `reading.unknown_labels` to 'ignore' to leave such objects out."
             )
         self.ignored[name] += 1
 
@@ -139,7 +127,3 @@ class LabelReader:
                 "boxes are left out (reading.minimum_box_side); `ivif data check` counts them.",
                 path, corners, entry.name, self.minimum_side, size[1], size[0],
             )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).casefold()

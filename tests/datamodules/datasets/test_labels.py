@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ivif.datamodules.datasets.labels import formats
+from ivif.datamodules.datasets.labels import LabelReader, formats
+from ivif.datamodules.datasets.labels.class_names import class_index
 from ivif.datamodules.datasets.labels.formats import parse_coco, parse_voc, parse_yolo
-from ivif.datamodules.datasets.labels.reading import LabelReader, class_index
 from ivif.files.errors import LabelError
 
 CLASSES = ("person", "bicycle", "car")

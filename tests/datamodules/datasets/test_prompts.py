@@ -184,7 +184,7 @@ def test_folder_faults(tmp_path: Path) -> None:
     for folder in ("Text_ir", "Text_vi"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.txt").write_text("x", encoding="utf-8")
-    with pytest.raises(PromptError, match=r"'a' has 2 prompts.*Point prompts\.path"):
+    with pytest.raises(PromptError, match=r"'a' has 2 prompts.*Point `prompts\.path`"):
         PromptedDataset(PlainReader(["a"]), PromptConfig("folder", tmp_path))
     (tmp_path / "Text_ir" / "a.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(PromptError, match=r"a\.txt'.*UTF-8"):

@@ -30,7 +30,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datamodules": (*GROUND, "running", "image_ops", "scenes"),
     "lightning_modules": (*GROUND, "running", "image_ops", "models", "losses", "bilevel"),
     "callbacks": (*GROUND, "running", "image_ops", "metrics", "models.classic"),
-    "commands": ROOMS,
+    "commands": tuple(room for room in ROOMS if room != "testing"),
+    "testing": ROOMS,
 }
 
 

@@ -11,7 +11,8 @@ import pytest
 from ivif.commands.cli import main as command_line
 from ivif.commands.errors import UsageError
 from ivif.commands.report.command import main
-from tests.configs.test_configs import COMMON, SMALL, clip_flags
+from ivif.testing.configurations import SHORT
+from tests.configs.test_configs import SMALL, clip_flags
 
 SSDLITE = ("--model.init_args.detector.architecture=ssdlite320", "--trainer.max_steps=2")
 LOGGED = (
@@ -76,7 +77,7 @@ def test_every_value_of_training_has_a_panel(
 ) -> None:
     run = [
         f"--config={method}.yaml",
-        *COMMON,
+        *SHORT,
         *SMALL[method],
         *clip_flags(method),
         "--trainer.fast_dev_run=false",

@@ -13,7 +13,8 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 from ivif.callbacks.wandb_run import RUN_ID
 from ivif.commands.cli import main
 from ivif.configs import CONFIGS
-from tests.configs.test_configs import COMMON, SMALL, clip_flags
+from ivif.testing.configurations import SHORT
+from tests.configs.test_configs import SMALL, clip_flags
 from tests.wandb_records import config
 
 PATHS = sorted((CONFIGS / "sweeps").glob("*.yaml"))
@@ -51,7 +52,7 @@ def test_the_command_of_an_agent_runs(path: Path, tmp_path: Path, monkeypatch: p
     assert len(sampled) == len(found["parameters"])
     command = [part for part in found["command"] if part not in AGENT]
     index = command.index("${args}")
-    common = [part for part in COMMON if "fast_dev_run" not in part]  # which takes the loggers away
+    common = [part for part in SHORT if "fast_dev_run" not in part]  # which takes the loggers away
     small = [*common, *SMALL[path.stem], *clip_flags(path.stem)]
     ending = ["--trainer.max_epochs=1", "--trainer.limit_val_batches=0", f"--runs_dir={tmp_path}", "--wandb=offline"]
     assert main([*command[:index], *small, *sampled, *command[index + 1 :], *ending]) == 0

@@ -7,10 +7,11 @@ import pytest
 
 from ivif.commands.cli import main
 from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.testing.configurations import SHORT
 from tests.commands.runs import tiny_run
-from tests.configs.test_configs import COMMON, TEXT_TO_PIXELS
+from tests.configs.test_configs import TEXT_TO_PIXELS
 
-BILEVEL = ("fit", "--config=text_to_pixels.yaml", "--model.init_args.clip=random-tiny", *COMMON, *TEXT_TO_PIXELS)
+BILEVEL = ("fit", "--config=text_to_pixels.yaml", "--model.init_args.clip=random-tiny", *SHORT, *TEXT_TO_PIXELS)
 
 
 @pytest.mark.parametrize(

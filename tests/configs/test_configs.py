@@ -1,5 +1,6 @@
 """Every committed configuration parses and runs every subcommand on generated data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,19 +11,8 @@ from ivif.commands.cli import main
 from ivif.configs import CONFIGS
 from ivif.contracts.class_paths import full_path
 from ivif.models.classic import CLASSIC_FUSIONS
+from ivif.testing.configurations import SHORT, ConfigurationTests
 
-COMMON = (
-    "--data=configs/data/synthetic.yaml",
-    "--data.init_args.train_length=2",
-    "--data.init_args.evaluation_length=1",
-    "--loading.batch_size=2",
-    "--loading.num_workers=0",
-    "--trainer.accelerator=cpu",
-    "--trainer.precision=32-true",
-    "--trainer.fast_dev_run=1",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-)
 CLIP = "--model.init_args.clip=random-tiny"
 MGFUSION = (
     CLIP,
@@ -68,50 +58,55 @@ TESTED_ELSEWHERE = ("cluster", "data", "logger", "sweeps")
 """Folders of configurations that are no overlays of one method: below, beside, and in tests/commands."""
 
 
-def _overlays(method: str) -> list[str]:
-    beside = CONFIGS.glob(f"{method}_*.yaml")
-    return sorted(str(path.relative_to(CONFIGS)) for path in [*beside, *(CONFIGS / "ablations").glob(f"{method}_*")])
-
-
-def _combinations() -> list[tuple[str, ...]]:
-    alone = [(f"{method}.yaml",) for method in SMALL]
-    return alone + [(f"{method}.yaml", overlay) for method in SMALL for overlay in _overlays(method)]
-
-
-def method_flags(files: tuple[str, ...]) -> list[str]:
+def method_flags(files: Sequence[str]) -> list[str]:
     """Options that run a method's file, and overlays after it, in a second."""
     method = files[0].removesuffix(".yaml")
-    return [*_config_flags(files), *COMMON, *SMALL[method], *clip_flags(method, files)]
+    return [*(f"--config={file}" for file in files), *SHORT, *SMALL[method], *clip_flags(method, files)]
 
 
-def clip_flags(method: str, files: tuple[str, ...] = ()) -> list[str]:
+def clip_flags(method: str, files: Sequence[str] = ()) -> list[str]:
     """A small encoder where the method has one and the ablation does not take it away, which it would undo."""
     if any("without_text" in file or "without_prompts" in file for file in files):
         return []
     return {"text_to_pixels": [CLIP], "promptfusion": ["--model.init_args.prompts.clip=random-tiny"]}.get(method, [])
 
 
-def _config_flags(files: tuple[str, ...]) -> list[str]:
-    return [flag for file in files for flag in ("--config", file)]
+class _Tests(ConfigurationTests):
+    def options_for(self, files: Sequence[str]) -> Sequence[str]:
+        method = files[0].removesuffix(".yaml")
+        return [*SMALL[method], *clip_flags(method, files)]
+
+
+class TestMGFusion(_Tests):
+    config = "mgfusion.yaml"
+
+
+class TestQuickstart(_Tests):
+    config = "quickstart.yaml"
+
+
+class TestTextToPixels(_Tests):
+    config = "text_to_pixels.yaml"
+
+
+class TestPromptFusion(_Tests):
+    config = "promptfusion.yaml"
+
+
+class TestDetection(_Tests):
+    config = "detection.yaml"
 
 
 def test_no_configuration_is_left_out() -> None:
-    tested = {file for files in _combinations() for file in files} | {"default.yaml", "classic.yaml"}
+    tests = (TestMGFusion, TestQuickstart, TestTextToPixels, TestPromptFusion, TestDetection)
+    tested = {file for kind in tests for files in kind.combinations() for file in files}
     elsewhere = {f"{folder}/{path.name}" for folder in TESTED_ELSEWHERE for path in (CONFIGS / folder).glob("*.yaml")}
-    assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == tested | elsewhere
-
-
-@pytest.mark.parametrize("files", _combinations(), ids="+".join)
-def test_method_configurations_run(files: tuple[str, ...], tmp_path: Path) -> None:
-    common = [*method_flags(files), f"--runs_dir={tmp_path}"]
-    assert main(["fit", *common]) == 0
-    if len(files) == 1:
-        for subcommand in ("validate", "test", "predict"):
-            assert main([subcommand, *common, "--allow_random_weights"]) == 0
+    everything = {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")}
+    assert everything == tested | elsewhere | {"default.yaml", "classic.yaml"}
 
 
 def test_a_fixed_rule_is_tested_and_fuses_without_weights(tmp_path: Path) -> None:
-    line = ["--config=classic.yaml", *COMMON, "--model.init_args.method=maximum", f"--runs_dir={tmp_path / 'runs'}"]
+    line = ["--config=classic.yaml", *SHORT, "--model.init_args.method=maximum", f"--runs_dir={tmp_path / 'runs'}"]
     assert main(["test", *line]) == 0
     (table,) = tmp_path.rglob("tables/test.csv")
     assert sorted(pd.read_csv(table)["method"]) == sorted(CLASSIC_FUSIONS)

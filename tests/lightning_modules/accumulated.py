@@ -28,8 +28,8 @@ from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
 from ivif.scenes import CLASSES
+from ivif.testing.batches import still
 from tests.batches import quiet_trainer
-from tests.lightning_modules.tiny_bilevel import still
 
 SIZE: Final = (64, 64)
 OBJECTS: Final = (0, 0, 5, 1, 0, 3)
@@ -131,7 +131,7 @@ def make_task(kind: str, accumulate: int = 1, crops: CropConfig = CropConfig(32,
     for module in task.modules():
         if isinstance(module, VectorQuantizer):
             module.started.fill_(True)
-    return still(task)  # type: ignore[no-any-return]
+    return still(task)
 
 
 def fit(task: FusionTask, data: SyntheticDataModule, folder: Path, **options: Any) -> list[tuple[str, Tensor]]:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ivif.bilevel import BilevelConfig, LevelLoss
 from ivif.callbacks.run_checkpoint import RunCheckpoint
-from ivif.contracts.batch import Batch
+from ivif.contracts.batch import Batch, Targets
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
+from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.detector_training import DetectorTrainingConfig
-from ivif.lightning_modules.level_batch import CropConfig
+from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.non_finite import SKIPPED
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
@@ -24,6 +25,7 @@ from ivif.lightning_modules.promptfusion_config import PhaseConfig, PromptFusion
 from ivif.models.detection import DetectorConfig
 from ivif.models.layers.frozen import FrozenPartMismatchError
 from ivif.models.promptfusion import PromptFusionConfig
+from ivif.testing import ProcessTests, TaskTests
 from tests.batches import make_batch, quiet_trainer
 
 TINY = PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4))
@@ -78,12 +80,13 @@ def _fit(folder: Path, task: PromptFusionTask, resume: Path | None = None, **opt
     return trainer
 
 
-def _frames() -> Batch:
-    batch = make_batch(2, (64, 64))
-    batch["targets"] = [
+def _frames(count: int = 2, size: tuple[int, int] = (64, 64)) -> Batch:
+    batch = make_batch(count, size)
+    targets: list[Targets] = [
         {"boxes": torch.tensor([[8.0, 8, 40, 56]]), "labels": torch.tensor([0])},
         {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
     ]
+    batch["targets"] = targets[:count]
     return batch
 
 
@@ -109,6 +112,42 @@ class _Changes(Callback):
         self.changed.append({group for group, start in GROUPS.items() if any(n.startswith(start) for n in moved)})
         self.phases.append(pl_module._phase.name)
         self.terms.append({name.removeprefix("train/") for name in pl_module._terms if not name.endswith("/loss")})
+
+
+class TestTask(TaskTests, ProcessTests):
+    not_always_reached = ("part.detector.",)  # the box branch of a scale that no object is assigned to
+
+    def task(self) -> PromptFusionTask:
+        return _task()
+
+    def steady_task(self) -> PromptFusionTask:
+        """Phases of fusion alone: for others each process draws examples of its own."""
+        phases = PhaseConfig(autoencoder=1, prompts=0, fusion=1, bilevel=0)
+        return _task(phases=phases, detector=None, classes=None, crops=CropConfig(None))
+
+    def batch(self, count: int = 2, size: tuple[int, int] = (64, 64)) -> Batch:
+        return _frames(count, size)
+
+    def data(self) -> SyntheticDataModule:
+        return _data()
+
+    def loss(self, task: FusionTask, batch: Batch) -> Tensor:
+        """Of all levels, in the phase that fusion is trained in; prompts learn by examples."""
+        assert isinstance(task, PromptFusionTask)
+        assert task.learner is not None
+        task._phase = task.phases.at(0.7)
+        seen = task.level_batch(batch)
+        positives, negatives = task.learner.examples(seen.crops)
+        crops = {**seen.crops, "positives": positives, "negatives": negatives}
+        seen = LevelBatch(seen.frames, crops)  # type: ignore[arg-type]
+        return torch.stack([task.level_loss(level, seen).value for level in task.level_modules()]).sum()
+
+
+@pytest.mark.slow
+class TestLevelsInProcesses(ProcessTests):
+    def steady_task(self) -> PromptFusionTask:
+        phases = PhaseConfig(autoencoder=0, prompts=0, fusion=0, detector=1, bilevel=1)
+        return _task(phases=phases, crops=CropConfig(None))
 
 
 def test_each_phase_trains_its_own_parts_and_nothing_else(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.models.mgfusion import MGFusionConfig
+from ivif.testing.batches import still
 from tests.batches import quiet_trainer
-from tests.lightning_modules.tiny_bilevel import TinyBilevelTask, still
+from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 
 def _data(batch_size: int) -> SyntheticDataModule:
@@ -31,7 +32,7 @@ def _fit(folder: Path, task: Any, batch_size: int, **options: Any) -> dict[str, 
 def _mgfusion(**optimizer: Any) -> MGFusionTask:
     torch.manual_seed(0)
     network = MGFusionConfig(8, 1, 2, use_cii=False, use_cff=False)
-    return still(MGFusionTask(network=network, optimizer=AdamConfig(**optimizer)))  # type: ignore[no-any-return]
+    return still(MGFusionTask(network=network, optimizer=AdamConfig(**optimizer)))
 
 
 def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,12 +61,3 @@ class TinyBilevelTask(BilevelTask):
 
     def after_step(self, level: str) -> None:
         self.steps.append(level)
-
-
-def still(module: Any) -> Any:
-    """Keeps every BatchNorm in eval mode, so that statistics do not depend on the number of processes."""
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()
-            part.train = lambda _mode=True, part=part: part  # type: ignore[method-assign, misc]
-    return module

@@ -1,10 +1,9 @@
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ivif.image_ops.color import luma
 from ivif.losses.gradient import gradient_max_loss
@@ -12,6 +11,7 @@ from ivif.losses.intensity import intensity_max_loss
 from ivif.models.mgfusion.config import MGFusionConfig
 from ivif.models.mgfusion.network import MGFusionNetwork
 from ivif.models.network_config import count_parameters
+from ivif.testing import NetworkTests
 
 WIDTH = 16
 
@@ -42,18 +42,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (123, 77), (64, 48)])
-@pytest.mark.parametrize("out_channels", [1, 3])
-def test_any_size_in_range(size: tuple[int, int], out_channels: int) -> None:
-    network = _network(out_channels=out_channels).eval()
-    fused = network(*_inputs(2, *size))
-    assert fused.shape == (2, out_channels, *size)
-    assert 0.0 <= fused.min() <= fused.max() <= 1.0
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
+class TestNetwork(NetworkTests):
+    sized = ({}, {"out_channels": 3})
+    variants = (
         {},
         {"gate": "sigmoid", "clip_norm": "l2", "sawp_channels": 8},
         {"out_channels": 3, "tanh_range": "raw"},
@@ -62,15 +53,18 @@ def test_any_size_in_range(size: tuple[int, int], out_channels: int) -> None:
         {"use_cff": False},
         {"use_cii": False, "use_cff": False},
         {"blocks": 0},
-    ],
-)
-def test_gradient_reaches_every_parameter(changes: dict[str, Any]) -> None:
-    network = _network(**changes)
-    infrared, visible, *vectors = _inputs(2)
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(_loss(network(infrared, visible, *vectors), infrared, visible), parameters)
-    without = [name for name, gradient in zip(names, gradients, strict=True) if not gradient.abs().sum() > 0]
-    assert without == []
+    )
+    recomputed = ({"checkpoint_blocks": True},)
+
+    def network(self, **changes: Any) -> MGFusionNetwork:
+        return _network(**changes)
+
+    def inputs(self, count: int = 1, size: tuple[int, int] = (12, 10)) -> Sequence[Tensor]:
+        return _inputs(count, *size)
+
+    def loss(self, network: nn.Module) -> Tensor:
+        infrared, visible, *vectors = _inputs(2)
+        return _loss(network(infrared, visible, *vectors), infrared, visible)
 
 
 def test_named_parts_exist_and_both_injections_have_their_own_weights() -> None:
@@ -118,60 +112,11 @@ def test_vectors_get_no_gradient() -> None:
     assert all(gradient is None for gradient in torch.autograd.grad(fused, vectors, allow_unused=True))
 
 
-def test_evaluation_is_per_image() -> None:
-    network = _network()
-    network(*_inputs(4))  # moves the running statistics
-    network.eval()
-    infrared, visible, *vectors = _inputs(2)
-    single = network(infrared[:1], visible[:1], vectors[0][:1], vectors[1][:1])
-    torch.testing.assert_close(network(infrared, visible, *vectors)[:1], single)
-
-
-def test_recomputing_gives_equal_gradients() -> None:
-    infrared, visible, *vectors = _inputs(2)
-    networks = _network(checkpoint_blocks=False), _network(checkpoint_blocks=True)
-    kept, recomputed = (
-        torch.autograd.grad(_loss(net(infrared, visible, *vectors), infrared, visible), list(net.parameters()))
-        for net in networks
-    )
-    for first, second in zip(kept, recomputed, strict=True):
-        torch.testing.assert_close(first, second)
-    for statistic, same in zip(networks[0].buffers(), networks[1].buffers(), strict=True):
-        assert torch.equal(statistic, same)
-
-
-def test_bfloat16_autocast_gives_float32_images_near_the_exact_ones() -> None:
-    network = _network().eval()
-    inputs = _inputs(1, 32, 32)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        half = network(*inputs)
-    assert half.dtype == torch.float32
-    assert (half - network(*inputs)).abs().max() < 0.02
-    assert half.unique().numel() > 256
-
-
-def test_double_precision_and_channels_last() -> None:
-    network = _network().eval()
-    exact = copy.deepcopy(network).double()(*(tensor.double() for tensor in _inputs()))
-    assert exact.dtype == torch.float64
-    infrared, visible, *vectors = _inputs()
-    last = torch.channels_last
-    same = network.to(memory_format=last)(infrared, visible.contiguous(memory_format=last), *vectors)
-    torch.testing.assert_close(same.double(), exact, atol=1e-5, rtol=0.0)
-
-
 @pytest.mark.slow
 def test_compiled_network_gives_equal_images() -> None:
     network = _network().eval()
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(network)(*_inputs()), network(*_inputs()), atol=1e-5, rtol=1e-4)
-
-
-def test_state_reloads_to_equal_images() -> None:
-    network, fresh = _network(), MGFusionNetwork(_network().config, WIDTH)
-    network(*_inputs(2))
-    fresh.load_state_dict(network.state_dict())
-    assert torch.equal(fresh.eval()(*_inputs()), network.eval()(*_inputs()))
 
 
 def test_overfits_one_pair(one_thread: None) -> None:

@@ -1,9 +1,9 @@
-import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ivif.image_ops.saliency import saliency_pair
@@ -11,6 +11,7 @@ from ivif.losses.content import content_loss, saliency_weights
 from ivif.models.layers.attention import WindowAttention
 from ivif.models.network_config import count_parameters
 from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
+from ivif.testing import NetworkTests
 
 WIDTH = 12
 SMALL: dict[str, Any] = {
@@ -46,19 +47,10 @@ def _fused(network: TextToPixelsNetwork, *inputs: Tensor | None) -> Tensor:
     return fused
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (123, 77), (64, 48)])
-@ATTENTIONS
-def test_any_size_in_range(attention: str, size: tuple[int, int]) -> None:
-    network = _network(attention=attention, blocks=2).eval()
-    fused, loss = network(*_pair(2, *size), *_text(2))
-    assert fused.shape == (2, 1, *size)
-    assert 0.0 <= fused.min() <= fused.max() <= 1.0
-    assert loss.shape == ()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
+class TestNetwork(NetworkTests):
+    sized = tuple({"attention": attention, "blocks": 2} for attention in ("patch", "window", "channel"))
+    halved = tuple({"attention": attention, "codebook": False} for attention in ("patch", "window", "channel"))
+    variants = (
         {},
         {"dilations": (1, 2, 3)},
         {"attention": "window", "blocks": 2},
@@ -69,19 +61,27 @@ def test_any_size_in_range(attention: str, size: tuple[int, int]) -> None:
         {"self_attention": False},
         {"cross_attention": False},
         {"self_attention": False, "cross_attention": False},
-    ],
-)
-def test_gradient_reaches_every_parameter(changes: dict[str, Any]) -> None:
-    network = _network(**changes)
-    network(*_pair(2, seed=7), *_text(2))  # k-means leaves no gradient where it began: each entry is a mean
-    text, mask = _text(2)
-    fused, loss = network(*_pair(2), text, mask & torch.tensor([[True], [False]]))
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    weights = torch.randn(fused.shape, generator=torch.Generator().manual_seed(5))
-    gradients = torch.autograd.grad((weights * fused).sum() + loss, parameters)
-    without = [name for name, gradient in zip(names, gradients, strict=True) if gradient.abs().max() < 1e-7]
-    assert without == []
-    assert ("quantizer.codebook" in names) is (network.config.codebook and network.config.codebook_update == "grad")
+    )
+    recomputed = ({"checkpoint_blocks": True},)
+
+    def network(self, **changes: Any) -> TextToPixelsNetwork:
+        return _network(**changes)
+
+    def inputs(self, count: int = 1, size: tuple[int, int] = (16, 24)) -> Sequence[Tensor]:
+        return (*_pair(count, *size), *_text(count))
+
+    def loss(self, network: nn.Module) -> Tensor:
+        network(*_pair(2, seed=7), *_text(2))  # k-means leaves no gradient where it began: each entry is a mean
+        text, mask = _text(2)
+        fused, loss = network(*_pair(2), text, mask & torch.tensor([[True], [False]]))
+        weights = torch.randn(fused.shape, generator=torch.Generator().manual_seed(5))
+        total: Tensor = (weights * fused).sum() + loss
+        return total
+
+
+@pytest.mark.parametrize(("changes", "trained"), [({}, True), ({"codebook_update": "ema"}, False)])
+def test_entries_are_parameters_where_gradients_train_them(changes: dict[str, Any], trained: bool) -> None:
+    assert ("quantizer.codebook" in dict(_network(**changes).named_parameters())) is trained
 
 
 def test_without_text_only_the_null_token_is_trained() -> None:
@@ -222,28 +222,6 @@ def test_constant_images_give_constant_results_without_grid() -> None:
     assert inside[3::8].max() < 4 * inside.mean() + 1e-6
 
 
-def test_evaluation_is_per_image() -> None:
-    network = _network()
-    network(*_pair(4), *_text(4))
-    network.eval()
-    pair, text = _pair(2), _text(2)
-    single = _fused(network, *(each[:1] for each in (*pair, *text)))
-    torch.testing.assert_close(_fused(network, *pair, *text)[:1], single)
-
-
-@ATTENTIONS
-def test_bfloat16_autocast(attention: str) -> None:
-    network = _network(attention=attention, codebook=False)
-    inputs = (*_pair(2, 32, 32), *_text(2))
-    with torch.autocast("cpu", torch.bfloat16):
-        half, loss = network(*inputs)
-    assert half.dtype == loss.dtype == torch.float32
-    gradients = torch.autograd.grad(half.square().mean(), list(network.parameters()))
-    assert all(gradient.isfinite().all() for gradient in gradients)
-    assert (half - _fused(network, *inputs)).abs().max() < 0.03
-    assert half.unique().numel() > 256
-
-
 def test_quantised_under_bfloat16_autocast() -> None:
     network = _network()
     with torch.autocast("cpu", torch.bfloat16):
@@ -251,25 +229,6 @@ def test_quantised_under_bfloat16_autocast() -> None:
     assert fused.dtype == loss.dtype == torch.float32
     gradients = torch.autograd.grad(fused.square().mean() + loss, list(network.parameters()))
     assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-def test_double_precision_and_channels_last() -> None:
-    network = _network()
-    network(*_pair(2), *_text(2))
-    network.eval()
-    text, mask = _text()
-    exact = copy.deepcopy(network).double()(*(each.double() for each in (*_pair(), text)), mask)
-    assert exact.fused.dtype == exact.codebook_loss.dtype == torch.float64
-    last = network.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(_fused(last, *_pair(), text, mask).double(), exact.fused, atol=1e-5, rtol=0.0)
-
-
-def test_state_reloads_to_equal_images() -> None:
-    network, fresh = _network(), TextToPixelsNetwork(_network().config, WIDTH)
-    network(*_pair(2), *_text(2))
-    fresh.load_state_dict(network.state_dict())
-    inputs = (*_pair(), *_text())
-    assert torch.equal(_fused(fresh.eval(), *inputs), _fused(network.eval(), *inputs))
 
 
 def test_overfits_one_pair() -> None:

@@ -114,6 +114,9 @@ class _Changes(Callback):
         self.terms.append({name.removeprefix("train/") for name in pl_module._terms if not name.endswith("/loss")})
 
 
+UNREFINED = _prompts(refinement=RefinementConfig(0))
+
+
 class TestTask(TaskTests, ProcessTests):
     not_always_reached = ("part.detector.",)  # the box branch of a scale that no object is assigned to
 
@@ -123,7 +126,7 @@ class TestTask(TaskTests, ProcessTests):
     def steady_task(self) -> PromptFusionTask:
         """Phases of fusion alone: for others each process draws examples of its own."""
         phases = PhaseConfig(autoencoder=1, prompts=0, fusion=1, bilevel=0)
-        return _task(phases=phases, detector=None, classes=None, crops=CropConfig(None))
+        return _task(phases=phases, prompts=UNREFINED, detector=None, classes=None, crops=CropConfig(None))
 
     def batch(self, count: int = 2, size: tuple[int, int] = (64, 64)) -> Batch:
         return _frames(count, size)
@@ -147,7 +150,7 @@ class TestTask(TaskTests, ProcessTests):
 class TestLevelsInProcesses(ProcessTests):
     def steady_task(self) -> PromptFusionTask:
         phases = PhaseConfig(autoencoder=0, prompts=0, fusion=0, detector=1, bilevel=1)
-        return _task(phases=phases, crops=CropConfig(None))
+        return _task(phases=phases, prompts=UNREFINED, crops=CropConfig(None))
 
 
 def test_each_phase_trains_its_own_parts_and_nothing_else(tmp_path: Path) -> None:

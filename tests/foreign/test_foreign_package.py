@@ -1,4 +1,4 @@
-"""A package of somebody else's brings a method, a dataset and a metric: nothing is changed here for it.
+"""A package of somebody else's brings a method, a dataset, a metric and a scheme: nothing is changed here for it.
 
 Its source tree lies in `package/`. The tests below install it into a temporary folder and use it by the command line.
 """
@@ -34,8 +34,7 @@ QUICK = (
     "--evaluator.test_metrics=[EN, Dark]",
 )
 ONE_EPOCH = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--run_name=tiny")
-ON_FUSED = (
-    "--config=detection.yaml",
+DETECTOR = (
     "--data=synthetic.yaml",
     "--data.init_args.train_length=2",
     "--data.init_args.evaluation_length=1",
@@ -44,12 +43,11 @@ ON_FUSED = (
     "--loading.num_workers=0",
     "--model.init_args.detector.architecture=yolov5n",
     "--model.init_args.detector.image_size=64",
-    "--model.init_args.source.kind=checkpoint",
     "--trainer.max_steps=1",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
 )
-"""A detector for a step, on what a trained fusion draws."""
+"""A detector for a step, on generated scenes."""
 
 
 def _pairs(root: Path) -> str:
@@ -96,7 +94,7 @@ def test_a_method_is_trained_listed_and_a_source(tmp_path: Path, capsys: pytest.
     assert torch.isfinite(picture).all()
     capsys.readouterr()
     assert main(["--help"]) == 0
-    assert "TinyFusionTask (tiny-fusion 0.1)" in capsys.readouterr().out
+    assert "TinyFusionTask (tiny_fusion)" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(SystemExit):
         main(["fit", "--model.help=TinyFusionTask"])
     assert "--model.network.channels" in capsys.readouterr().out
@@ -120,11 +118,16 @@ def test_an_installed_package_passes_its_tests_and_every_command(
     (table,) = (tmp_path / "runs").rglob("tables/test.csv")
     assert "TinyFusion" in set(pd.read_csv(table)["method"])
     run_python(*ivif, "predict", *line, f"--ckpt_path={checkpoint}", "--output_dir=fused")
-    assert len(list((tmp_path / "fused").rglob("*.png"))) == 2
+    assert [path.name for path in (tmp_path / "fused").rglob("*.png")] == ["001.png"]
     folders = ("--infrared=pairs/warm", "--visible=pairs/seen", "--fused=pairs/seen", "--out=scores")
     run_python(*ivif, "report", "score", *folders, "--metrics", "Dark")
     assert "Dark ↓" in (tmp_path / "scores" / "summary.md").read_text(encoding="utf-8")
-    run_python(*ivif, "fit", *ON_FUSED, f"--model.init_args.source.checkpoint={checkpoint}", "--runs_dir=runs")
+    fusion = ("--model.init_args.source.kind=checkpoint", f"--model.init_args.source.checkpoint={checkpoint}")
+    run_python(*ivif, "fit", "--config=detection.yaml", *DETECTOR, *fusion, "--runs_dir=runs")
+    levels = ("--config=text_to_pixels.yaml", "--config=text_to_pixels_cpu.yaml", "--model.init_args.clip=null")
+    scheme = "--model.init_args.bilevel.scheme=every_other"
+    run_python(*ivif, "fit", *levels, *DETECTOR, scheme, "--run_name=levels", "--runs_dir=runs")
+    assert "train/bilevel/upper_loss" in (tmp_path / "runs" / "levels" / "latest" / "metrics.csv").read_text("utf-8")
     monkeypatch.chdir(source)
     passed = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "test_tiny_fusion.py")
     assert " passed" in passed

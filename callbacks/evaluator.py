@@ -153,8 +153,7 @@ class Evaluator(Callback):
 
     def _report(self, trainer: Trainer, detection: DetectionReport | None, stem: str, detection_stem: str) -> None:
         """Prints and writes the tables. Called on every rank, because the scores gather themselves."""
-        from ivif.callbacks.detection_tables import DetectionTable  # bring pandas, which training does not need
-        from ivif.callbacks.tables import ResultTable
+        from ivif.callbacks.tables import DetectionTable, ResultTable  # bring pandas, which training does not need
 
         table = ResultTable(self.convention, self._scores)
         if not trainer.is_global_zero:

@@ -1,21 +1,32 @@
-"""Result tables: methods as rows, metrics as columns, one block per dataset and one overall."""
+"""Tables of what was scored: fused pictures by method and metric, detections by class; a block for each dataset."""
 
+import math
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
-from ivif.files.table_files import write_table
-from ivif.files.text_output import cell, markdown_row
+from ivif.files.table_files import TextTable, write_table
+from ivif.files.text_output import cell, markdown
 from ivif.files.whole import write_whole
+from ivif.metrics.detection import DETECTIONS_PER_CLASS, ClassScores, DetectionReport, DetectionScores
+from ivif.metrics.detection_threshold import MATCHING_IOU
 from ivif.metrics.fusion import FusionMetrics
-from ivif.metrics.registry import METRICS
+from ivif.metrics.registry import with_direction
 
 OVERALL = "all"
 """Name of the block that averages over every image of every dataset."""
+
+MEAN = "mean"
+"""Name of the row that stands for all classes with objects."""
+
+SHARES = {"AP50": "AP50 ↑", "AP50_95": "AP50-95 ↑", "precision": "precision ↑", "recall": "recall ↑"}
+"""Columns of shares in [0, 1], and how readable tables call them."""
+
+COUNTS = ("objects", "detections")
+"""Columns of counts."""
 
 
 class ResultTable:
@@ -52,35 +63,84 @@ class ResultTable:
 
         No best figure is marked, for no single metric is a verdict.
         """
-        console = console or Console()
         for dataset, rows in self.summary.groupby("dataset", sort=False):
             title = f"{dataset}: means over {rows['n'].max()} images, convention '{self.convention}'"
-            table = Table(title=cell(title))
-            table.add_column("metric")
-            for method in rows["method"]:
-                table.add_column(cell(method), justify="right")
-            for metric in self.metrics:
-                table.add_row(with_direction(metric), *(_mean(row, metric) for row in rows.to_dict("records")))
-            table.add_row("undefined values", *map(str, rows["undefined"]))
-            console.print(table)
+            means = [
+                [with_direction(name), *(_mean(row, name) for row in rows.to_dict("records"))] for name in self.metrics
+            ]
+            undefined = ["undefined values", *map(str, rows["undefined"])]
+            TextTable(["metric", *rows["method"]], [*means, undefined], title).show(console or Console())
 
     def write(self, folder: Path, stem: str) -> None:
         """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.csv`, each complete or as before."""
         write_table(self.summary.assign(convention=self.convention), folder / f"{stem}.csv")
         write_table(self.per_image, folder / f"{stem}_per_image.csv")
-        write_whole(folder / f"{stem}.md", self.markdown())
+        write_whole(folder / f"{stem}.md", self.markdown().encode())
 
     def markdown(self) -> str:
         """The summary as a Markdown table."""
-        columns = ["dataset", "method", *self.metrics, "n", "undefined"]
-        titles = [with_direction(name) if name in self.metrics else name for name in columns]
-        lines = [markdown_row(titles), "|" + "|".join(" --- " for _ in columns) + "|"]
-        for record in self.summary.to_dict("records"):
-            cells = [_mean(record, name) if name in self.metrics else str(record[name]) for name in columns]
-            lines.append(markdown_row(cells))
-        return (
-            f"Convention `{self.convention}`; undefined values are left out of the means.\n\n" + "\n".join(lines) + "\n"
+        rows = [
+            [
+                row["dataset"],
+                row["method"],
+                *(_mean(row, name) for name in self.metrics),
+                str(row["n"]),
+                str(row["undefined"]),
+            ]
+            for row in self.summary.to_dict("records")
+        ]
+        table = TextTable(["dataset", "method", *map(with_direction, self.metrics), "n", "undefined"], rows)
+        return f"Convention `{self.convention}`; undefined values are left out of the means.\n\n{table.markdown()}\n"
+
+
+class DetectionTable:
+    """Scores of a method on one or several datasets.
+
+    Args:
+        method: What was tested.
+        report: Its scores. Where there are several datasets, `OVERALL` stands for all of them.
+    """
+
+    def __init__(self, method: str, report: DetectionReport) -> None:
+        self.method = method
+        self.scores = report.datasets | ({OVERALL: report.overall} if len(report.datasets) > 1 else {})
+        self.rows = pd.DataFrame(
+            [row for dataset, scores in self.scores.items() for row in _rows(method, dataset, scores)],
+            columns=["dataset", "method", "class", *SHARES, *COUNTS, "threshold", "images"],
         )
+
+    def show(self, console: Console | None = None) -> None:
+        """Prints one table per dataset, classes as rows."""
+        console = console or Console()
+        for dataset, scores in self.scores.items():
+            rows = self.rows[self.rows["dataset"] == dataset].to_dict("records")
+            cells = [[str(row["class"]), *_cells(row)] for row in rows]
+            title = f"{dataset}: detection by {self.method}, {scores.images} images"
+            TextTable(["class", *SHARES.values(), *COUNTS], cells, title).show(console)
+            console.print(cell(_explanation(scores)), soft_wrap=True, highlight=False)
+
+    def write(self, folder: Path, stem: str = "detection") -> None:
+        """Writes `<stem>.csv` and `<stem>.md`, each complete or as before."""
+        write_table(self.rows, folder / f"{stem}.csv")
+        write_whole(folder / f"{stem}.md", self.markdown().encode())
+
+    def markdown(self) -> str:
+        """The table as Markdown, with what its figures mean."""
+        names = ("dataset", "method", "class")
+        rows = [
+            [*(str(row[name]) for name in names), *_cells(row), str(row["images"])]
+            for row in self.rows.to_dict("records")
+        ]
+        lines = [
+            f"Average precision as COCO's (at most {DETECTIONS_PER_CLASS} detections of a class in an image), at IoU .5"
+            f" and averaged over .5 to .95; `{MEAN}` is over the classes with objects, precision and recall there over "
+            f"all of them together.",
+            "",
+            TextTable([*names, *SHARES.values(), *COUNTS, "images"], rows).markdown(),
+            "",
+            *(f"- {markdown(dataset)}: {markdown(_explanation(scores))}" for dataset, scores in self.scores.items()),
+        ]
+        return "\n".join(lines) + "\n"
 
 
 def _mean(record: Mapping[Hashable, Any], metric: str) -> str:
@@ -89,6 +149,32 @@ def _mean(record: Mapping[Hashable, Any], metric: str) -> str:
     return f"{record[metric]:.4f}" + (f" (n={count})" if count < record["n"] else "")
 
 
-def with_direction(metric: str) -> str:
-    """A metric's name with an arrow that points to better."""
-    return f"{metric} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+def _rows(method: str, dataset: str, scores: DetectionScores) -> list[dict[str, object]]:
+    common = {"dataset": dataset, "method": method, "threshold": scores.threshold, "images": scores.images}
+    mean = {"class": MEAN, "AP50": scores.map50, "AP50_95": scores.map50_95} | _shared(scores)
+    classes = [
+        {"class": name, "AP50": one.ap50, "AP50_95": one.ap50_95} | _shared(one) for name, one in scores.classes.items()
+    ]
+    return [common | row for row in (mean, *classes)]
+
+
+def _shared(scores: DetectionScores | ClassScores) -> dict[str, object]:
+    return {name: getattr(scores, name) for name in ("precision", "recall", *COUNTS)}
+
+
+def _cells(row: dict[str, object] | dict[object, object]) -> list[str]:
+    shares = [float(str(row[column])) for column in SHARES]
+    return ["-" if math.isnan(share) else f"{share:.4f}" for share in shares] + [str(row[column]) for column in COUNTS]
+
+
+def _explanation(scores: DetectionScores) -> str:
+    if not scores.objects:
+        return "no objects, so no score is defined."
+    text = (
+        f"precision and recall (IoU {MATCHING_IOU}) are those at score {scores.threshold:.3f}, where the F1 of all "
+        f"classes together is best."
+    )
+    if not scores.recall:
+        text = f"no detection is right (IoU {MATCHING_IOU})."
+    absent = ", ".join(scores.absent)
+    return f"{text} Without objects, and left out of the mean: {absent}." if absent else text

@@ -5,7 +5,6 @@ Pages are left to Jinja, which escapes by itself.
 
 import logging
 import re
-from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Final
 
@@ -21,6 +20,9 @@ _LATEX: Final = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
+        "±": r"$\pm$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
         **{character: f"\\{character}" for character in "{}$&#%_"},
     }
 )
@@ -57,11 +59,6 @@ def latex(text: object) -> str:
 def markdown(text: object) -> str:
     """A text for Markdown, in a cell of a table too."""
     return _MARKDOWN.sub(r"\\\g<0>", printable(text))
-
-
-def markdown_row(cells: Sequence[object]) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(map(markdown, cells)) + " |"
 
 
 def label(text: object) -> str:

@@ -150,3 +150,8 @@ METRICS: Final = Metrics(
     }
 )
 """All metrics, in the order of tables."""
+
+
+def with_direction(metric: str) -> str:
+    """A metric's name with an arrow that points to better."""
+    return f"{metric} {'↑' if METRICS[metric].higher_is_better else '↓'}"

@@ -1,12 +1,16 @@
-"""Line charts of a report: which logged names share one, and where its lines and ticks lie."""
+"""What a run logged: its table, the line charts of a page, and a figure."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
+
+from ivif.commands.errors import UsageError
 
 WIDTH: Final = 460
 HEIGHT: Final = 230
@@ -18,6 +22,32 @@ MOST_POINTS: Final = 300
 
 LOG_RATIO: Final = 50.0
 """From this ratio of largest to smallest value on, a chart has a logarithmic axis."""
+
+SMOOTHING: Final = 15
+"""Most logged losses that are averaged into one point of a figure's thick line: a tenth of them, in short runs."""
+
+METRICS: Final = ("Qabf", "VIF", "SSIM")
+"""Validation metrics that a figure shows, where they were logged."""
+
+
+def read_log(run: Path) -> pd.DataFrame:
+    """The rows of `metrics.csv`, one column per logged name and `step`.
+
+    Raises:
+        UsageError: If the run logged nothing, or the file is no log.
+    """
+    path = run / "metrics.csv"
+    if not path.is_file():
+        raise UsageError(f"'{path}' is missing. Give the folder of a training run.")
+    try:
+        rows = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UsageError(f"'{path}' is no log: {error}. Give the folder of a training run.") from error
+    if "step" not in rows:
+        raise UsageError(f"'{path}' has no column 'step'. Give the folder of a training run.")
+    if texts := [str(name) for name, column in rows.items() if not pd.api.types.is_numeric_dtype(column)]:
+        raise UsageError(f"'{path}' is damaged: {', '.join(texts[:3])} holds text. Restore it, or remove those rows.")
+    return rows
 
 
 @dataclass(frozen=True)
@@ -92,6 +122,40 @@ class Chart:
         return f"{self.title}, steps {short(self.series[0].steps[0])} to {short(self.series[0].steps[-1])}: " + (
             "; ".join(told) + "."
         )
+
+
+def draw_curves(log: pd.DataFrame, metrics: Sequence[str] = METRICS) -> Figure:
+    """The training loss (thin as logged, thick averaged) and the validation metrics over the steps, side by side.
+
+    Args:
+        log: From `read_log`.
+        metrics: Validation metrics to draw, where they were logged.
+
+    Raises:
+        UsageError: If there is no training loss in it.
+    """
+    if "train/loss" not in log:
+        raise UsageError(
+            "The log holds no 'train/loss'. Give the folder of a training run that is longer than its "
+            "trainer.log_every_n_steps."
+        )
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    loss = log[["step", "train/loss"]].dropna()
+    left.plot(loss["step"], loss["train/loss"], color="0.75", linewidth=0.6)
+    window = max(1, min(SMOOTHING, len(loss) // 10))
+    smooth = loss["train/loss"].rolling(window, min_periods=1, center=True).mean()
+    left.plot(loss["step"], smooth, color="C0")
+    left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    for metric in metrics:
+        if f"val/{metric}" in log:
+            values = log[["step", f"val/{metric}"]].dropna()
+            right.plot(values["step"], values[f"val/{metric}"], marker="o", markersize=3, label=metric)
+    if right.lines:
+        for text in right.legend().get_texts():
+            text.set_parse_math(False)
+    right.set(xlabel="step", ylabel="validation")
+    return figure
 
 
 def series_of(log: pd.DataFrame, column: str, name: str) -> Series | None:

@@ -20,18 +20,13 @@ def main(arguments: Sequence[str]) -> int:
     config = parser.parse_args(list(arguments))
     options = config[config.subcommand]
     # each brings pandas, matplotlib, torch or W&B as it needs them
-    if config.subcommand == "curves":
-        from ivif.commands.report.curves import METRICS, curves
-
-        return curves(Path(options.run), Path(options.out), options.metrics or METRICS, options.overwrite)
     if config.subcommand == "run":
+        from ivif.commands.report.charts import METRICS
         from ivif.commands.report.run import report_run
 
-        out = Path(options.out) if options.out else None
-        picture = Path(options.picture) if options.picture else None
-        return report_run(
-            Path(options.run_dir), out, [Path(folder) for folder in options.test or ()], picture, options.overwrite
-        )
+        out, picture, curves = (Path(name) if name else None for name in (options.out, options.picture, options.curves))
+        folders = [Path(folder) for folder in options.folder]
+        return report_run(folders, out, picture, curves, options.metrics or METRICS, options.overwrite)
     if config.subcommand == "workspace":
         from ivif.commands.report.workspace import report_workspace
 
@@ -71,21 +66,18 @@ def _parser() -> SuiteParser:
     )
     scores.add_argument("--device", type=str, default="cpu", help="cpu, cuda, ...")
     scores.add_argument("--max_pixels", type=int, default=MAX_PIXELS, help="Larger pictures are left out, undecoded.")
-    drawing = SuiteParser(description="Draws the loss and the validation metrics of a training run.")
-    drawing.add_argument("--run", type=str, required=True, help="The run folder.")
-    drawing.add_argument("--out", type=str, default="runs/report/curves.png", help="The PNG to write.")
-    drawing.add_argument("--metrics", help="Validation metrics, where logged; default: Qabf VIF SSIM.", **several)
     page = SuiteParser(description="Writes a run as one HTML page: curves, panels, tables, configuration.")
-    page.add_argument("run_dir", type=str, help="The run folder.")
-    page.add_argument("--out", type=str | None, default=None, help="The page to write; default: RUN_DIR/report.html.")
+    page.add_argument("folder", type=str, nargs="+", help="The run folder, then those of tests of it.")
+    page.add_argument("--out", type=str | None, default=None, help="The page to write; default: FOLDER/report.html.")
     page.add_argument("--picture", type=str | None, default=None, help="Also a PNG or JPEG of its beginning.")
-    page.add_argument("--test", help="Run folder of a test of it, whose tables belong here; repeat it.", **several)
+    page.add_argument("--curves", type=str | None, default=None, help="Also a figure of loss and validation metrics.")
+    page.add_argument("--metrics", help="Metrics of that figure, where logged; default: Qabf VIF SSIM.", **several)
     board = SuiteParser(description="Writes the definition of a W&B workspace and report; --save creates them.")
     board.add_argument("--entity", type=str, required=True, help="Your W&B user or team.")
     board.add_argument("--project", type=str, default="ivif-lightning", help="The project whose runs are shown.")
     board.add_argument("--out", type=str, default="runs/report", help="Folder of workspace.json and report.json.")
     board.add_argument("--save", action="store_true", help="Create both online; needs a key and a network.")
-    for command in (scores, drawing, page, board):
+    for command in (scores, page, board):
         command.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
-    parser.add_described({"score": scores, "curves": drawing, "run": page, "workspace": board})
+    parser.add_described({"score": scores, "run": page, "workspace": board})
     return parser

@@ -15,21 +15,19 @@ import pandas as pd
 import yaml
 
 from ivif.callbacks.dashboards import read_records
-from ivif.callbacks.detection_tables import SHARES
-from ivif.callbacks.tables import with_direction
+from ivif.callbacks.tables import SHARES
 from ivif.commands.errors import UsageError
-from ivif.commands.report.browser import take_picture
-from ivif.commands.report.charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
-from ivif.commands.report.files import MARK, refuse_others
-from ivif.commands.report.run_log import read_log
+from ivif.commands.report import charts
+from ivif.commands.report.charts import short
+from ivif.commands.report.files import MARK, refuse_others, save_figure, take_picture
 from ivif.commands.report.sections import progress, sections
 from ivif.files.inside import read_inside, refuse_links_out
 from ivif.files.pictures import load_rgb
 from ivif.files.plain_yaml import parse_plain
-from ivif.files.table_files import read_table
+from ivif.files.table_files import TextTable, read_table
 from ivif.files.text_output import terminal
 from ivif.files.whole import write_whole
-from ivif.metrics.registry import METRICS
+from ivif.metrics.registry import METRICS, with_direction
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MOST_PANELS: Final = 8
@@ -46,16 +44,6 @@ PANEL_WIDTH: Final = 1200
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table: its caption, the names of its columns, and rows of texts; the first `heads` cells of a row name it."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    heads: int = 1
-
-
-@dataclass(frozen=True)
 class Picture:
     """An embedded picture, and what it shows."""
 
@@ -66,42 +54,62 @@ class Picture:
 
 
 def report_run(
-    run: Path, out: Path | None = None, tests: Sequence[Path] = (), picture: Path | None = None, overwrite: bool = False
+    folders: Sequence[Path],
+    out: Path | None = None,
+    picture: Path | None = None,
+    curves: Path | None = None,
+    metrics: Sequence[str] = charts.METRICS,
+    overwrite: bool = False,
 ) -> int:
     """Writes the page.
 
     Args:
-        run: A run folder of `fit`, or of `test`.
-        out: The file to write; `RUN/report.html` by default.
-        tests: Folders of runs of `test` or `validate` whose tables and panels belong here too.
+        folders: A run folder of `fit`, or of `test`; then those of runs of `test` or `validate` whose tables and panels
+            belong here too.
+        out: The file to write; `report.html` in the first folder by default.
         picture: A PNG or JPEG of the beginning of the page, where a headless browser is installed.
-        overwrite: Whether `out` and `picture` may be replaced if they are no reports.
+        curves: A figure of the training loss and the validation metrics.
+        metrics: Metrics of that figure, where they were logged.
+        overwrite: Whether these files may be replaced if they are no reports.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        UsageError: If there is no such folder, nothing in it to report, no browser for a picture, or `out` is another
-            file.
+        UsageError: If there is no such folder, nothing in it to report or to draw, no browser for a picture, or one of
+            the files is another one.
         OutsideFileError: If something in one of the folders is a link out of it.
         UnreadableFileError: If a panel is no picture.
     """
+    run = folders[0]
     out = out or run / "report.html"
-    folders = [run, *tests]
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"'{folder}' is no folder. Give the folder of a run, such as runs/quickstart/latest.")
         refuse_links_out(folder)
-    refuse_others([out, *([picture] if picture else [])], overwrite)
+    refuse_others([path for path in (out, picture, curves) if path], overwrite)
+    log = charts.read_log(run) if curves or (run / "metrics.csv").is_file() else pd.DataFrame({"step": []})
+    if curves:
+        save_figure(charts.draw_curves(log, metrics), curves, dpi=110)
+        print(f"Curves: {curves}")
+    write_whole(out, terminal(_page(folders, log)).encode())  # whatever else a name may hold
+    print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
+    if picture is not None:
+        take_picture(out, picture)
+        print(f"Picture: {picture}")
+    return 0
+
+
+def _page(folders: Sequence[Path], log: pd.DataFrame) -> str:
+    run = folders[0]
     tables = [table for folder in folders for table in _tables(folder)]
     if not (run / "metrics.csv").is_file() and not tables:
         raise UsageError(f"'{run}' holds no metrics.csv and no tables/. Give the folder of a run.")
-    log = read_log(run) if (run / "metrics.csv").is_file() else pd.DataFrame({"step": []})
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["short"] = short
-    shown = environment.get_template("report_run.html").render(
+    return environment.get_template("report_run.html").render(
         mark=MARK,
         title=f"{run.resolve().parent.name} · {run.resolve().name}",
         facts=_facts(run, log),
@@ -112,14 +120,14 @@ def report_run(
         panels=[picture for folder in folders for picture in _newest_panels(folder)],
         history=_history(run),
         records=_records(run),
-        area={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
+        area={
+            "width": charts.WIDTH,
+            "height": charts.HEIGHT,
+            "left": charts.LEFT,
+            "right": charts.WIDTH - charts.RIGHT,
+            "top": charts.TOP,
+        },
     )
-    write_whole(out, terminal(shown).encode())  # whatever else a name may hold
-    print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
-    if picture is not None:
-        take_picture(out, picture)
-        print(f"Picture: {picture}")
-    return 0
 
 
 def _facts(run: Path, log: pd.DataFrame) -> list[tuple[str, str]]:
@@ -136,7 +144,7 @@ def _facts(run: Path, log: pd.DataFrame) -> list[tuple[str, str]]:
     return facts + [(name, str(packages[name])) for name in ("torch", "lightning") if name in packages]
 
 
-def _tables(folder: Path) -> list[Table]:
+def _tables(folder: Path) -> list[TextTable]:
     found = []
     for path in sorted((folder / "tables").glob("*.csv")):
         rows = read_table(path)
@@ -150,11 +158,11 @@ def _tables(folder: Path) -> list[Table]:
             cells = [[_cell(row[name]) for name in (*heads, *columns)] for row in own.to_dict("records")]
             convention = f", convention {own['convention'].iloc[0]}" if "convention" in own else ""
             caption = f"{path.stem.replace('_', ' ')}: {dataset}{convention}"
-            found.append(Table(caption.capitalize(), titles, cells, len(heads)))
+            found.append(TextTable(titles, cells, caption.capitalize(), len(heads)))
     return found
 
 
-def _per_image(folder: Path) -> list[Table]:
+def _per_image(folder: Path) -> list[TextTable]:
     found = []
     for path in sorted((folder / "tables").glob("*per_image.csv")):
         rows = read_table(path)
@@ -162,7 +170,7 @@ def _per_image(folder: Path) -> list[Table]:
         cells = [[_cell(value) for value in row] for row in own.head(MOST_ROWS).itertuples(index=False)]
         left = f"; the first {MOST_ROWS} of {len(own)}, all are in {path.name}" if len(own) > MOST_ROWS else ""
         caption = f"{own['method'].iloc[0]} on each image{left}" if len(own) else path.stem
-        found.append(Table(caption, [_column(str(name)) for name in own.columns], cells, 3))
+        found.append(TextTable([_column(str(name)) for name in own.columns], cells, caption, 3))
     return found
 
 

@@ -1,18 +1,20 @@
 """Tables and a figure of scores: CSV, Markdown, LaTeX and box plots."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from ivif.commands.report.files import save_figure
-from ivif.files.table_files import write_table
-from ivif.files.text_output import label, latex, markdown
+from ivif.files.table_files import Best, Second, TextTable, write_table
+from ivif.files.text_output import label, markdown
 from ivif.files.whole import write_whole
 from ivif.metrics.conventions import CONVENTIONS
-from ivif.metrics.registry import METRICS
+from ivif.metrics.registry import METRICS, with_direction
 
 COLUMNS = ("method", "name", "convention", "metric", "value")
 """Columns of `per_image.csv`."""
@@ -50,84 +52,63 @@ def write_tables(scores: pd.DataFrame, problems: Sequence[str], out: Path) -> pd
     return summary
 
 
-def _blocks(summary: pd.DataFrame) -> list[tuple[str, list[str], pd.DataFrame]]:
-    return [
-        (str(convention), list(dict.fromkeys(rows["metric"])), rows.set_index(["method", "metric"]))
-        for convention, rows in summary.groupby("convention", sort=False)
+def show_means(summary: pd.DataFrame, console: Console) -> None:
+    """Prints the means of every convention, metrics as rows so that they fit a terminal."""
+    for convention, rows in summary.groupby("convention", sort=False):
+        found = [
+            [str(metric), *(_ranked(_number(mean), rank) for mean, rank in zip(own["mean"], own["rank"], strict=True))]
+            for metric, own in rows.groupby("metric", sort=False)
+        ]
+        columns = ["metric", *dict.fromkeys(map(str, rows["method"]))]
+        TextTable(columns, found, f"means, convention '{convention}' (rank)").show(console)
+
+
+def _table(rows: pd.DataFrame, kind: Callable[[Any], str], *more: str) -> TextTable:
+    """Methods as rows, metrics as columns of what `kind` says of each; before those the columns `more`."""
+    metrics = list(dict.fromkeys(rows["metric"]))
+    cells = [
+        [str(method), *(str(own[name].iloc[0]) for name in more), *(kind(row) for row in own.to_dict("records"))]
+        for method, own in rows.groupby("method", sort=False)
     ]
+    return TextTable(["method", *more, *map(with_direction, metrics)], cells)
 
 
 def _markdown(summary: pd.DataFrame, problems: Sequence[str]) -> str:
-    lines = ["# Scores", ""]
-    for convention, metrics, rows in _blocks(summary):
-        arrows = [f"{metric} {_arrow(metric)}" for metric in metrics]
-        methods = list(dict.fromkeys(rows.index.get_level_values(0)))
-        lines += [f"## Convention `{convention}`", "", CONVENTIONS[convention].summary, ""]
-        lines += ["Mean ± standard deviation (rank):", "", *_markdown_head(["method", "images", *arrows])]
-        for method in methods:
-            cells = [_markdown_cell(rows.loc[(method, metric)]) for metric in metrics]
-            lines.append(_markdown_row([markdown(method), str(rows.loc[(method, metrics[0]), "images"]), *cells]))
-        lines += ["", "Median (images on which the metric is defined):", "", *_markdown_head(["method", *arrows])]
-        for method in methods:
-            cells = [f"{_number(rows.loc[(method, m), 'median'])} ({rows.loc[(method, m), 'n']})" for m in metrics]
-            lines.append(_markdown_row([markdown(method), *cells]))
-        lines.append("")
-    lines += (
-        ["## Left out", "", *(f"- {markdown(problem)}" for problem in problems)]
-        if problems
-        else ["Nothing was left out."]
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_head(columns: Sequence[str]) -> list[str]:
-    return [_markdown_row(columns), "|---" * len(columns) + "|"]
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown_cell(row: Any) -> str:
-    text = _spread(row, " ± ")
-    if pd.isna(row["rank"]):
-        return text
-    return f"**{text} (1)**" if row["rank"] == 1 else f"{text} ({int(row['rank'])})"
+    blocks = ["# Scores"]
+    for convention, rows in summary.groupby("convention", sort=False):
+        blocks += [
+            f"## Convention `{convention}`",
+            CONVENTIONS[str(convention)].summary,
+            "Mean ± standard deviation (rank):",
+            _table(rows, lambda row: _ranked(_spread(row), row["rank"]), "images").markdown(),
+            "Median (images on which the metric is defined):",
+            _table(rows, lambda row: f"{_number(row['median'])} ({row['n']})").markdown(),
+        ]
+    left_out = "\n".join(f"- {markdown(problem)}" for problem in problems)
+    return "\n\n".join([*blocks, *(["## Left out", left_out] if problems else ["Nothing was left out."])]) + "\n"
 
 
 def _latex(summary: pd.DataFrame) -> str:
-    lines = ["% needs \\usepackage{booktabs}; best mean bold, second underlined"]
-    for convention, metrics, rows in _blocks(summary):
-        heads = " & ".join(f"{latex(metric)} ${_latex_arrow(metric)}$" for metric in metrics)
-        lines += ["", f"% convention {convention}: {CONVENTIONS[convention].summary}"]
-        lines += [f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}", "\\toprule", f"Method & {heads} \\\\", "\\midrule"]
-        for method in dict.fromkeys(rows.index.get_level_values(0)):
-            cells = " & ".join(_latex_cell(rows.loc[(method, metric)]) for metric in metrics)
-            lines.append(f"{latex(method)} & {cells} \\\\")
-        lines += ["\\bottomrule", "\\end{tabular}"]
-    return "\n".join(lines) + "\n"
+    marks: dict[float, type[str]] = {1.0: Best, 2.0: Second}
+    blocks = ["% needs \\usepackage{booktabs}; best mean bold, second underlined"]
+    for convention, rows in summary.groupby("convention", sort=False):
+        table = _table(rows, lambda row: marks.get(row["rank"], str)(_spread(row)))
+        blocks.append(f"% convention {convention}: {CONVENTIONS[str(convention)].summary}\n{table.latex()}")
+    return "\n\n".join(blocks) + "\n"
 
 
-def _latex_cell(row: Any) -> str:
-    text = _spread(row, " $\\pm$ ")
-    return {1.0: f"\\textbf{{{text}}}", 2.0: f"\\underline{{{text}}}"}.get(float(row["rank"]), text)
+def _ranked(text: str, rank: float) -> str:
+    ranked = text if math.isnan(rank) else f"{text} ({int(rank)})"
+    return Best(ranked) if rank == 1 else ranked
 
 
-def _spread(row: Any, joint: str) -> str:
+def _spread(row: Any) -> str:
     # one image has no spread
-    return _number(row["mean"]) if pd.isna(row["std"]) else f"{_number(row['mean'])}{joint}{_number(row['std'])}"
+    return _number(row["mean"]) if pd.isna(row["std"]) else f"{_number(row['mean'])} ± {_number(row['std'])}"
 
 
 def _number(value: float) -> str:
     return "-" if pd.isna(value) else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-def _arrow(metric: str) -> str:
-    return "↑" if METRICS[metric].higher_is_better else "↓"
-
-
-def _latex_arrow(metric: str) -> str:
-    return "\\uparrow" if METRICS[metric].higher_is_better else "\\downarrow"
 
 
 def _box_plots(scores: pd.DataFrame) -> Figure:
@@ -143,6 +124,6 @@ def _box_plots(scores: pd.DataFrame) -> Figure:
         axes.boxplot(boxes, orientation="horizontal", flierprops={"markersize": 3})
         axes.set_yticks(range(1, len(methods) + 1), list(map(label, methods)), fontsize=7, parse_math=False)
         axes.invert_yaxis()
-        axes.set_title(f"{metric} {_arrow(metric)} ({convention})", fontsize=8)
+        axes.set_title(f"{with_direction(metric)} ({convention})", fontsize=8)
         axes.tick_params(axis="x", labelsize=7)
     return figure

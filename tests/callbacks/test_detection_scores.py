@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from ivif.callbacks.boxes import COLORS, above_score, draw_boxes, overlay
-from ivif.callbacks.detection_tables import DetectionTable
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.image_logger import ImageLogger
+from ivif.callbacks.tables import DetectionTable
 from ivif.contracts.batch import Detections, Targets
 from ivif.metrics.detection import DetectionMetrics
 from tests.batches import quiet_trainer

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivif.commands.report.browser import find_browser, run_browser, take_picture
 from ivif.commands.report.command import main
+from ivif.commands.report.files import find_browser, run_browser, take_picture
 from tests.commands.test_report_run import write_run
 
 pytestmark = [

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from ivif.commands.errors import UsageError
-from ivif.commands.report.charts import Chart, Series, short
+from ivif.commands.report.charts import Chart, Series, read_log, short
 from ivif.commands.report.command import main
-from ivif.commands.report.run_log import read_log
 from ivif.commands.report.sections import progress, sections
 from ivif.files.errors import UnreadableFileError
 
@@ -217,7 +216,7 @@ def test_numbers_are_short(value: float, text: str) -> None:
 def test_the_tables_of_a_test_elsewhere_are_shown_too(tmp_path: Path) -> None:
     run, tested = write_run(tmp_path / "run"), write_run(tmp_path / "tested")
     out = tmp_path / "out" / "page.html"
-    assert main(["run", str(run), "--test", str(tested), "--out", str(out)]) == 0
+    assert main(["run", str(run), str(tested), "--out", str(out)]) == 0
     assert _Page(out.read_text(encoding="utf-8")).texts.count("Test: made, convention standard") == 2
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ivif.files.table_files import read_table, write_table
+from ivif.files.table_files import Best, Second, TextTable, read_table, write_table
 from tests.disks import full_disk
 
 NAMES = ["00000", "NA", "1e5", "null", "nan", "007.0", "FLIR_1"]
@@ -31,3 +31,25 @@ def test_a_table_that_cannot_be_written_leaves_the_former_one(tmp_path: Path, mo
         write_table(pd.DataFrame({"name": ["b", "c"]}), path)
     assert path.read_text(encoding="utf-8") == "name\na\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_reads_alike_in_markdown_and_latex() -> None:
+    table = TextTable(["method", "EN ↑"], [["a|b_c", Best("7 ± 1 (1)")], ["[x", Second("6")], ["y", "5"]])
+    assert table.markdown().splitlines() == [
+        "| method | EN ↑ |",
+        "| --- | --- |",
+        "| a\\|b_c | **7 ± 1 (1)** |",
+        "| \\[x | 6 |",
+        "| y | 5 |",
+    ]
+    assert table.latex().splitlines() == [
+        "\\begin{tabular}{lr}",
+        "\\toprule",
+        "method & EN $\\uparrow$ \\\\",
+        "\\midrule",
+        "a\\textbar{}b\\_c & \\textbf{7 $\\pm$ 1 (1)} \\\\",
+        "{}[x & \\underline{6} \\\\",
+        "y & 5 \\\\",
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]

@@ -17,16 +17,15 @@ from PIL import Image
 from rich.console import Console
 
 from ivif.callbacks.detection_files import PARTS, DetectionFiles, gather
-from ivif.callbacks.detection_tables import DetectionTable
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.images import panel
-from ivif.callbacks.tables import ResultTable
+from ivif.callbacks.tables import DetectionTable, ResultTable
 from ivif.callbacks.wandb_run import WandbRun
 from ivif.commands.cli import main
 from ivif.commands.data.check import check
 from ivif.commands.data.contact_sheet import Entry, draw_contact_sheet
 from ivif.commands.errors import report_error
-from ivif.commands.report.curves import draw_curves
+from ivif.commands.report.charts import draw_curves
 from ivif.contracts.batch import Detections, Targets
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.manifest_expansion import write_expansion

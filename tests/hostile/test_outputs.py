@@ -7,7 +7,7 @@ import pytest
 
 from ivif.callbacks.prediction_writer import check_record, picture_path
 from ivif.commands.errors import UsageError
-from ivif.commands.report.run_log import read_log
+from ivif.commands.report.charts import read_log
 from ivif.contracts.batch import STORE_RECORD
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.msrs import MSRS

@@ -133,7 +133,7 @@ def test_records_of_a_run_are_read_as_they_are(place: Path) -> None:
     write_whole(run / "splits" / "used" / "a.txt", b"00001D\n")
     found = dict(read_records(run))
     assert found == {Path("config.yaml"): b"seed_everything: 0\n", Path("splits/used/a.txt"): b"00001D\n"}
-    assert report_run(run) == 0
+    assert report_run([run]) == 0
     assert "00001D" in (run / "report.html").read_text(encoding="utf-8")
 
 

@@ -63,7 +63,10 @@ def _commands(place: Path) -> dict[str, tuple[list[str], list[Path]]]:
     tables = [out / name for name in ("per_image.csv", "summary.csv", "summary.md", "summary.tex", "figure.png")]
     return {
         "score": (["report", "score", *folders, "--classic=false", f"--out={out}"], tables),
-        "curves": (["report", "curves", f"--run={run}", f"--out={out / 'c.png'}"], [out / "c.png"]),
+        "curves": (
+            ["report", "run", str(run), f"--curves={out / 'c.png'}", f"--out={out / 'c.html'}"],
+            [out / "c.png"],
+        ),
         "run": (["report", "run", str(run), f"--out={out / 'r.html'}"], [out / "r.html"]),
         "check": (["data", "check", *data, f"--out={out}"], [out / "report.txt", out / "contact_sheet.png"]),
     }

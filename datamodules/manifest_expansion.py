@@ -71,8 +71,10 @@ def _expand_pools(manifest: Manifest, dataset: str, rule: DatasetRule) -> dict[s
         for stage, entry in sharing.items():
             if rule.follow is not None and entry.count is None:
                 continue  # the lists of the manifest that is followed say it all
-            own = names if rule.follow is None else [n for n in names if manifest.stage_of(dataset, n, pool) == stage]
-            lists[stage] = own[: entry.count]
+            chosen = (
+                names if rule.follow is None else [n for n in names if manifest.stage_of(dataset, n, pool) == stage]
+            )
+            lists[stage] = chosen[: entry.count]
             names = [name for name in names if name not in set(lists[stage])]
     return lists
 

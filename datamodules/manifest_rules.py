@@ -188,8 +188,8 @@ def _parse_dataset(dataset: str, entry: Mapping[str, Any], lists: Mapping[str, S
     if "follow" in options:
         options["follow"] = FollowRule(**options["follow"])
     keys = {key: key.rpartition("_") for key in lists}  # "m3fd_fusion_test" is not a stage of m3fd
-    own = {stage: tuple(lists[key]) for key, (owner, _, stage) in keys.items() if owner == dataset}
-    return DatasetRule(stages=stages, same_as=same_as, lists=own, **options)
+    listed = {stage: tuple(lists[key]) for key, (owner, _, stage) in keys.items() if owner == dataset}
+    return DatasetRule(stages=stages, same_as=same_as, lists=listed, **options)
 
 
 def list_text(names: Sequence[str]) -> str:

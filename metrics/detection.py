@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ivif.contracts.batch import Detections, Targets
-from ivif.metrics.detection_threshold import Matches, best_point, class_point, match
+from ivif.metrics.detection_threshold import Matches, best_threshold, class_at_threshold, match
 
 DETECTIONS_PER_CLASS: Final = 100
 """COCO looks at this many detections of a class in an image, those of the highest scores."""
@@ -184,33 +184,33 @@ class DetectionMetrics:
         matches = {key: _matched(found, wanted) for key, (found, wanted) in images.items()}
         datasets = {}
         for dataset in dict.fromkeys(dataset for dataset, _ in images):
-            own = [key for key in images if key[0] == dataset]
-            datasets[dataset] = self._scores([images[key] for key in own], [matches[key] for key in own])
+            keys = [key for key in images if key[0] == dataset]
+            datasets[dataset] = self._scores([images[key] for key in keys], [matches[key] for key in keys])
         if len(datasets) == 1:
             return DetectionReport(next(iter(datasets.values())), datasets)
         return DetectionReport(self._scores(list(images.values()), list(matches.values())), datasets)
 
     def _scores(self, images: Sequence[Image], matches: Sequence[Matches]) -> DetectionScores:
         precisions = _average_precisions(images)
-        point = best_point(matches)
+        best = best_threshold(matches)
         classes = {}
         for label, name in enumerate(self.class_names):
             ap50, ap50_95 = precisions.get(label, (float("nan"), float("nan")))
-            own = class_point(matches, label, point.threshold)
+            alone = class_at_threshold(matches, label, best.threshold)
             classes[name] = ClassScores(
                 ap50,
                 ap50_95,
-                own.precision,
-                own.recall,
+                alone.precision,
+                alone.recall,
                 sum(int((image.objects == label).sum()) for image in matches),
                 sum(int((image.labels == label).sum()) for image in matches),
             )
         return DetectionScores(
             _mean(scores.ap50 for scores in classes.values() if scores.objects),
             _mean(scores.ap50_95 for scores in classes.values() if scores.objects),
-            point.precision,
-            point.recall,
-            point.threshold,
+            best.precision,
+            best.recall,
+            best.threshold,
             len(images),
             classes,
         )

@@ -31,7 +31,7 @@ class Matches:
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class AtThreshold:
     """Precision and recall of the detections with at least a given score.
 
     Args:
@@ -45,7 +45,7 @@ class OperatingPoint:
     recall: float
 
 
-UNDEFINED: Final = OperatingPoint(float("nan"), float("nan"), float("nan"))
+UNDEFINED: Final = AtThreshold(float("nan"), float("nan"), float("nan"))
 """Where there are no objects."""
 
 
@@ -80,7 +80,7 @@ def match(boxes: Tensor, scores: Tensor, labels: Tensor, object_boxes: Tensor, o
     return Matches(values, labels.numpy(), right, object_labels.numpy())
 
 
-def best_point(images: Sequence[Matches]) -> OperatingPoint:
+def best_threshold(images: Sequence[Matches]) -> AtThreshold:
     """The score threshold with the best F1 over all classes together, and precision and recall there.
 
     Args:
@@ -95,21 +95,21 @@ def best_point(images: Sequence[Matches]) -> OperatingPoint:
     scores = np.concatenate([image.scores for image in images])
     right = np.concatenate([image.right for image in images])
     if not right.any():
-        return OperatingPoint(1.0, 0.0, 0.0)
+        return AtThreshold(1.0, 0.0, 0.0)
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], right[order].cumsum()
     f1 = 2 * hits / (np.arange(1, len(hits) + 1) + objects)
     f1[:-1][scores[:-1] == scores[1:]] = -1.0  # no threshold separates detections of equal score
     best = int(f1.argmax())
-    return OperatingPoint(float(scores[best]), float(hits[best] / (best + 1)), float(hits[best] / objects))
+    return AtThreshold(float(scores[best]), float(hits[best] / (best + 1)), float(hits[best] / objects))
 
 
-def class_point(images: Sequence[Matches], label: int, threshold: float) -> OperatingPoint:
+def class_at_threshold(images: Sequence[Matches], label: int, threshold: float) -> AtThreshold:
     """Precision and recall of one class at a threshold; NaN where there is no such detection, or no such object."""
     objects = sum(int((image.objects == label).sum()) for image in images)
     shown = [(image.labels == label) & (image.scores >= np.float32(threshold)) for image in images]
     found = sum(int(kept.sum()) for kept in shown)
     right = sum(int(image.right[kept].sum()) for image, kept in zip(images, shown, strict=True))
-    return OperatingPoint(
+    return AtThreshold(
         threshold, right / found if found else float("nan"), right / objects if objects else float("nan")
     )

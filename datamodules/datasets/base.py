@@ -27,6 +27,7 @@ from ivif.datamodules.datasets.pairing import (
     PairingReport,
     PairRecord,
     candidate_roots,
+    chosen,
     find_child,
     match_folders,
 )
@@ -111,7 +112,7 @@ class PairedDataset(Dataset[Sample]):
     """Official layouts, for the error message, relative to the root."""
     folder_names: ClassVar[tuple[str, ...]] = ()
     """What the dataset's own folder is called, best first."""
-    own_folders: ClassVar[tuple[str, ...]] = ()
+    inner_folders: ClassVar[tuple[str, ...]] = ()
     """Sub-folders of the dataset that a user may have given as root."""
     yolo_names: tuple[str, ...] = ()
     """Order of the ids in its YOLO files; default: `classes`."""
@@ -194,15 +195,8 @@ class PairedDataset(Dataset[Sample]):
             SplitError: If a name is not among the pairs; lists the first of those missing.
         """
         known = {record.name: record for record in self.records}
-        wanted = list(names)
-        missing = [name for name in wanted if name not in known]
-        if missing:
-            raise SplitError(
-                f"{len(missing)} of {len(wanted)} names are not among the {len(known)} pairs of {self.dataset_name} "
-                f"('{self.split}') under '{self.root}': {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}."
-            )
         subset = copy.copy(self)
-        subset.records = [known[name] for name in wanted]
+        subset.records = chosen(known, names, f"pairs of {self.dataset_name} ('{self.split}') under '{self.root}'")
         return subset
 
     def __repr__(self) -> str:
@@ -265,10 +259,23 @@ class PairedDataset(Dataset[Sample]):
         self._announced_resize = True
 
     def _roots(self) -> list[Path]:
-        return candidate_roots(self.root, self.folder_names, self.own_folders)
+        return candidate_roots(self.root, self.folder_names, self.inner_folders)
 
     def _not_found(self) -> DatasetNotFoundError:
         return DatasetNotFoundError(type(self).__name__, self.root, self.layouts, self.url)
+
+    def _match_parts(self, part: Callable[[Path, str], FoundPairs | None]) -> tuple[Path, FoundPairs]:
+        """The pairs that `part(root, split)` finds in the first root that has any; the split `all` is all the others.
+
+        Raises:
+            DatasetNotFoundError: If no root has any.
+        """
+        wanted = [split for split in self.splits if split != "all"] if self.split == "all" else [self.split]
+        for root in self._roots():
+            parts = [found for split in wanted if (found := part(root, split))]
+            if parts:
+                return root, sum(parts, FoundPairs())
+        raise self._not_found()
 
     def _match_first(self, infrared: Sequence[str], visible: Sequence[str]) -> tuple[Path, FoundPairs]:
         """Pairs the first root that has both folders.

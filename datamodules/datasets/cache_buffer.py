@@ -77,9 +77,9 @@ class Pair:
 def lay_out(names: Sequence[str], planes: Iterable[Sequence[Plane]]) -> tuple[list[Pair], int]:
     """Gives every plane of every pair its place; returns the pairs and the bytes in all."""
     pairs, end = [], 0
-    for name, own in zip(names, planes, strict=True):
+    for name, announced in zip(names, planes, strict=True):
         placed = []
-        for plane in own:
+        for plane in announced:
             offset = -(-end // _ALIGNMENT) * _ALIGNMENT
             placed.append(Plane(plane.key, plane.shape, plane.dtype, offset))
             end = offset + plane.size

@@ -40,7 +40,7 @@ class LLVIP(PairedDataset):
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "all")
     layouts = ("infrared/{train,test}/*.jpg, visible/{train,test}/*.jpg, Annotations/*.xml",)
     folder_names = ("LLVIP",)
-    own_folders = ("infrared", "visible", "Annotations", "train", "test")
+    inner_folders = ("infrared", "visible", "Annotations", "train", "test")
 
     def __init__(
         self,
@@ -52,13 +52,9 @@ class LLVIP(PairedDataset):
         super().__init__(root, split, transforms, reading)
 
     def _find_pairs(self) -> FoundPairs:
-        wanted = ("train", "test") if self.split == "all" else (self.split,)
-        for root in self._roots():
-            parts = [found for part in wanted if (found := self._part(root, part))]
-            if parts:
-                labels = find_child(root, ("Annotations", "Annotation"))
-                return attach_labels(sum(parts, FoundPairs()), labels, (".xml",), shared=self.split != "all")
-        raise self._not_found()
+        root, found = self._match_parts(self._part)
+        labels = find_child(root, ("Annotations", "Annotation"))
+        return attach_labels(found, labels, (".xml",), shared=self.split != "all")
 
     @staticmethod
     def _part(root: Path, part: str) -> FoundPairs | None:

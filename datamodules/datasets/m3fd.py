@@ -46,7 +46,7 @@ class M3FD(PairedDataset):
     classes = ("People", "Car", "Bus", "Lamp", "Motorcycle", "Truck")
     layouts = ("Ir/*.png, Vis/*.png, Annotation/*.xml", "ir/*.png, vi/*.png, labels/*.txt")
     folder_names = ("M3FD_Detection", "M3FD_Fusion", "M3FD")
-    own_folders = ("Ir", "Vis", "vi", "Annotation", "Annotations", "labels")
+    inner_folders = ("Ir", "Vis", "vi", "Annotation", "Annotations", "labels")
 
     def __init__(
         self,

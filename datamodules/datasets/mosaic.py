@@ -97,6 +97,6 @@ def _tiled(planes: Sequence[Tensor], corners: Sequence[tuple[int, int]], size: t
 def _gathered(targets: Sequence[Targets], corners: Sequence[tuple[int, int]]) -> Targets:
     offsets = torch.tensor([(left, top, left, top) for top, left in corners], dtype=torch.float32)
     return {
-        "boxes": torch.cat([own["boxes"] + offset for own, offset in zip(targets, offsets, strict=True)]),
-        "labels": torch.cat([own["labels"] for own in targets]),
+        "boxes": torch.cat([part["boxes"] + offset for part, offset in zip(targets, offsets, strict=True)]),
+        "labels": torch.cat([part["labels"] for part in targets]),
     }

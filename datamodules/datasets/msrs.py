@@ -44,7 +44,7 @@ class MSRS(PairedDataset):
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "all")
     layouts = ("{train,test}/{ir,vi}/*.png, detection_labels/{fusion,infrared,visible}/{train,test}/*.txt",)
     folder_names = ("MSRS",)
-    own_folders = ("train", "test", "ir", "vi", "detection_labels")
+    inner_folders = ("train", "test", "ir", "vi", "detection_labels")
 
     def __init__(
         self,
@@ -60,12 +60,7 @@ class MSRS(PairedDataset):
         super().__init__(root, split, transforms, reading)
 
     def _find_pairs(self) -> FoundPairs:
-        wanted = ("train", "test") if self.split == "all" else (self.split,)
-        for root in self._roots():
-            parts = [found for part in wanted if (found := self._part(root, part))]
-            if parts:
-                return sum(parts, FoundPairs())
-        raise self._not_found()
+        return self._match_parts(self._part)[1]
 
     def _part(self, root: Path, part: str) -> FoundPairs | None:
         folder = find_child(root, [part])

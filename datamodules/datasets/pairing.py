@@ -1,14 +1,16 @@
 """Which infrared file belongs to which visible file: by name, never by position in a sorted list."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
-from ivif.files.errors import PairingError
+from ivif.files.errors import PairingError, SplitError
 from ivif.files.names import UTF8_REMEDY, is_utf8, printable
+
+T = TypeVar("T")
 
 INFRARED_FOLDERS: Final = ("ir", "infrared", "Ir", "IR", "thermal", "inf", "lwir")
 VISIBLE_FOLDERS: Final = ("vi", "visible", "Vis", "VIS", "vis", "rgb", "visual")
@@ -106,14 +108,14 @@ def find_child(folder: Path, spellings: Sequence[str]) -> Path | None:
     return next((lowered[spelling.casefold()] for spelling in spellings if spelling.casefold() in lowered), None)
 
 
-def candidate_roots(root: Path, names: Sequence[str], own_folders: Sequence[str]) -> list[Path]:
+def candidate_roots(root: Path, names: Sequence[str], inner_folders: Sequence[str]) -> list[Path]:
     """Where a dataset may lie when `root` is a level too high or too low.
 
     Args:
         root: What the user gave.
         names: Names of the dataset's folder, best first, e.g. `M3FD_Detection`, `M3FD`; also what such names start
             with.
-        own_folders: Names of the dataset's own sub-folders: a root called so means the folder above it.
+        inner_folders: Names of the dataset's sub-folders: a root called so means the folder above it.
 
     Returns:
         Existing folders, best first.
@@ -126,12 +128,28 @@ def candidate_roots(root: Path, names: Sequence[str], own_folders: Sequence[str]
         matches = [child for child in children if child.name.casefold().startswith(name.casefold())]
         for child in sorted(matches, key=lambda match: len(match.name)):
             roots += [child, *(nested for nested in (child / entry for entry in names) if nested.is_dir())]
-    own = {folder.casefold() for folder in own_folders}
+    inner = {folder.casefold() for folder in inner_folders}
     level = root.resolve()
-    while level.name.casefold() in own:
+    while level.name.casefold() in inner:
         level = level.parent
         roots.append(level)
     return list(dict.fromkeys(roots))
+
+
+def chosen(known: Mapping[str, T], names: Iterable[str], what: str) -> list[T]:
+    """The entries of these names, in their order.
+
+    Raises:
+        SplitError: If a name is unknown; lists the first of those missing.
+    """
+    wanted = list(names)
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise SplitError(
+            f"{len(missing)} of {len(wanted)} names are not among the {len(known)} {what}: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}."
+        )
+    return [known[name] for name in wanted]
 
 
 def list_files(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:

@@ -42,7 +42,7 @@ class RoadScene(PairedDataset):
         "infrared/*.png, crop_HR_visible/*.jpg (aligned: false)",
     )
     folder_names = ("RoadScene", "Road_Scene", "Road")
-    own_folders = ("cropinfrared", "crop_LR_visible", "infrared", "crop_HR_visible", "ir", "vi")
+    inner_folders = ("cropinfrared", "crop_LR_visible", "infrared", "crop_HR_visible", "ir", "vi")
 
     def __init__(
         self,

@@ -89,9 +89,9 @@ class StoredPlanes(Dataset[Sample]):
 
     def path(self, dataset: str, name: str) -> Path:
         """Where the picture of a pair lies, or should lie."""
-        own = self.folder / dataset / f"{name}.png"
+        nested = self.folder / dataset / f"{name}.png"
         alone = self.folder / f"{name}.png"
-        return alone if not self.several and not own.is_file() and alone.is_file() else own
+        return alone if not self.several and not nested.is_file() and alone.is_file() else nested
 
     def check(self, dataset: str, names: Iterable[str]) -> None:
         """Makes sure that pairs have their pictures, without reading these.

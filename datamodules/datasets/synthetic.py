@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe
-from ivif.datamodules.datasets.pairing import PairingReport
+from ivif.datamodules.datasets.pairing import PairingReport, chosen
 from ivif.files.errors import SplitError
 from ivif.scenes import CLASSES, RENDERER_VERSION, TIMES, annotate_scene, render_scene
 
@@ -135,15 +135,8 @@ class SyntheticDataset(Dataset[Sample]):
             SplitError: If a name is not among the pairs; lists the first of those missing.
         """
         known = {self._name(number): number for number in self._chosen}
-        wanted = list(names)
-        missing = [name for name in wanted if name not in known]
-        if missing:
-            raise SplitError(
-                f"{len(missing)} of {len(wanted)} names are not among the {len(known)} scenes of SyntheticDataset "
-                f"('{self.split}'): {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}."
-            )
         subset = copy.copy(self)
-        subset._chosen = [known[name] for name in wanted]
+        subset._chosen = chosen(known, names, f"scenes of SyntheticDataset ('{self.split}')")
         return subset
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ class TNO(PairedDataset):
     license = "see the terms at the link"
     layouts = ("ir/*.png, vi/*.png",)
     folder_names = ("TNO",)
-    own_folders = ("ir", "vi", "vis", "infrared", "visible")
+    inner_folders = ("ir", "vi", "vis", "infrared", "visible")
 
     def _find_pairs(self) -> FoundPairs:
         return self._match_first(INFRARED_FOLDERS, VISIBLE_FOLDERS)[1]

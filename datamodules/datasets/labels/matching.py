@@ -49,12 +49,12 @@ def attach_labels(
 def _labels_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     labels: dict[str, Path] = {}
     for suffix in reversed(suffixes):
-        own: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for file in list_files(folder, (suffix,)):
             if file.name in CLASS_LIST_FILES:
                 continue
-            if other := own.get(stem_key(file)):
+            if other := files.get(stem_key(file)):
                 raise LabelError(f"'{other}' and '{file}' label one pair. Keep one of them.")
-            own[stem_key(file)] = file
-        labels |= own
+            files[stem_key(file)] = file
+        labels |= files
     return labels

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ivif.metrics.detection_threshold import Matches, best_point, class_point, match
+from ivif.metrics.detection_threshold import Matches, best_threshold, class_at_threshold, match
 
 
 def _matches(*entries: tuple[float, int, bool], objects: tuple[int, ...] = (0, 0, 1)) -> Matches:
@@ -31,7 +31,7 @@ def test_the_point_has_the_best_f1_of_all_thresholds() -> None:
         _matches(*((round(float(generator.random()), 1), 0, bool(generator.random() < 0.4)) for _ in range(9)))
         for _ in range(5)
     ]
-    point = best_point(images)
+    point = best_threshold(images)
 
     def at(threshold: float) -> tuple[float, float, float]:
         shown = [(image, image.scores >= np.float32(threshold)) for image in images]
@@ -45,13 +45,13 @@ def test_the_point_has_the_best_f1_of_all_thresholds() -> None:
 
 
 def test_no_threshold_separates_equal_scores() -> None:
-    point = best_point([_matches((0.5, 0, True), (0.5, 0, False), (0.5, 1, False))])
+    point = best_threshold([_matches((0.5, 0, True), (0.5, 0, False), (0.5, 1, False))])
     assert (point.precision, point.recall) == pytest.approx((1 / 3, 1 / 3))
 
 
 def test_classes_are_measured_at_the_common_threshold() -> None:
     images = [_matches((0.9, 0, True), (0.4, 0, True), (0.7, 1, False))]
-    person, car, lamp = (class_point(images, label, 0.6) for label in range(3))
+    person, car, lamp = (class_at_threshold(images, label, 0.6) for label in range(3))
     assert (person.precision, person.recall) == (1.0, 0.5)
     assert (car.precision, car.recall) == (0.0, 0.0)
     assert math.isnan(lamp.precision)
@@ -59,6 +59,6 @@ def test_classes_are_measured_at_the_common_threshold() -> None:
 
 
 def test_without_objects_or_right_detections() -> None:
-    assert math.isnan(best_point([_matches((0.9, 0, False), objects=())]).recall)
-    assert best_point([_matches((0.9, 0, False))]).threshold == 1.0
-    assert best_point([_matches()]).precision == 0.0
+    assert math.isnan(best_threshold([_matches((0.9, 0, False), objects=())]).recall)
+    assert best_threshold([_matches((0.9, 0, False))]).threshold == 1.0
+    assert best_threshold([_matches()]).precision == 0.0

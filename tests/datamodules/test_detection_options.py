@@ -157,7 +157,7 @@ def test_a_missing_fused_picture_ends_the_run_before_it_starts(stage: str, tmp_p
     _write_pictures(data, tmp_path / "fused", ("train", "val"))
     gone = tmp_path / "fused" / "msrs" / f"{data.stage_readers(stage)[0].names[0]}.png"  # type: ignore[attr-defined]
     gone.unlink()
-    with pytest.raises(StoredPlaneError, match=rf"{gone.name}.*main\.py predict"):
+    with pytest.raises(StoredPlaneError, match=rf"{gone.name}.*ivif predict"):
         data.setup("fit")
 
 

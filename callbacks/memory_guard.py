@@ -4,7 +4,6 @@ import socket
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -12,6 +11,7 @@ from ivif.callbacks.memory_remedies import GIB, remedies
 from ivif.contracts.batch import BatchSize
 from ivif.files.errors import UserError
 from ivif.machine.free_memory import free_memory
+from ivif.machine.process_group import gather_objects
 
 _STEPS: Final = {"train": "A training step", "val": "Validation", "test": "Testing", "predict": "Predicting"}
 _BYTES_PER_PIXEL: Final = 256 * 2**10
@@ -80,7 +80,7 @@ class MemoryGuard(Callback):
     def _check(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         if not self.enabled or not hasattr(trainer.datamodule, "largest_batch"):  # type: ignore[attr-defined]
             return
-        needs = _gathered(trainer, _own_need(trainer, module, stage))
+        needs = [need for need in gather_objects(_own_need(trainer, module, stage)) if need is not None]
         if not needs:
             return
         lacking = _lacking(needs)
@@ -105,15 +105,6 @@ def _own_need(trainer: Trainer, module: Any, stage: str) -> Need | None:
     if needed is None:
         return None
     return Need(trainer.global_rank, f"{socket.gethostname()} {device}", needed, free, size)
-
-
-def _gathered(trainer: Trainer, own: Need | None) -> list[Need]:
-    """Of every process that knows its need, the same list on each."""
-    everyone: list[Need | None] = [own]
-    if trainer.world_size > 1:
-        everyone = [None] * trainer.world_size
-        torch.distributed.all_gather_object(everyone, own)
-    return [need for need in everyone if need is not None]
 
 
 def _lacking(needs: list[Need]) -> list[Need] | None:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 
 from ivif.callbacks.detection_files import DetectionFiles, gather
@@ -15,6 +14,7 @@ from ivif.contracts.batch import Batch, StepOutput
 from ivif.files.inside import read_inside
 from ivif.files.whole import write_whole
 from ivif.image_ops.color import luma
+from ivif.machine.process_group import gather_objects
 
 RECORD = "predictions.json"
 """File in the output folder that says what made the pictures there."""
@@ -86,10 +86,7 @@ class PredictionWriter(Callback):
         """Counts the pictures of all processes; gathers the detections of all, those of earlier runs among them."""
         if stage != "predict":
             return
-        if trainer.world_size > 1:
-            shares: list[set[Path]] = [set() for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(shares, self._pictures)  # also waits for all
-            self._pictures = set().union(*shares)  # fewer pairs than processes: some had the same one
+        self._pictures = set().union(*gather_objects(self._pictures))  # fewer pairs than processes: some had the same
         if trainer.is_global_zero:
             self.results = gather(self.folder(trainer))
 

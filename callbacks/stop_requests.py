@@ -6,10 +6,10 @@ import threading
 from types import FrameType
 from typing import Any, Final, Self
 
-import torch.distributed
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 
+from ivif.machine.process_group import gather_objects
 from ivif.running.internals import cluster_environment
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1)
@@ -96,9 +96,7 @@ class StopRequests:
             return self.reason
         if not trainer.strategy.reduce_boolean_decision(self.reason is not None, all=False):
             return None
-        reasons: list[str | None] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(reasons, self.reason)
-        return next(reason for reason in reasons if reason is not None)
+        return next(reason for reason in gather_objects(self.reason) if reason is not None)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name

@@ -66,7 +66,20 @@ class Targets(TypedDict):
     labels: Tensor
 
 
-class Sample(TypedDict):
+class _Planes(TypedDict):
+    """What `IMAGE_KEYS` lists."""
+
+    infrared: Tensor
+    visible: Tensor
+    mask: NotRequired[Tensor]
+    saliency: NotRequired[Tensor]
+    previous: NotRequired[Tensor]
+    fused: NotRequired[Tensor]
+    clip_view_infrared: NotRequired[Tensor]
+    clip_view_visible: NotRequired[Tensor]
+
+
+class Sample(_Planes):
     """One registered pair, without the batch dimension.
 
     `infrared` (1, H, W), `visible` (3, H, W), `mask` (1, H, W), `saliency` (2, H, W; infrared, visible luma),
@@ -75,37 +88,21 @@ class Sample(TypedDict):
     generated pairs). `clip_view_*` are the whole frame squashed to CLIP's input size, never augmented.
     """
 
-    infrared: Tensor
-    visible: Tensor
     name: str
     dataset: str
     content_id: str
     targets: NotRequired[Targets]
     prompt: NotRequired[str]
-    mask: NotRequired[Tensor]
-    saliency: NotRequired[Tensor]
-    previous: NotRequired[Tensor]
-    fused: NotRequired[Tensor]
-    clip_view_infrared: NotRequired[Tensor]
-    clip_view_visible: NotRequired[Tensor]
 
 
-class Batch(TypedDict):
+class Batch(_Planes):
     """Collated samples: images (B, C, H, W), float32 in [0, 1] once on the model's side; the rest are lists."""
 
-    infrared: Tensor
-    visible: Tensor
     name: list[str]
     dataset: list[str]
     content_id: list[str]
     targets: NotRequired[list[Targets]]
     prompt: NotRequired[list[str]]
-    mask: NotRequired[Tensor]
-    saliency: NotRequired[Tensor]
-    previous: NotRequired[Tensor]
-    fused: NotRequired[Tensor]
-    clip_view_infrared: NotRequired[Tensor]
-    clip_view_visible: NotRequired[Tensor]
 
 
 @final

@@ -18,7 +18,7 @@ from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.lightning_modules.non_finite import FiniteStepsMixin
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.lightning_modules.text_states import remember_prompts
-from ivif.machine.process_group import divisor, total_count
+from ivif.machine.process_group import broadcast_first, divisor, total_count
 from ivif.models.layers.frozen import FrozenPartsMixin
 from ivif.running.logged_steps import logs_this_step
 
@@ -208,9 +208,8 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
         """
         if self.trainer.state.fn == "validate":
             self.remember_prompts()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            for buffer in self.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        for buffer in self.buffers():
+            broadcast_first(buffer)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
         """Fuses; the Evaluator callback scores."""

@@ -1,6 +1,5 @@
 """Which picture a detector sees: one modality, a classic rule's result, a trained fusion's, or stored files."""
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 from ivif.contracts.batch import Batch
 from ivif.contracts.class_paths import allowed_class_path, class_of, full_path, refusal
 from ivif.files.archives import load_checked
+from ivif.files.digests import file_digest
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.base import TASK_KEY, FusionTask
 from ivif.models.classic import CLASSIC_FUSIONS
@@ -115,9 +115,7 @@ def load_fusion(path: Path) -> tuple[FusionTask, str]:
         raise FusionCheckpointError(f"{path}: {kind.__name__} cannot be built from its settings: {error}") from error
     task.on_load_checkpoint(dict(checkpoint))
     task.load_state_dict(checkpoint["state_dict"])
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return task.eval(), f"{checkpoint[TASK_KEY]}@{digest[:16]}"
+    return task.eval(), f"{checkpoint[TASK_KEY]}@{file_digest(path)[:16]}"
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -1,6 +1,10 @@
 """Sums, means and copies over the processes that train together; each function is the identity where there is one."""
 
+from typing import Any, TypeVar
+
 from torch import Tensor, distributed
+
+T = TypeVar("T")
 
 
 def process_count() -> int:
@@ -33,6 +37,15 @@ def divisor(total: Tensor) -> Tensor:
         total: Count of all processes; less than 1 counts as 1.
     """
     return total.clamp(min=1) / process_count()
+
+
+def gather_objects(value: T) -> list[T]:
+    """One picklable value of each process, in their order, the same list on all; it waits for all of them."""
+    if process_count() == 1:
+        return [value]
+    values: list[Any] = [None] * process_count()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def broadcast_first(values: Tensor) -> Tensor:

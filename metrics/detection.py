@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ivif.contracts.batch import Detections, Targets
+from ivif.machine.process_group import gather_objects
 from ivif.metrics.detection_threshold import Matches, best_threshold, class_at_threshold, match
 
 DETECTIONS_PER_CLASS: Final = 100
@@ -180,7 +181,8 @@ class DetectionMetrics:
 
     def report(self) -> DetectionReport:
         """All scores; with several processes all of them must call this, and all get the same."""
-        images = dict(sorted(_gathered(self._images).items()))
+        shares = reversed(gather_objects(self._images))
+        images = dict(sorted({key: image for share in shares for key, image in share.items()}.items()))
         matches = {key: _matched(found, wanted) for key, (found, wanted) in images.items()}
         datasets = {}
         for dataset in dict.fromkeys(dataset for dataset, _ in images):
@@ -256,13 +258,3 @@ def _mean(values: Iterable[float]) -> float:
 def _kept(values: Tensor, dtype: torch.dtype) -> Tensor:
     # a copy: a view would keep, and send to other processes, all that it is a view of
     return values.detach().to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
-
-
-def _gathered(
-    images: dict[tuple[str, str], Image],
-) -> dict[tuple[str, str], Image]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return images
-    shares: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(shares, images)
-    return {key: value for share in reversed(shares) for key, value in share.items()}

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ivif.files.archives import load_checked
+from ivif.files.digests import file_digest
 from ivif.files.trusted_archives import TRUST_VARIABLE, is_trusted
-from ivif.models.clip_weights import ClipWeightsError, file_digest
+from ivif.models.clip_weights import ClipWeightsError
 
 _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 """What TorchScript archives hold besides weights: sizes, and the causal mask, which every model builds itself."""

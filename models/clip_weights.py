@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 
+from ivif.files.digests import file_digest
 from ivif.files.errors import UserError
 from ivif.files.places import home
 from ivif.files.whole import whole_file
@@ -78,12 +79,6 @@ def weight_directories() -> list[Path]:
     configured = os.environ.get(WEIGHTS_DIRECTORY_VARIABLE)
     own = [Path(configured).expanduser()] if configured else []
     return [*own, home() / ".cache" / "weights", Path.home() / ".cache" / "clip"]
-
-
-def file_digest(path: Path) -> str:
-    """The sha256 of a file in hex (about 0.2 s per 350 MB)."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def locate_weights(config: ClipConfig, remedy: str | None = None) -> Path:

@@ -1,6 +1,5 @@
 """A look at a checkpoint before anything is built: is it there, whole, and free of code?"""
 
-import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from ivif.commands.errors import UsageError
 from ivif.contracts.class_paths import class_of, full_path
 from ivif.contracts.run_files import LAST
 from ivif.files.archives import load_checked
+from ivif.files.digests import file_digest
 from ivif.lightning_modules.base import TASK_KEY
 from ivif.models.layers.frozen import FROZEN_PARTS_KEY
 
@@ -29,8 +29,7 @@ _ENTRIES: Final[Mapping[str, type[Any]]] = {_VERSION_KEY: str, "hyper_parameters
 
 def fingerprint(path: Path) -> str:
     """The file's name and the start of its sha256, so that a checkpoint that was written over is another one."""
-    with path.open("rb") as stream:
-        return f"{path.name}@{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+    return f"{path.name}@{file_digest(path)[:16]}"
 
 
 def check_weights(subcommand: str, task: str, checkpoint: str | None, random_too: bool) -> None:

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from ivif.models.clip_weights import ClipWeightsError, file_digest
+from ivif.files.digests import file_digest
+from ivif.models.clip_weights import ClipWeightsError
 from ivif.models.compact_clip.tokenizer import ReducedTokenizer
 
 __all__ = [

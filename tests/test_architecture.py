@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,30 @@ def test_the_import_rule_can_fail() -> None:
     assert _violates("commands", "models.clip")
     assert not _violates("callbacks", "ivif.models.classic")
     assert not _violates("models", "torch")
+
+
+def _circle(graph: Mapping[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_file_imports_itself_by_way_of_others_not_even_inside_a_function() -> None:
+    def module(path: Path) -> str:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        return ".".join(part for part in ("ivif", *parts[parts[0] == "ivif" :]) if part != "__init__")
+
+    modules = {module(path): path for path in _sources()}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        parts = {(node.module or "", f"{node.module}.{alias.name}") for node in nodes for alias in node.names}
+        graph[name] = {whole if whole in modules else inside for inside, whole in parts} - {name}
+    assert len(graph["ivif.commands.cli"]) > 3
+    assert _circle(graph) == []
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
 
 
 @pytest.mark.parametrize("folder", ["tests", "benchmarks", "scripts"])

@@ -11,7 +11,6 @@ from typing import cast
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from torch.utils.data import Dataset
 
 from ivif.commands.data.contact_sheet import Entry, draw_contact_sheet, evenly
@@ -20,6 +19,7 @@ from ivif.commands.report.files import MARK, refuse_others
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset
 from ivif.files.errors import DatasetError
+from ivif.files.table_files import TextTable
 from ivif.files.text_output import cell
 from ivif.files.whole import write_whole
 
@@ -75,9 +75,9 @@ def check(
     inspected = _inspect_all(cast("Mapping[str, Sequence[PairSource]]", stages), console)
     findings = find(inspected)
     report = Console(record=True, file=console.file, width=max(console.width, 100))
-    report.print(pairs_table(inspected))
+    pairs_table(inspected).show(report)
     if any(pair.targets is not None for entry in inspected for pair in entry.pairs):
-        report.print(objects_table(inspected))
+        objects_table(inspected).show(report)
     for note in findings.notes:
         report.print(cell(f"note: {note}"), style="yellow", highlight=False, soft_wrap=True)
     for problem in findings.problems:
@@ -107,37 +107,28 @@ def find(inspected: Sequence[Inspected]) -> Findings:
     return findings
 
 
-def pairs_table(inspected: Iterable[Inspected]) -> Table:
+def pairs_table(inspected: Iterable[Inspected]) -> TextTable:
     """Counts, sizes and kinds of image per stage and dataset."""
-    table = Table(title="Pairs", title_justify="left")
-    for column in ("stage", "dataset", "pairs", "broken", "sizes (width x height)", "infrared", "visible"):
-        table.add_column(column, justify="right" if column in ("pairs", "broken") else "left")
+    rows = []
     for entry in inspected:
         infrared = [pair.infrared for pair in entry.pairs if not pair.infrared.error]
         visible = [pair.visible for pair in entry.pairs if not pair.visible.error]
-        broken = sum(bool(pair.errors) for pair in entry.pairs)
-        table.add_row(
-            entry.stage,
-            cell(entry.dataset.dataset_name),
-            str(len(entry.pairs)),
-            str(broken),
-            _sizes(image.size for image in visible),
-            _tally(image.kind for image in infrared),
-            _tally(image.kind for image in visible),
-        )
-    return table
+        kinds = [_tally(image.kind for image in images) for images in (infrared, visible)]
+        counts = (len(entry.pairs), sum(bool(pair.errors) for pair in entry.pairs))
+        sizes = _sizes(image.size for image in visible)
+        rows.append([entry.stage, entry.dataset.dataset_name, *map(str, counts), sizes, *kinds])
+    columns = ("stage", "dataset", "pairs", "broken", "sizes (width x height)", "infrared", "visible")
+    return TextTable(columns, rows, "Pairs", heads=2)
 
 
-def objects_table(inspected: Iterable[Inspected]) -> Table:
+def objects_table(inspected: Iterable[Inspected]) -> TextTable:
     """Boxes per class name, the images that hold the class, and how large its objects are."""
-    table = Table(title="Objects", title_justify="left")
-    for column in ("stage", "dataset", "class", "boxes", "images", "median side (px)"):
-        table.add_column(column, justify="left" if column in ("stage", "dataset", "class") else "right")
+    rows = []
     for entry in inspected:
         targets = [pair.targets for pair in entry.pairs if pair.targets is not None]
         if not targets:
             continue
-        dataset = cell(entry.dataset.dataset_name)
+        place = [entry.stage, entry.dataset.dataset_name]
         sides: dict[int, list[float]] = {index: [] for index in range(len(entry.dataset.classes))}
         images: Counter[int] = Counter()
         for one in targets:
@@ -146,11 +137,9 @@ def objects_table(inspected: Iterable[Inspected]) -> Table:
                 sides.setdefault(label, []).append(((right - left) * (bottom - top)) ** 0.5)
         for label, of_class in sides.items():
             size = f"{median(of_class):.0f}" if of_class else ""
-            name = cell(entry.dataset.classes[label])
-            table.add_row(entry.stage, dataset, name, str(len(of_class)), str(images[label]), size)
-        empty = sum(not len(one["labels"]) for one in targets)
-        table.add_row(entry.stage, dataset, "(no object)", "", str(empty), "", end_section=True)
-    return table
+            rows.append([*place, entry.dataset.classes[label], str(len(of_class)), str(images[label]), size])
+        rows.append([*place, "(no object)", "", str(sum(not len(one["labels"]) for one in targets)), ""])
+    return TextTable(("stage", "dataset", "class", "boxes", "images", "median side (px)"), rows, "Objects", heads=3)
 
 
 def _inspect_all(stages: Mapping[str, Sequence[PairSource]], console: Console) -> list[Inspected]:

@@ -47,9 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     config = parser.parse_args(arguments)
     options = config[config.subcommand]
     if config.subcommand == "manifests":
-        from ivif.commands.data.manifests import run as write_manifests
-
-        return write_manifests(write=options.write)
+        return _manifests(options.write)
     if config.subcommand == "scenes":
         from ivif.commands.data.scenes import run as write_scenes
 
@@ -93,6 +91,20 @@ def _add_data(check: SuiteParser, prompts: SuiteParser) -> None:
     for subcommand in (check, prompts):
         subcommand.add_argument("--config", action="config")
         subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
+
+
+def _manifests(write: bool) -> int:
+    """Compares the committed name lists with their rules, or writes them; 1 if they differ."""
+    from ivif.datamodules.manifest_expansion import outdated, write_committed
+
+    old = [] if write else outdated()
+    if write:
+        print(f"Written: {', '.join(write_committed())}.")
+    elif old:
+        print(f"Lists differ from their rule: {', '.join(old)}. Write them with --write, or restore the files.")
+    else:
+        print("Every list is what its rule gives.")
+    return 1 if old else 0
 
 
 def _check(datamodule: "FusionDataModule", options: Any) -> int:

@@ -44,6 +44,7 @@ DETECTOR = (
     "--model.init_args.detector.architecture=yolov5n",
     "--model.init_args.detector.image_size=64",
     "--trainer.max_steps=1",
+    "--trainer.log_every_n_steps=1",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
 )
@@ -127,7 +128,7 @@ def test_an_installed_package_passes_its_tests_and_every_command(
     levels = ("--config=text_to_pixels.yaml", "--config=text_to_pixels_cpu.yaml", "--model.init_args.clip=null")
     scheme = "--model.init_args.bilevel.scheme=every_other"
     run_python(*ivif, "fit", *levels, *DETECTOR, scheme, "--run_name=levels", "--runs_dir=runs")
-    assert "train/bilevel/upper_loss" in (tmp_path / "runs" / "levels" / "latest" / "metrics.csv").read_text("utf-8")
+    assert "bilevel/upper_loss" in (tmp_path / "runs" / "levels" / "latest" / "metrics.csv").read_text("utf-8")
     monkeypatch.chdir(source)
     passed = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "test_tiny_fusion.py")
     assert " passed" in passed

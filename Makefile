@@ -1,5 +1,6 @@
 # Every target sets itself up: a virtual environment in .venv, installed from pyproject.toml with the pins of
-# constraints.txt, made anew only when one of the two has changed. PYTEST_ARGS adds to what pytest is called with.
+# constraints.txt, made anew only when one of the two has changed. PYTEST_ARGS adds to what pytest is called with, and
+# WORKERS says how many processes run tests (2; each takes up to 3 GB).
 # The tools of lock, audit and test-minimum, and the lower bounds, have environments of their own in .cache.
 PYTHON ?= python3
 VENV := .venv
@@ -9,6 +10,7 @@ TOOLS := .cache/tools
 MINIMUM := .cache/minimum
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
+WORKERS ?= 2
 VARIANT ?= all
 
 .PHONY: help setup quickstart test test-all test-mutations test-elsewhere test-cluster test-minimum lint lint-types format lock audit clean
@@ -39,10 +41,10 @@ quickstart: $(STAMP)
 	@$(BIN)/python -m ivif.commands.quickstart
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not cluster" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not cluster" $(PYTEST_ARGS)
 
 test-all: $(STAMP)
-	@$(BIN)/python -m pytest -m "not gpu and not cluster" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not cluster" $(PYTEST_ARGS)
 
 test-mutations: $(STAMP)
 	@$(BIN)/python scripts/test_mutations.py
@@ -55,7 +57,7 @@ test-cluster: $(STAMP)
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 
 test-minimum: $(MINIMUM)/.installed
-	@$(MINIMUM)/bin/python -m pytest -m "not slow and not gpu and not cluster" $(PYTEST_ARGS)
+	@$(MINIMUM)/bin/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not cluster" $(PYTEST_ARGS)
 
 $(TOOLS)/.installed: pyproject.toml constraints.txt
 	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)

@@ -6,6 +6,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+QUICK = ("01_look_at_a_dataset.ipynb", "03_metrics_and_conventions.ipynb")
+"""Notebooks that train nothing; the others are `slow`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the notebooks that take their time."""
+    for item in items:
+        if item.path.suffix == ".ipynb" and item.path.name not in QUICK:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001 - pytest's hook

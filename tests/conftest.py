@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch starts its threads: tests work on tiny tensors, where a second thread only waits for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +25,19 @@ for library in ("lightning.fabric", "lightning.pytorch"):  # pytest 8 has no han
 
 CLEAN = dict(os.environ)
 """The environment that every test begins with."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps the tests of a file on one worker, for its fixtures, and those that share the pretend device's process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "tests/pretend_gpu" if file.startswith("tests/pretend_gpu/") else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

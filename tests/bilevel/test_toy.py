@@ -27,6 +27,7 @@ def test_the_value_function_finds_the_optimum_among_many_solutions() -> None:
     assert solve(many_solutions(), VALUE_FUNCTION).distance <= 0.02
 
 
+@pytest.mark.slow
 def test_the_value_function_finds_the_optimum_of_the_sine() -> None:
     result = solve(sine(1), VALUE_FUNCTION)
     assert result.distance <= 0.02

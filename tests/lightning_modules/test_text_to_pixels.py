@@ -236,7 +236,7 @@ class _Stop(Callback):
             raise _StopError
 
 
-@pytest.mark.parametrize("scheme", ["value_function", "joint"])
+@pytest.mark.parametrize("scheme", ["value_function", pytest.param("joint", marks=pytest.mark.slow)])
 def test_resumed_equals_undisturbed_bit_for_bit(scheme: str, tmp_path: Path) -> None:
     every = RunCheckpoint(every_n_train_steps=1)
     complete = _task(scheme)

@@ -123,12 +123,12 @@ def test_copies_of_weights_in_half_precision_are_counted_once() -> None:
 @pytest.mark.parametrize(
     ("kind", "precision", "network"),
     [
-        ("mgfusion", "32-true", {"checkpoint_blocks": False}),
+        pytest.param("mgfusion", "32-true", {"checkpoint_blocks": False}, marks=pytest.mark.slow),
         ("mgfusion", "bf16-mixed", {"checkpoint_blocks": False}),
         ("mgfusion", "32-true", {"checkpoint_blocks": True}),
         ("text_to_pixels", "32-true", {}),
-        ("text_to_pixels", "bf16-mixed", {}),
-        ("text_to_pixels", "32-true", {"checkpoint_blocks": True}),
+        pytest.param("text_to_pixels", "bf16-mixed", {}, marks=pytest.mark.slow),
+        pytest.param("text_to_pixels", "32-true", {"checkpoint_blocks": True}, marks=pytest.mark.slow),
         pytest.param("promptfusion", "32-true", {}, marks=pytest.mark.slow),
         pytest.param("promptfusion", "bf16-mixed", {"checkpoint_blocks": True}, marks=pytest.mark.slow),
         ("detection", "32-true", {}),
@@ -166,6 +166,7 @@ def test_a_step_of_evaluation_holds_what_was_estimated(
     assert 0.9 < estimated / held < (1.5 if kind == "contourlet" else 1.1)
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_and_half_precision_need_less(tmp_path: Path) -> None:
     task, size = _task("text_to_pixels", tmp_path).train(), (2, 128, 128)
     whole = task.estimate_memory(size, True) or 0

@@ -145,6 +145,7 @@ def test_it_finds_captions_of_unseen_scenes(
     assert float((times[similarity.argmax(dim=1)] == times).float().mean()) > 0.9  # chance: a quarter
 
 
+@pytest.mark.slow
 def test_learnt_prompts_tell_good_fusions_from_worse_pictures(initialised: LearnedPrompts, held_out: Examples) -> None:
     assert share_in_order(initialised, held_out) >= 0.9
 

@@ -119,6 +119,7 @@ def test_compiled_network_gives_equal_images() -> None:
         torch.testing.assert_close(torch.compile(network)(*_inputs()), network(*_inputs()), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_overfits_one_pair(one_thread: None) -> None:
     network = _network()
     infrared, visible, *vectors = _inputs(1, 64, 64)

@@ -205,6 +205,7 @@ def test_recomputing_gives_the_autoencoder_equal_gradients() -> None:
         torch.testing.assert_close(first, second)
 
 
+@pytest.mark.slow
 def test_phase_one_overfits_one_pair() -> None:
     network = _network()
     infrared, visible = (F.avg_pool2d(image, 5, 1, 2) for image in _pair(1, 64, 64))

@@ -231,6 +231,7 @@ def test_quantised_under_bfloat16_autocast() -> None:
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_overfits_one_pair() -> None:
     network = _network(channels=8, features=16, decoder_channels=(16, 8))
     assert network.quantizer is not None

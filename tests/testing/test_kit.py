@@ -25,6 +25,7 @@ class _Network(nn.Module):
         self.fault = fault
         self.share, self.unused = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(0.5))
         self.unused.requires_grad_(fault == "a parameter without use")
+        self.calls: Tensor
         self.register_buffer("calls", torch.tensor(0.0), persistent=fault != "a buffer that is not stored")
 
     def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:

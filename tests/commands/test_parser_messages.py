@@ -78,6 +78,11 @@ def test_an_unknown_class_in_a_file_too(
         ("--transforms.flip=up", "transforms.flip: expected true or false or one of 'horizontal', got up"),
         ("--model.init_args.clip=[1]", "model.init_args.clip: expected a text or a mapping of its options, got [1]"),
         ("--trainer.callbacks=[Nothing]", "trainer.callbacks: expected a list or a Callback or null, got ['Nothing']"),
+        (
+            "--trainer.callbacks=[{class_path: EarlyStopping, init_args: {monitr: x}}]",
+            "trainer.callbacks.monitr: there is no such option, but there is trainer.callbacks.monitor\n",
+        ),
+        ("--data.init_args.prompts={source: x}", "data.init_args.prompts.source: expected one of 'none', 'coarse', "),
         ("--on_non_finite=x", "on_non_finite: expected one of 'stop', 'skip', got x"),
         ("--trainer.max_epochs=null", ""),
     ],

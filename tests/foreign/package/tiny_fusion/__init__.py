@@ -45,7 +45,7 @@ class TinyNetwork(nn.Module):
 
     def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
         """The fused luma (B, 1, H, W) of two of the same shape, all in [0, 1]."""
-        share = self.share(self.features(torch.cat((infrared, visible), dim=1))).sigmoid()
+        share = self.share(self.features(torch.cat((infrared, visible), dim=1))).sigmoid().to(visible)
         return torch.lerp(visible, infrared, share)
 
 

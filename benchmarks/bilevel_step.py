@@ -163,7 +163,7 @@ def table_rows(found: dict[str, list[dict[str, float]]]) -> list[Row]:
     rows = []
     for case, measurements in found.items():
         seconds = [measurement["seconds"] for measurement in measurements]
-        ratio = statistics.median(own / plain for own, plain in zip(seconds, anchor, strict=True))
+        ratio = statistics.median(case_seconds / plain for case_seconds, plain in zip(seconds, anchor, strict=True))
         aim = CASES[case][1]
         rows.append(
             {

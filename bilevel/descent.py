@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ivif.bilevel.level import Level, training_only
-from ivif.bilevel.level_loss import LevelLoss, add, detached, mixed, mixed_by_name
+from ivif.bilevel.level_loss import LevelLoss, add, detached, weighted_sum, weighted_sums
 from ivif.machine.process_group import divisor, total_count
 
 Backward = Callable[[Tensor], None]
@@ -103,7 +103,7 @@ class Descent:
         self.zero_grad()
         parts = self._parts(batch)
         with self.training(*objective.active):
-            run = self._at_once if len(parts) == 1 else self._in_parts
+            run = self._as_one if len(parts) == 1 else self._in_parts
             found = run(objective, parts, backward)
         for (level, _), loss in zip(objective.losses, found, strict=True):
             if observed:
@@ -120,7 +120,7 @@ class Descent:
         weights = (
             [1 / divisor(total_count(torch.stack(counts).sum()))] * len(counts) if counts else _shares(level, parts)
         )
-        return mixed([loss.value for loss in losses], weights)
+        return weighted_sum([loss.value for loss in losses], weights)
 
     def zero_grad(self) -> None:
         """Drops every gradient."""
@@ -130,7 +130,7 @@ class Descent:
     def _parts(self, batch: Any) -> Sequence[Any]:
         return self.split(batch, self.accumulate) if self.accumulate > 1 else [batch]
 
-    def _at_once(self, objective: Objective, parts: Sequence[Any], backward: Backward) -> list[LevelLoss]:
+    def _as_one(self, objective: Objective, parts: Sequence[Any], backward: Backward) -> list[LevelLoss]:
         """One backward pass of the sum, on the only part."""
         losses, extra = objective.losses, objective.extra
         found = [level.loss_on(parts[0]) for level, _ in losses]
@@ -145,18 +145,18 @@ class Descent:
         losses, extra, found = objective.losses, objective.extra, []
         for number, (level, weight) in enumerate(losses):
             final = number == len(losses) - 1
-            shares, seen = _shares(level, parts), _Seen(objective.active, may_scale=not number)
+            shares, on_parts = _shares(level, parts), _LossOnParts(objective.active, may_scale=not number)
             for position, part in enumerate(parts, start=1):
                 last = position == len(parts)
                 with nullcontext() if last and final else self.unsynchronised():
                     loss = level.loss_on(part)
-                    scalar = _scaled(loss.value * seen.share(loss, shares[position - 1], last), weight)
+                    scalar = _scaled(loss.value * on_parts.factor(loss, shares[position - 1], last), weight)
                     backward(scalar + extra() if extra is not None and last and final else scalar)
-            found.append(seen.whole(shares))
+            found.append(on_parts.whole(shares))
         return found
 
 
-class _Seen:
+class _LossOnParts:
     """A level's loss on the parts of a batch, as they come."""
 
     def __init__(self, active: Sequence[Level], may_scale: bool) -> None:
@@ -164,7 +164,7 @@ class _Seen:
         self.losses: list[LevelLoss] = []
         self.divisor: Tensor | None = None
 
-    def share(self, loss: LevelLoss, share: float, last: bool) -> float | Tensor:
+    def factor(self, loss: LevelLoss, share: float, last: bool) -> float | Tensor:
         """What multiplies the gradient of this part's value.
 
         A divisor is known with the last part's forward pass. Until then the first part's own count stands for it, so
@@ -180,7 +180,7 @@ class _Seen:
             return share
         if not self.may_scale:
             raise ValueError("A loss with a count must come first: the gradients before its last part are scaled.")
-        counts = [own.count for own in self.losses if own.count is not None]
+        counts = [known.count for known in self.losses if known.count is not None]
         provisional = counts[0].clamp(min=1)
         if not last:
             return 1 / provisional
@@ -194,9 +194,9 @@ class _Seen:
         """The batch's loss."""
         weights = shares if self.divisor is None else [1 / self.divisor] * len(shares)
         return LevelLoss(
-            mixed([loss.value for loss in self.losses], weights),
-            terms=mixed_by_name([loss.terms for loss in self.losses], weights),
-            notes=mixed_by_name([loss.notes for loss in self.losses], shares),
+            weighted_sum([loss.value for loss in self.losses], weights),
+            terms=weighted_sums([loss.terms for loss in self.losses], weights),
+            notes=weighted_sums([loss.notes for loss in self.losses], shares),
         )
 
 

@@ -40,11 +40,11 @@ def detached(loss: LevelLoss, by: Tensor | None) -> LevelLoss:
     return LevelLoss(loss.value.detach() / by, None, {name: term / by for name, term in loss.terms.items()}, loss.notes)
 
 
-def mixed(values: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
+def weighted_sum(values: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
     """A weighted sum of detached values."""
     return add([value * weight for value, weight in zip(values, weights, strict=True)])
 
 
-def mixed_by_name(values: Sequence[Mapping[str, Tensor]], weights: Sequence[float | Tensor]) -> dict[str, Tensor]:
+def weighted_sums(values: Sequence[Mapping[str, Tensor]], weights: Sequence[float | Tensor]) -> dict[str, Tensor]:
     """Weighted sums of values of the same name."""
-    return {name: mixed([value[name] for value in values], weights) for name in values[0]}
+    return {name: weighted_sum([value[name] for value in values], weights) for name in values[0]}

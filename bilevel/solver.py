@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ivif.bilevel.descent import Backward, Objective
-from ivif.bilevel.kept_state import kept
 from ivif.bilevel.level import Level
 from ivif.bilevel.problem import Problem
+from ivif.bilevel.unchanged import unchanged
 
 Unit = Literal["step", "epoch"]
 
@@ -175,6 +175,6 @@ class Solver(ABC):
         lower, found = self.problem.lower, []
         modules = [level.module for level in self.problem.descent.levels if level.module is not None]
         for level in (self.problem.upper, lower):
-            with kept(buffer for module in modules for buffer in module.buffers()):
+            with unchanged(buffer for module in modules for buffer in module.buffers()):
                 found += self.gradients(level, batch, backward, lower, observed=False)
         return torch.nn.functional.cosine_similarity(found[0], found[1], dim=0)

@@ -22,7 +22,7 @@ from ivif.running.internals import count_iteration, leave_out_of_count, share_bu
 from ivif.running.logged_steps import logs_this_step
 
 SOLVER_KEY = "bilevel_solver"
-"""Where a checkpoint keeps the solver's own state."""
+"""Where a checkpoint keeps the solver's state."""
 
 
 class BilevelTask(LevelTask):
@@ -127,12 +127,12 @@ class BilevelTask(LevelTask):
             CheckpointMismatchError: As `FrozenPartsMixin.load_state_dict`.
         """
         if not self._is_trained():
-            own = self.state_dict()
-            optional = {name for name in {*own, *state_dict} if name.startswith(self.training_parts)}
-            fitting = {name for name in optional if name in own and name in state_dict}
-            fitting = {name for name in fitting if own[name].shape == state_dict[name].shape}
+            present = self.state_dict()
+            optional = {name for name in {*present, *state_dict} if name.startswith(self.training_parts)}
+            fitting = {name for name in optional if name in present and name in state_dict}
+            fitting = {name for name in fitting if present[name].shape == state_dict[name].shape}
             given = {name: value for name, value in state_dict.items() if name not in optional - fitting}
-            state_dict = {name: own[name] for name in optional - fitting if name in own} | given
+            state_dict = {name: present[name] for name in optional - fitting if name in present} | given
         return super().load_state_dict(state_dict, strict, assign)
 
     def depends_on(self, part: str) -> bool:
@@ -157,7 +157,7 @@ class BilevelTask(LevelTask):
     def _synchronise(self) -> None:
         """Makes z equal y, and lets Adam begin anew: its moments are of gradients at the z that was.
 
-        y's own would not do either. They are of F + P'(w) f, another function of another scale.
+        y's moments would not do either. They are of F + P'(w) f, another function of another scale.
         """
         modules = self.level_modules()
         copy_values(modules["lower"].parameters(), modules["value"].parameters())

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ivif.bilevel.kept_state import kept
+from ivif.bilevel.unchanged import unchanged
 from ivif.image_ops.constants import forget_constants
 
 
@@ -128,12 +128,12 @@ really = unset_fake_temporarily
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Weights, statistics, attributes and torch's generators are afterwards what they were."""
     attributes = [(part.__dict__, _copied(part.__dict__)) for part in module.modules()]
-    with kept([*module.parameters(), *module.buffers()]):
+    with unchanged([*module.parameters(), *module.buffers()]):
         try:
             yield
         finally:
-            for own, before in attributes:
-                _restore(own, before)
+            for present, before in attributes:
+                _restore(present, before)
 
 
 def _copied(attributes: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

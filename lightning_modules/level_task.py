@@ -83,7 +83,7 @@ class LevelTask(FusionTask):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clips a level by its own number; here, because Lightning has just taken float16's scale off its gradients."""
-        level = next(name for name, own in self._optimizers.items() if own.optimizer is optimizer)
+        level = next(name for name, each in self._optimizers.items() if each.optimizer is optimizer)
         if self.watch_gradients is not None:
             self.watch_gradients(level, optimizer)
         if clip := self.level_configs[level].optimizer.gradient_clip:
@@ -119,8 +119,8 @@ class LevelTask(FusionTask):
 
     def descend_alone(self, level: str, batch: Any) -> None:
         """One step of one level on its own loss, outside of the scheme; the others stand still."""
-        own = self.levels[level]
-        self.descent.descend(Objective([(own, 1)], [own]), batch, self.manual_backward)
+        alone = self.levels[level]
+        self.descent.descend(Objective([(alone, 1)], [alone]), batch, self.manual_backward)
 
     def weighted(
         self,

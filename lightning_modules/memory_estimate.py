@@ -57,7 +57,7 @@ class MemoryEstimateMixin(LightningModule):
                 use = (self.training_use if training else self.inference_use)(small, size, arithmetic)
         if use is None:
             return None
-        trained = sum(own.nbytes for own in self.parameters() if own.requires_grad) if training else 0
+        trained = sum(p.nbytes for p in self.parameters() if p.requires_grad) if training else 0
         pairs, height, width = size
         inputs = pairs * height * width * 4 * (4 + sum(self.probe_planes().values()))
         # Gradients are part of the peak; Adam has two moments.

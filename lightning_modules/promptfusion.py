@@ -107,8 +107,8 @@ class PromptFusionTask(FusionDetectionTask):
 
     def level_modules(self) -> Mapping[str, nn.Module]:
         """The fusion network, the detector, the value function's copy, and the prompts as a level of their own."""
-        own: dict[str, nn.Module] = {} if self.learner is None else {"prompts": self.learner}
-        return {**super().level_modules(), **own}
+        prompts: dict[str, nn.Module] = {} if self.learner is None else {"prompts": self.learner}
+        return {**super().level_modules(), **prompts}
 
     def clipped_parts(self, level: str) -> Sequence[nn.Module]:
         """Of a fusion network, each of its parts; otherwise the level as a whole."""
@@ -167,8 +167,8 @@ class PromptFusionTask(FusionDetectionTask):
         elif phase.name == "detector":
             self.descend_alone("upper", levels)
         elif phase.name == "bilevel":
-            own = Progress(progress.epoch, progress.iteration, phase.fraction)
-            report = self.solver.step(levels, self.manual_backward, own)
+            of_phase = Progress(progress.epoch, progress.iteration, phase.fraction)
+            report = self.solver.step(levels, self.manual_backward, of_phase)
             self.diagnostics |= {f"bilevel/{name}": value for name, value in report.items()}
         else:
             self.descend_alone("lower", levels)
@@ -180,8 +180,8 @@ class PromptFusionTask(FusionDetectionTask):
         names = trains.get(level, ("autoencoder", "fusion", "bilevel"))
         finished = {name: self.phases.fraction_of(name, fraction) for name in names}
         if level != "prompts" and self._solver is not None and "bilevel" in finished:
-            own = self._solver.level_fraction(level, finished["bilevel"])
-            finished["bilevel"] = min(max(own, 0.0), 1.0)
+            fraction = self._solver.level_fraction(level, finished["bilevel"])
+            finished["bilevel"] = min(max(fraction, 0.0), 1.0)
         return self.phases.share_done(finished)
 
     def _announce(self) -> None:

@@ -86,7 +86,7 @@ def use_of(
         module: By whose trained weights the loss is differentiated; None: nothing is kept for a backward pass.
         planes: Further planes that larger batches have.
     """
-    parameters = [] if module is None else [own for own in module.parameters() if own.requires_grad]
+    parameters = [] if module is None else [p for p in module.parameters() if p.requires_grad]
     with really(), torch.no_grad(), arithmetic():
         run(small)
     return measure(partial(run, like(small, *size, planes or {})), parameters, arithmetic)
@@ -117,7 +117,7 @@ def detector_use(
     config = detector.config
     scale = _DETECTOR_SIDE / max(height, width)
     frame = max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32)
-    parameters = [own for own in detector.parameters() if own.requires_grad] if trains else []
+    parameters = [p for p in detector.parameters() if p.requires_grad] if trains else []
     with really(), _at_own_size(detector):
         one, two = (measure(partial(run, probe(n, *frame, device)), parameters, arithmetic) for n in (1, 2))
         pictures = pairs * network_pixels(config, height, width) / network_pixels(detector.config, *frame)

@@ -1,7 +1,4 @@
-"""The schemes: a file for each, and an entry in this table; installed packages add theirs.
-
-A package that brings a scheme says so in its metadata, as `ivif.contracts.plugins` shows.
-"""
+"""The schemes: a file and an entry in this table for each; installed packages add theirs (`contracts.plugins`)."""
 
 from collections.abc import Mapping
 from typing import Final

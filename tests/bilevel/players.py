@@ -85,8 +85,8 @@ class Players:
 
         def step() -> None:
             seen = {
-                own: [None if p.grad is None else p.grad.clone() for p in module.parameters()]
-                for own, module in self.modules.items()
+                level: [None if p.grad is None else p.grad.clone() for p in module.parameters()]
+                for level, module in self.modules.items()
             }
             self.steps.append((name, seen))
             optimizer.step()

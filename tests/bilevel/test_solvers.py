@@ -70,8 +70,8 @@ def test_joint_sums_both_losses_in_one_pass() -> None:
     expected = _gradient(total, reference)
     assert [name for name, _ in players.steps] == ["lower", "upper"]
     assert _same(players.steps[0][1]["lower"], expected)
-    own = _gradient(0.25 * reference.lower_loss(batch), reference)
-    assert not _same(players.steps[0][1]["lower"], own)  # the detector's gradient is in it
+    alone = _gradient(0.25 * reference.lower_loss(batch), reference)
+    assert not _same(players.steps[0][1]["lower"], alone)  # the detector's gradient is in it
 
 
 @pytest.mark.parametrize("shared", [True, False])

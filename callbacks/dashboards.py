@@ -10,9 +10,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from ivif.contracts.batch import Boxes
+from ivif.contracts.run_files import CONFIG, ENVIRONMENT, SPLITS
 from ivif.files.inside import read_inside
 
-RECORDS: Final = ("config.yaml", "environment.json", "splits")
+RECORDS: Final = (CONFIG, ENVIRONMENT, SPLITS)
 """What a run folder holds of how the run was made."""
 
 

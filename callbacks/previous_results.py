@@ -10,7 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from ivif.callbacks.images import save_atomically, to_picture
-from ivif.contracts.batch import STORE_RECORD, set_aside
+from ivif.contracts.run_files import STORE_RECORD, set_aside
 from ivif.files.inside import read_inside
 from ivif.files.whole import write_whole
 

@@ -4,16 +4,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from ivif.contracts.run_files import LOG
 from ivif.files.whole import write_whole
-
-LOG: Final = "metrics.csv"
-"""The file's name in the run folder."""
 
 
 class RunLog(CSVLogger):

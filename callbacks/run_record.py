@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ivif import __version__
+from ivif.contracts.run_files import CONFIG, ENVIRONMENT, SPLITS
 from ivif.files.errors import UserError
 from ivif.files.places import CLONE
 from ivif.files.whole import write_whole
@@ -60,14 +61,14 @@ class RunRecord(Callback):
             return
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        write_whole(folder / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
         write = getattr(trainer.datamodule, "write_selections", None)  # type: ignore[attr-defined]
         if write is not None:
-            write(folder / "splits")
+            write(folder / SPLITS)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the record."""
-        config = Path(trainer.default_root_dir) / "config.yaml"
+        config = Path(trainer.default_root_dir) / CONFIG
         present = environment()
         checkpoint[RECORD_KEY] = {
             "config": config.read_text(encoding="utf-8") if config.is_file() else "",

@@ -20,6 +20,7 @@ from ivif.callbacks.boxes import overlay
 from ivif.callbacks.dashboards import Dashboard, read_records
 from ivif.callbacks.server_check import unreachable
 from ivif.contracts.batch import Boxes
+from ivif.contracts.run_files import CONFIG
 from ivif.files.inside import read_inside
 from ivif.files.whole import write_whole
 from ivif.metrics.registry import METRICS
@@ -164,7 +165,7 @@ class WandbRun(WandbLogger, Dashboard):
             copy = Path(self.experiment.dir) / "record" / name
             write_whole(copy, content, durable=False)
             self.experiment.save(str(copy), base_path=self.experiment.dir, policy="now")
-            if name == Path("config.yaml"):
+            if name == Path(CONFIG):
                 self.log_hyperparams(yaml.safe_load(content))
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from ivif.contracts.run_files import LAST
+from ivif.contracts.run_files import LAST, LOG
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LATEST: Final = Path("runs/quickstart/latest")
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _report(seconds: float) -> None:
-    log = pd.read_csv(ROOT / LATEST / "metrics.csv")
+    log = pd.read_csv(ROOT / LATEST / LOG)
     loss = log["train/loss"].dropna()
     print(
         f"\nDone in {seconds:.0f} s. The loss fell from {loss.iloc[:3].mean():.4f} to {loss.iloc[-3:].mean():.4f}.\n\n"

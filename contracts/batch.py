@@ -5,7 +5,6 @@ pass a quarter of the bytes; a *batch*, as a task sees it, is always float32 in 
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple, NotRequired, TypedDict, cast, final
 
 import torch
@@ -26,20 +25,6 @@ IMAGE_KEYS: Final = (
 
 SPATIAL_KEYS: Final = ("infrared", "visible", "mask", "saliency", "previous", "fused")
 """The planes that share the pair's pixel grid, so that joint geometric transforms move them together."""
-
-
-STORE_RECORD: Final = "epoch.json"
-"""File in a folder of last epoch's results that says which epoch made them, and that they are complete.
-
-Who writes a store removes this file first, then writes every picture as `FOLDER/<dataset>/<name>.png`, and last this
-file anew, under a temporary name that is then changed: `{"epoch": 3}`, epochs counted from 0. Loaders show the pictures
-in the epoch that follows (4), and in no other.
-"""
-
-
-def set_aside(folder: Path, epoch: int) -> Path:
-    """Where the store of an earlier epoch lies while a checkpoint may still go back to the epoch that reads it."""
-    return folder.with_name(f"{folder.name}-epoch{epoch:04d}")
 
 
 class BatchSize(NamedTuple):

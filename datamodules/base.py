@@ -66,7 +66,7 @@ class FusionDataModule(LightningDataModule):
         prompts: Where `prompt` comes from, if anywhere.
         fused_dir: Folder of fused pictures, as `predict` writes it: every sample carries its own as `fused`, for a
             detector on another method's results, say.
-        previous_dir: Folder in which a task keeps its results of the last epoch (`batch.STORE_RECORD` says how):
+        previous_dir: Folder in which a task keeps its results of the last epoch (`run_files.STORE_RECORD` says how):
             samples of the training epoch after it carry theirs as `previous`.
     """
 

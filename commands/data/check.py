@@ -87,7 +87,7 @@ def check(
     verdict = f"{len(findings.problems)} problem(s)" if findings.problems else "no problems"
     where = f"Contact sheet: {sheet}" if sheet else "No contact sheet: no pair could be read"
     report.print(cell(f"{count} pairs checked, {verdict}. {where}"), highlight=False, soft_wrap=True)
-    write_whole(out_dir / "report.txt", f"{report.export_text()}{MARK}.\n".encode())
+    write_whole(out_dir / "report.txt", f"{report.export_text()}{MARK}.\n")
     return 1 if findings.problems else 0
 
 

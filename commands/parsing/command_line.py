@@ -13,7 +13,7 @@ from ivif.commands.parsing.order import in_order, shown
 from ivif.configs import CONFIGS
 from ivif.contracts.class_paths import full_path
 from ivif.contracts.plugins import config_folders
-from ivif.contracts.run_files import LAST
+from ivif.contracts.run_files import CONFIG, LAST
 
 _FILE_OPTIONS: Final = {
     "--config": (CONFIGS,),
@@ -132,7 +132,7 @@ def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:
         return arguments
     if not arguments or arguments[0] != "fit":
         raise UsageError("--resume continues training: use it with fit. Other commands take --ckpt_path.")
-    config, checkpoint = resume / "config.yaml", resume / LAST
+    config, checkpoint = resume / CONFIG, resume / LAST
     for path in (config, checkpoint):
         if not path.is_file():
             raise UsageError(

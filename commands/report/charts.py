@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ivif.commands.errors import UsageError
+from ivif.contracts.run_files import LOG
 
 WIDTH: Final = 460
 HEIGHT: Final = 230
@@ -36,7 +37,7 @@ def read_log(run: Path) -> pd.DataFrame:
     Raises:
         UsageError: If the run logged nothing, or the file is no log.
     """
-    path = run / "metrics.csv"
+    path = run / LOG
     if not path.is_file():
         raise UsageError(f"'{path}' is missing. Give the folder of a training run.")
     try:

@@ -21,6 +21,7 @@ from ivif.commands.report import charts
 from ivif.commands.report.charts import short
 from ivif.commands.report.files import MARK, refuse_others, save_figure, take_picture
 from ivif.commands.report.sections import progress, sections
+from ivif.contracts.run_files import CONFIG, ENVIRONMENT, LOG
 from ivif.files.inside import read_inside, refuse_links_out
 from ivif.files.pictures import load_rgb
 from ivif.files.plain_yaml import parse_plain
@@ -88,11 +89,11 @@ def report_run(
             raise UsageError(f"'{folder}' is no folder. Give the folder of a run, such as runs/quickstart/latest.")
         refuse_links_out(folder)
     refuse_others([path for path in (out, picture, curves) if path], overwrite)
-    log = charts.read_log(run) if curves or (run / "metrics.csv").is_file() else pd.DataFrame({"step": []})
+    log = charts.read_log(run) if curves or (run / LOG).is_file() else pd.DataFrame({"step": []})
     if curves:
         save_figure(charts.draw_curves(log, metrics), curves, dpi=110)
         print(f"Curves: {curves}")
-    write_whole(out, terminal(_page(folders, log)).encode())  # whatever else a name may hold
+    write_whole(out, terminal(_page(folders, log)))  # whatever else a name may hold
     print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
     if picture is not None:
         take_picture(out, picture)
@@ -103,7 +104,7 @@ def report_run(
 def _page(folders: Sequence[Path], log: pd.DataFrame) -> str:
     run = folders[0]
     tables = [table for folder in folders for table in _tables(folder)]
-    if not (run / "metrics.csv").is_file() and not tables:
+    if not (run / LOG).is_file() and not tables:
         raise UsageError(f"'{run}' holds no metrics.csv and no tables/. Give the folder of a run.")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -132,7 +133,7 @@ def _page(folders: Sequence[Path], log: pd.DataFrame) -> str:
 
 def _facts(run: Path, log: pd.DataFrame) -> list[tuple[str, str]]:
     """What ran, in a few words."""
-    config, environment = _yaml(run / "config.yaml"), _json(run / "environment.json")
+    config, environment = _yaml(run / CONFIG), _json(run / ENVIRONMENT)
     parts = [(name, str(config.get(name, {}).get("class_path", "")).rpartition(".")[2]) for name in ("model", "data")]
     facts = [(name, found) for name, found in parts if found]
     if len(log):

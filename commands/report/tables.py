@@ -46,8 +46,8 @@ def write_tables(scores: pd.DataFrame, problems: Sequence[str], out: Path) -> pd
     summary = summarise(scores)
     write_table(scores, out / "per_image.csv", undefined="nan")
     write_table(summary, out / "summary.csv", undefined="nan")
-    write_whole(out / "summary.md", _markdown(summary, problems).encode())
-    write_whole(out / "summary.tex", _latex(summary).encode())
+    write_whole(out / "summary.md", _markdown(summary, problems))
+    write_whole(out / "summary.tex", _latex(summary))
     save_figure(_box_plots(scores), out / "figure.png", dpi=120)
     return summary
 

@@ -46,7 +46,7 @@ def report_workspace(project: str, entity: str, out: Path, save: bool = False, o
     for name, definition in (("workspace", workspace), ("report", report)):
         model = definition._to_model()  # the only way to what `save` sends; tests/commands/test_report_workspace.py
         text = json.dumps(model.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2)
-        write_whole(out / f"{name}.json", f"{text}\n".encode())
+        write_whole(out / f"{name}.json", f"{text}\n")
         print(f"Definition: {out / f'{name}.json'}")
     if save:
         try:

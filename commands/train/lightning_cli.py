@@ -67,7 +67,7 @@ class SaveRunConfig(SaveConfigCallback):
             config.ckpt_path = None
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / self.config_filename, self.parser.dump(config, skip_unset=False).encode())
+        write_whole(folder / self.config_filename, self.parser.dump(config, skip_unset=False))
 
 
 class SuiteCLI(PreparedCLI):

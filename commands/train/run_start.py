@@ -8,8 +8,9 @@ from typing import Any, Final
 from lightning import Callback, Trainer
 
 from ivif.commands.train.run_folder import mark_latest
+from ivif.contracts.run_files import CONFIG, ENVIRONMENT, SPLITS
 
-_WRITTEN_AT_START: Final = {"config.yaml", "environment.json", "splits", ".lock"}
+_WRITTEN_AT_START: Final = {CONFIG, ENVIRONMENT, SPLITS, ".lock"}
 """What every start writes, and can write again."""
 
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self, cast
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ivif.contracts.batch import STORE_RECORD, Sample, set_aside
+from ivif.contracts.batch import Sample
+from ivif.contracts.run_files import STORE_RECORD, set_aside
 from ivif.datamodules.datasets import pair_transforms
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
 from ivif.files.errors import DatasetError

@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 
 from ivif.callbacks.previous_results import PreviousResults
-from ivif.contracts.batch import STORE_RECORD, set_aside
+from ivif.contracts.run_files import STORE_RECORD, set_aside
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ivif.commands.cli import main
-from ivif.contracts.batch import STORE_RECORD
+from ivif.contracts.run_files import STORE_RECORD
 from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from tests.fakes import write_folder
 

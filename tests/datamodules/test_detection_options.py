@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from ivif.contracts.batch import STORE_RECORD, Batch
+from ivif.contracts.batch import Batch
+from ivif.contracts.run_files import STORE_RECORD
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.datasets.base import ReadingConfig

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from ivif.contracts.batch import STORE_RECORD, Sample, set_aside
+from ivif.contracts.batch import Sample
+from ivif.contracts.run_files import STORE_RECORD, set_aside
 from ivif.datamodules.datasets.mosaic import Mosaic
 from ivif.datamodules.datasets.stored import StoredPlanes
 from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView

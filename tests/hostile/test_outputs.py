@@ -8,7 +8,7 @@ import pytest
 from ivif.callbacks.prediction_writer import check_record, picture_path
 from ivif.commands.errors import UsageError
 from ivif.commands.report.charts import read_log
-from ivif.contracts.batch import STORE_RECORD
+from ivif.contracts.run_files import STORE_RECORD
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.stored import StoredPlaneError, StoredPlanes

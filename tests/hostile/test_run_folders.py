@@ -16,7 +16,7 @@ from ivif.commands.errors import UsageError
 from ivif.commands.report.run import report_run
 from ivif.commands.train.predictions import refuse_sources
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
-from ivif.contracts.batch import STORE_RECORD
+from ivif.contracts.run_files import STORE_RECORD
 from ivif.datamodules.folder import FolderDataModule
 from ivif.files.inside import LARGEST_RECORD, OutsideFileError, read_inside, refuse_links_out
 from ivif.files.whole import write_whole

@@ -83,7 +83,11 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_download_falls_back_verifies_and_leaves_no_parts(server: str, tmp_path: Path) -> None:
     digest = hashlib.sha256(b"w" * 3_000_000).hexdigest()
     sources = [Source(f"{server}/missing.pt", "missing.pt", ""), Source(f"{server}/clip.pt", "folder/clip.pt", digest)]
+    other = place(tmp_path / "other.pt", b"other")
+    (tmp_path / "new" / "folder").mkdir(parents=True)
+    (tmp_path / "new" / "folder" / "clip.pt").symlink_to(other)
     path = download(sources, tmp_path / "new")
+    assert other.read_bytes() == b"other"
     assert path == tmp_path / "new" / "folder" / "clip.pt"
     assert path.stat().st_size == 3_000_000
     with pytest.raises(ClipWeightsError, match=r"clip.pt: .*sha256"):

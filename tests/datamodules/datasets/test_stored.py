@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ivif.contracts.batch import STORE_RECORD, Sample, collate
+from ivif.contracts.batch import Sample, collate
+from ivif.contracts.run_files import STORE_RECORD
 from ivif.datamodules.datasets.cache import cached
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.stored import StoredPlaneError, StoredPlanes

@@ -1,7 +1,7 @@
 """Compiled networks: `torch.compile` in place, so that names of weights, checkpoints and results stay."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -10,9 +10,6 @@ from torch import nn
 
 MODES: Final = ("default", "max-autotune-no-cudagraphs")
 """Modes of `torch.compile` that record no CUDA graphs."""
-
-NETWORKS = ("network", "value_network", "teacher.network")
-"""Where tasks keep fusion networks: the trained one, the value function's copy, the teacher."""
 
 
 class Compilation(Callback):
@@ -35,8 +32,8 @@ class Compilation(Callback):
         if enabled and mode not in MODES:
             raise ValueError(
                 f"--compilation.mode {mode}: it can be {' or '.join(MODES)}. Modes that record CUDA graphs write each "
-                f"result where the one before lay, which a bilevel step, its levels in turn, and what is kept between "
-                f"steps may still need."
+                f"result where the one before lay, which a step of several levels, and what is kept between steps, may "
+                f"still need."
             )
         self.enabled = enabled
         self.mode = mode
@@ -75,12 +72,10 @@ class Compilation(Callback):
             torch.compiler.set_stance("default")
 
 
-def compilable_parts(module: nn.Module) -> Iterator[nn.Module]:
+def compilable_parts(task: Any) -> Iterator[nn.Module]:
     """The direct children of a task's networks.
 
-    Parts, not networks: PromptFusion runs its encoder and decoder apart, and a codebook must not be traced.
+    Parts, not networks: some run encoder and decoder apart, and a codebook must not be traced.
     """
-    present = dict(module.named_modules())
-    for name in NETWORKS:
-        if name in present:
-            yield from present[name].children()
+    for network in task.networks():
+        yield from network.children()

@@ -12,12 +12,13 @@ from torch import Tensor
 from ivif.callbacks.boxes import above_score
 from ivif.callbacks.dashboards import dashboards
 from ivif.callbacks.evaluator import method_name
-from ivif.callbacks.images import panel, save_atomically, to_picture
+from ivif.callbacks.images import panel, save_atomically
 from ivif.contracts.batch import Batch, Boxes, StepOutput
 from ivif.files.errors import UnreadableFileError
 from ivif.files.names import file_name
 from ivif.files.pictures import load_rgb
 from ivif.files.text_output import key
+from ivif.image_ops.pictures import to_picture
 
 logger = logging.getLogger(__name__)
 

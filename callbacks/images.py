@@ -1,9 +1,8 @@
-"""Tensors to pictures on disk: 8-bit conversion, atomic PNG writing, captioned panels."""
+"""Pictures on disk: atomic PNG writing, captioned panels."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -11,12 +10,7 @@ from ivif.callbacks.boxes import draw_boxes
 from ivif.contracts.batch import Boxes
 from ivif.files.names import printable
 from ivif.files.whole import whole_file
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """A tensor (1 or 3, H, W) in [0, 1] as an 8-bit grey or RGB picture, rounded as the metrics round."""
-    array = (image.detach().float().clamp(0, 1) * 255).round().byte().cpu().numpy()
-    return Image.fromarray(np.ascontiguousarray(array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)))
+from ivif.image_ops.pictures import to_picture
 
 
 def save_atomically(picture: Image.Image, path: Path) -> None:

@@ -10,7 +10,6 @@ from ivif.contracts.batch import BatchSize
 from ivif.machine.free_memory import free_memory
 
 GIB: Final = 2**30
-_LEVELS: Final = "--model.init_args.bilevel.accumulate"
 
 
 class Remedy(NamedTuple):
@@ -61,13 +60,14 @@ def _shortest(found: list[tuple[str, int]]) -> list[tuple[str, int]]:
     return list({option.split(" ")[0]: (option, need) for option, need in reversed(found)}.values())[::-1]
 
 
-def _known(trainer: Trainer, task: LightningModule, stage: str, size: BatchSize) -> Iterator[Remedy]:
+def _known(trainer: Trainer, task: Any, stage: str, size: BatchSize) -> Iterator[Remedy]:
     pairs, height, width, _ = size
     full = pairs, height, width
     transforms = getattr(trainer.datamodule, "transforms", None)  # type: ignore[attr-defined]
     if stage == "train":
         yield from _smaller_parts(task, size)
-        yield Remedy("--model.init_args.network.checkpoint_blocks true", full, {"recompute": True})
+        if option := task.recompute_option:
+            yield Remedy(f"--model.init_args.{option} true", full, {"recompute": True})
     elif pairs > 1:
         yield from (Remedy(f"--loading.batch_size {part}", (part, height, width), {}) for part in _halves(pairs))
     if "16" not in str(trainer.precision):
@@ -79,13 +79,9 @@ def _known(trainer: Trainer, task: LightningModule, stage: str, size: BatchSize)
             yield Remedy(f"--transforms.resize [{rows},{columns}] for smaller frames", (pairs, rows, columns), {})
 
 
-def _smaller_parts(task: LightningModule, size: BatchSize) -> Iterator[Remedy]:
-    bilevel = getattr(task, "bilevel_config", None)
+def _smaller_parts(task: Any, size: BatchSize) -> Iterator[Remedy]:
     for part in _halves(size.pairs):
-        parts = -(-size.pairs // part)
-        option = f"--loading.batch_size {part} --trainer.accumulate_grad_batches {parts}"
-        if bilevel is not None:
-            option = f"{_LEVELS} {bilevel.accumulate * parts}"
+        option = task.smaller_parts(part, -(-size.pairs // part))
         yield Remedy(option, (part, size.height, size.width), {})
 
 

@@ -8,12 +8,13 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from ivif.callbacks.detection_files import DetectionFiles, gather
-from ivif.callbacks.images import save_atomically, to_picture
+from ivif.callbacks.images import save_atomically
 from ivif.callbacks.non_finite_pictures import refuse_not_finite
 from ivif.contracts.batch import Batch, StepOutput
 from ivif.files.inside import read_inside
 from ivif.files.whole import write_whole
 from ivif.image_ops.color import luma
+from ivif.image_ops.pictures import to_picture
 from ivif.machine.process_group import gather_objects
 
 RECORD = "predictions.json"

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -14,6 +14,7 @@ from ivif.contracts.configuration import plain_dict
 from ivif.contracts.seeds import run_seed
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.accumulation import Window
+from ivif.lightning_modules.declaration import Declaration
 from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.lightning_modules.non_finite import FiniteStepsMixin
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
@@ -29,23 +30,17 @@ DIAGNOSTICS_KEY: Final = "diagnostics"
 """Where a checkpoint keeps a task's diagnostics."""
 
 
-class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
+class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declaration):
     """Batch in; named losses in training, `StepOutput` in validation, test and predict.
 
     A method implements `fuse_images` (its network) and `losses` (its terms), and sets `loss_weights`. Fusion works on
     luma, and colour is the visible image's chroma, unless the network fuses RGB. Frozen parts stay outside
-    checkpoints (`ivif.models.layers.frozen`).
+    checkpoints (`ivif.models.layers.frozen`). What else a run must know of a method it declares (`Declaration`).
 
     Args:
         optimizer: Adam's numbers.
         schedule: Learning rate over the run.
     """
-
-    needs_weights: ClassVar[bool] = True
-    """Whether `test` and `predict` refuse to run without a checkpoint."""
-
-    scores_detection: ClassVar[bool] = False
-    """Whether the task's outputs hold detections, so that mAP is scored (and prompts must not tell the labels)."""
 
     loss_weights: Mapping[str, float]
     """Weight of each term that `losses` returns."""
@@ -239,6 +234,18 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "train/learning_rate"},
         }
+
+    def check_trainer(self, accumulate: int, clip: float | None) -> None:
+        """Refuses a second number to clip by.
+
+        Raises:
+            ValueError: Names the option, and what to give in its place.
+        """
+        if clip and (chosen := self.optimizer_config.gradient_clip):
+            raise ValueError(
+                f"--trainer.gradient_clip_val {clip}: {type(self).__name__} clips by its own number already "
+                f"({chosen}). Set --model.init_args.optimizer.gradient_clip {clip} instead."
+            )
 
     def configure_gradient_clipping(
         self,

@@ -38,14 +38,17 @@ class BilevelTask(LevelTask):
         upper: Optimiser and schedule of detection.
     """
 
+    training_options: ClassVar[frozenset[str]] = LevelTask.training_options | {"bilevel", "lower", "upper"}
+    logs_learning_rates: ClassVar[bool] = True
+    uses_parameters_in_turn: ClassVar[bool] = True
+    training_parts: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of weights that only training needs: copies of the network, a teacher."""
+
     def __init__(self, bilevel: BilevelConfig, lower: LevelConfig, upper: LevelConfig) -> None:
         super().__init__({"lower": lower, "upper": upper, "value": lower})
         self.bilevel_config = bilevel
         self._solver: Solver | None = None
         self._solver_state: Mapping[str, Any] | None = None
-
-    training_parts: ClassVar[tuple[str, ...]] = ()
-    """Beginnings of the names of weights that only training needs: copies of the network, a teacher."""
 
     @property
     def accumulate(self) -> int:
@@ -62,6 +65,30 @@ class BilevelTask(LevelTask):
         if self._solver is None:
             raise RuntimeError("There is no solver: the task has no upper level, or training has not started.")
         return self._solver
+
+    def smaller_parts(self, pairs: int, parts: int) -> str:
+        """The scheme's own cutting: each level's loss on a part is part of the whole batch's."""
+        return f"--model.init_args.bilevel.accumulate {self.accumulate * parts}"
+
+    def check_trainer(self, accumulate: int, clip: float | None) -> None:
+        """Refuses to accumulate or clip by Lightning's means, which know one optimiser.
+
+        Raises:
+            ValueError: Names the option, and what to give in its place.
+        """
+        name = type(self).__name__
+        if accumulate != 1:
+            raise ValueError(
+                f"--trainer.accumulate_grad_batches {accumulate}: {name} has an optimiser for each level, and cuts "
+                f"each batch itself. For the memory of a batch of B / {accumulate} set "
+                f"--model.init_args.bilevel.accumulate {accumulate} and leave --loading.batch_size at B."
+            )
+        if clip:
+            raise ValueError(
+                f"--trainer.gradient_clip_val {clip}: {name} clips each level by its own number. Set "
+                f"--model.init_args.lower.optimizer.gradient_clip {clip} and --model.init_args.upper.optimizer."
+                f"gradient_clip {clip}."
+            )
 
     def on_fit_start(self) -> None:
         """Ties the levels to their optimisers, and the solver to the levels."""

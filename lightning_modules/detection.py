@@ -1,6 +1,6 @@
 """Training a detector on one modality or on any fused picture: the baselines of every detection table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from ivif.bilevel.level_loss import LevelLoss
 from ivif.contracts.batch import Batch, StepOutput
 from ivif.contracts.configuration import config_from
 from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.declaration import DataNeeds
 from ivif.lightning_modules.detection_sources import DetectionSource, FrozenFusion, build_source
 from ivif.lightning_modules.detector_training import DetectorPart, DetectorTrainingConfig, below
 from ivif.lightning_modules.fake_tensor_memory import Use
@@ -38,6 +39,9 @@ class DetectionTask(FusionTask):
     """
 
     scores_detection: ClassVar[bool] = True
+    training_options: ClassVar[frozenset[str]] = FusionTask.training_options | {"training"}
+    detector_option: ClassVar[str | None] = "detector"
+    part_files: ClassVar[Mapping[str, str]] = {"part": "detector.weights"}
 
     def __init__(
         self,
@@ -72,14 +76,14 @@ class DetectionTask(FusionTask):
         return f"{type(fusion).__name__.removesuffix('Task') if fusion is not None else self.kind}+detector"
 
     @property
-    def encoder(self) -> nn.Module | None:
-        """The frozen fusion's CLIP, whose whole-frame views the datamodule makes; None where there is none."""
-        return getattr(self._fusion(), "encoder", None)
+    def data_needs(self) -> DataNeeds:
+        """What the frozen fusion's CLIP sees; what only its training needs, nobody does."""
+        fusion = self._fusion()
+        return DataNeeds() if fusion is None else DataNeeds(clip_size=fusion.data_needs.clip_size)
 
-    @property
-    def clip_view(self) -> str:
-        """What the frozen fusion's CLIP sees: `crop` or `full`."""
-        return str(getattr(self._fusion(), "clip_view", "crop"))
+    def networks(self) -> Sequence[nn.Module]:
+        """None: fusion is frozen, and detectors are not compiled."""
+        return []
 
     def fuse_images(self, batch: Batch) -> Tensor:
         """The picture that the detector sees, (B, 3, H, W) in [0, 1]."""

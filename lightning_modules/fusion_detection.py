@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ivif.bilevel import BilevelConfig, LevelLoss
+from ivif.bilevel import LevelLoss
 from ivif.contracts.batch import Batch, StepOutput
 from ivif.image_ops.color import recolor, split_luma_chroma
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.detector_training import DetectorPart, DetectorTrainingConfig, below
 from ivif.lightning_modules.fake_tensor_memory import Use, really
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
-from ivif.lightning_modules.optimization import LevelConfig
+from ivif.lightning_modules.snapshot import Snapshot
 from ivif.lightning_modules.training_memory import (
     Arithmetic,
     crop_size,
@@ -39,15 +39,16 @@ class FusionDetectionTask(BilevelTask):
 
     scores_detection: ClassVar[bool] = True
     training_parts: ClassVar[tuple[str, ...]] = ("value_network.", "teacher.")
+    training_options: ClassVar[frozenset[str]] = BilevelTask.training_options | {"crops", "training"}
+    detector_option: ClassVar[str | None] = "detector"
+    part_files: ClassVar[Mapping[str, str]] = {"part": "detector.weights"}
+    recompute_option: ClassVar[str | None] = "network.checkpoint_blocks"
 
     network: nn.Module
     crops: CropConfig
     value_network: nn.Module | None
     part: DetectorPart | None
-
-    def __init__(self, bilevel: BilevelConfig, lower: LevelConfig, upper: LevelConfig) -> None:
-        super().__init__(bilevel, lower, upper)
-        self.class_names: tuple[str, ...] = ()
+    teacher: Snapshot | None
 
     def add_networks(
         self,
@@ -70,7 +71,7 @@ class FusionDetectionTask(BilevelTask):
         self.network = network
         second = detector is not None and self.bilevel_config.solver_class.needs_value
         self.value_network = deepcopy(network) if second else None
-        self.part = None
+        self.part = self.teacher = None
         if detector is not None:
             self.part = DetectorPart(detector, classes, training)
             self.class_names = self.part.class_names
@@ -93,6 +94,11 @@ class FusionDetectionTask(BilevelTask):
         if self.part is not None:
             output["detections"] = self.part.detect(output["fused"])
         return output
+
+    def networks(self) -> Sequence[nn.Module]:
+        """The trained one, the value function's copy, the teacher."""
+        copies = (self.network, self.value_network, self.teacher and self.teacher.network)
+        return [network for network in copies if network is not None]
 
     def level_modules(self) -> Mapping[str, nn.Module]:
         """The fusion network below, the detector above, the value function's copy beside."""

@@ -1,7 +1,7 @@
 """Optimisers by level in a Lightning task: losses that add up over parts, steps along one backward pass."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -37,8 +37,6 @@ class LevelTask(FusionTask):
         self.levels: dict[str, Level] = {}
         self._stepped_levels: list[str] = []
         self._terms: dict[str, Tensor] = {}
-        self.watch_gradients: Callable[[str, torch.optim.Optimizer], None] | None = None
-        """Set by a callback; called with a level and its optimiser before its gradients are clipped."""
 
     @property
     def accumulate(self) -> int:

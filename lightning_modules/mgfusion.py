@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ivif.contracts.configuration import config_from
 from ivif.files.places import home
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.declaration import DataNeeds
 from ivif.lightning_modules.feature_cache import FeatureCache
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.losses.gradient import gradient_max_loss
@@ -49,6 +50,9 @@ class MGFusionTask(FusionTask):
             lies where all caches do (`ivif.files.places`).
     """
 
+    training_options: ClassVar[frozenset[str]] = FusionTask.training_options | {"feature_cache"}
+    recompute_option: ClassVar[str | None] = "network.checkpoint_blocks"
+
     def __init__(
         self,
         clip: str | ClipConfig = "openai/ViT-B-32",
@@ -79,6 +83,13 @@ class MGFusionTask(FusionTask):
         self.features: FeatureCache | None = None
         if self.encoder is not None and clip_view == "full":
             self.features = FeatureCache.for_pairs(home() / feature_cache, self.encoder)
+
+    @property
+    def data_needs(self) -> DataNeeds:
+        """Whole frames for CLIP, where it looks at such."""
+        if self.encoder is None or self.clip_view != "full":
+            return DataNeeds()
+        return DataNeeds(clip_size=self.encoder.image_size)
 
     def fuse_images(self, batch: Batch) -> Tensor:
         """Figure 1: I_f from I_i, I_v and CLIP's two vectors."""

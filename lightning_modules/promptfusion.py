@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
+from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from ivif.lightning_modules.non_finite import OVERFLOWED, SKIPPED
 from ivif.lightning_modules.optimization import LevelConfig
 from ivif.lightning_modules.phases import Phase
 from ivif.lightning_modules.prompt_learning import PromptLearner, PromptsConfig
+from ivif.lightning_modules.prompt_record import PromptRecord
 from ivif.lightning_modules.promptfusion_config import PhaseConfig, PromptFusionLoss
 from ivif.lightning_modules.snapshot import Snapshot
 from ivif.losses.decomposition import decomposition_loss
@@ -52,6 +54,8 @@ class PromptFusionTask(FusionDetectionTask):
     """
 
     training_parts: ClassVar[tuple[str, ...]] = (*FusionDetectionTask.training_parts, "learner.")
+    training_options: ClassVar[frozenset[str]] = FusionDetectionTask.training_options | {"phases", "prompts"}
+    part_files: ClassVar[Mapping[str, str]] = {**FusionDetectionTask.part_files, "learner": "prompts.file"}
     round_number: Tensor
 
     def __init__(  # noqa: PLR0913 - one argument for each section of the configuration
@@ -100,6 +104,10 @@ class PromptFusionTask(FusionDetectionTask):
         self._announced = ""
         self._round = -1
         self._guided = True
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Writes the learnt prompts beside the checkpoints."""
+        return [] if self.learner is None else [PromptRecord(self.learner.prompts)]
 
     def fused_luma(self, network: nn.Module, batch: Batch) -> Tensor:
         """Drawn of both images; prompts act in training alone."""

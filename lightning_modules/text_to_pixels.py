@@ -3,19 +3,22 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
+from lightning import Callback
 from torch import Tensor, nn
 
 from ivif.bilevel import BilevelConfig, LevelLoss
 from ivif.contracts.batch import Batch
 from ivif.contracts.configuration import config_from
 from ivif.image_ops.color import luma
+from ivif.lightning_modules.declaration import DataNeeds
 from ivif.lightning_modules.detector_training import DetectorTrainingConfig
 from ivif.lightning_modules.fusion_detection import FusionDetectionTask, without_weights
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.optimization import LevelConfig
+from ivif.lightning_modules.previous_results import PreviousResults
 from ivif.lightning_modules.snapshot import Snapshot
 from ivif.lightning_modules.text_states import PromptEncoder
 from ivif.losses.content import ContentLoss, content_loss, saliency_weights
@@ -84,9 +87,6 @@ class TextToPixelsTask(FusionDetectionTask):
         ValueError: If a detector is asked for and there are no classes.
     """
 
-    needs_saliency: ClassVar[bool] = True
-    """Whether crops that the datamodule makes must bring the whole frame's saliency along."""
-
     def __init__(
         self,
         clip: str | ClipConfig | None = "openai/ViT-B-32",
@@ -123,6 +123,16 @@ class TextToPixelsTask(FusionDetectionTask):
         self.add_networks(fusion, detector, classes, config_from(DetectorTrainingConfig, training))
         self._warned_epoch = 0
         self.teacher = Snapshot(fusion) if self.loss_config.previous == "teacher" else None
+
+    @property
+    def data_needs(self) -> DataNeeds:
+        """Whole frames' saliency, and the store of the last epoch's results where `previous` is `memory`."""
+        return DataNeeds(saliency=True, previous_results=self.loss_config.previous == "memory")
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Writes the store that the data read."""
+        folder = getattr(getattr(self.trainer, "datamodule", None), "previous_dir", None)
+        return [PreviousResults(folder)] if self.data_needs.previous_results and folder is not None else []
 
     def fused_luma(self, network: nn.Module, batch: Batch) -> Tensor:
         """Drawn by the words of each pair's prompt."""

@@ -13,7 +13,6 @@ from ivif.bilevel import BilevelConfig
 from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
 from ivif.callbacks.diagnostics import DiagnosticsLogger
 from ivif.callbacks.evaluator import Evaluator
-from ivif.callbacks.previous_results import PreviousResults
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_log import RunLog, cut_log, read_rows
 from ivif.callbacks.throughput import Throughput
@@ -148,14 +147,13 @@ def train(
         previous_dir=folder / "previous" if kind == "memory" else None,
     )
     settings: dict[str, Any] = {"max_epochs": 3, "num_sanity_val_steps": 1} | options
-    store = [PreviousResults(folder / "previous")] if kind == "memory" else []
     logging = [DiagnosticsLogger(), Evaluator(metrics=["EN"]), Throughput(), LearningRateMonitor("step")]
     trainer = quiet_trainer(
         folder,
         enable_checkpointing=True,
         logger=RunLog(folder),
         plugins=[WholeFileCheckpointIO()],
-        callbacks=[*callbacks, *store, *logging, checkpoint or RunCheckpoint()],
+        callbacks=[*callbacks, *logging, checkpoint or RunCheckpoint()],
         **settings,
     )
     if resume is not None and trainer.is_global_zero:

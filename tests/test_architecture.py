@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 
@@ -187,9 +187,68 @@ NO_PUBLIC_NAME = {"_foreach_mul_", "_local_scalar_dense", "_schema", "_cdata", "
 """Of torch, and of the library of W&B's workspaces."""
 
 
+METHODS = re.compile(r"mgfusion|prompt_?fusion|text_?to_?pixels|bilevel|level_?task|DetectionTask|ClassicFusion", re.I)
+OF_METHODS = {
+    *("encoder", "clip_view", "needs_saliency", "loss_config", "learner", "part", "value_network", "teacher"),
+    *("bilevel_config", "level_configs", "level_modules", "levels", "phases", "crops", "solver", "accumulate"),
+}
+"""Attributes that some methods have, and `FusionTask` does not declare."""
+EXAMPLES = {
+    "commands/quickstart.py": "its commands are for one method",
+    "commands/report": "tells metrics' conventions and groups of logged values by name",
+    "commands/parsing/command_line.py": "an example in a message",
+    "commands/parsing/messages.py": "an example in a message",
+    "commands/train/failures.py": "an example in a message",
+    "commands/train/options.py": "an example in a help text",
+    "commands/cli.py": "an example in a help text",
+}
+
+
+def _names_of_methods(source: str) -> Iterator[str]:
+    """What code takes from one method alone: its class or module, an attribute, an option; docstrings do not count."""
+    tree = ast.parse(source)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            yield from METHODS.findall(ast.unparse(node))
+        elif isinstance(node, ast.Name):
+            yield from METHODS.findall(node.id)
+        elif isinstance(node, ast.Attribute) and node.attr in OF_METHODS:
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            options = re.findall(r"model\.init_args\.(?!classes)\w+", node.value)
+            yield from (*METHODS.findall(node.value), *options, *({node.value} & OF_METHODS))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from ivif.lightning_modules.bilevel_task import LevelTask",
+        "isinstance(task, BilevelTask)",
+        "task.loss_config.previous",
+        "getattr(task, 'encoder', None)",
+        "option = '--model.init_args.network.checkpoint_blocks true'",
+    ],
+)
+def test_the_rule_of_methods_can_fail(source: str) -> None:
+    assert len(list(_names_of_methods(source))) >= 1
+    assert list(_names_of_methods(f'"""{source}"""')) == []
+
+
+def test_commands_and_callbacks_know_no_method() -> None:
+    found = {
+        str(path.relative_to(ROOT)): names
+        for room in ("callbacks", "commands")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if not any(str(path.relative_to(ROOT)).startswith(place) for place in EXAMPLES)
+        and (names := sorted(set(_names_of_methods(path.read_text(encoding="utf-8")))))
+    }
+    assert found == {}, "a task declares what is to be known of it: ivif.lightning_modules.declaration"
+
+
 def _lightnings_names() -> set[str]:
     """Private names of the classes that ours derive from."""
-    kinds = (Trainer, LightningModule, LightningDataModule, LightningCLI, ModelCheckpoint)
+    kinds = (LightningModule, LightningDataModule, LightningCLI, ModelCheckpoint)
     parents = {parent for kind in kinds for parent in kind.__mro__ if parent.__module__.startswith("lightning")}
     return {name for parent in parents for name in vars(parent)} | {"_trainer"}
 

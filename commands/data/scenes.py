@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from ivif.callbacks.detection_files import CLASS_LIST, save_yolo
-from ivif.callbacks.images import save_atomically, to_picture
+from ivif.callbacks.images import save_atomically
 from ivif.commands.errors import UsageError
 from ivif.commands.program import program
 from ivif.contracts.batch import plane_to_float
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.image_ops.pictures import to_picture
 
 
 def write_scenes(scenes: SyntheticDataset, root: Path) -> Path:

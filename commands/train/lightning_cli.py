@@ -24,19 +24,17 @@ from ivif.callbacks.unprofiled import Unprofiled
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.command_line import CommandLine
 from ivif.commands.parsing.option_checks import plain_run_name, refuse_linked_options, refuse_nulls, refuse_numbers
-from ivif.commands.train.agreement import (
-    agree_on_views,
+from ivif.commands.train.checkpoints import CHECKPOINT_WORDS, check_weights
+from ivif.commands.train.cluster import without_own_requeue
+from ivif.commands.train.compatibility import (
     class_names,
-    keep_results,
-    let_processes_differ,
-    record_prompts,
+    provide,
+    refuse_options,
+    refuse_unknown_classes,
     start_from,
     watch_what_is_logged,
 )
-from ivif.commands.train.checkpoints import CHECKPOINT_WORDS, check_weights
-from ivif.commands.train.cluster import without_own_requeue
 from ivif.commands.train.consents import settle_consents
-from ivif.commands.train.detector_classes import refuse_unknown_classes
 from ivif.commands.train.devices import settle_devices
 from ivif.commands.train.loggers import build_loggers, logging_callbacks
 from ivif.commands.train.options import DESCRIPTIONS, TrainingParser, add_suite_arguments
@@ -44,7 +42,6 @@ from ivif.commands.train.predictions import held_output, refuse_sources, say_whe
 from ivif.commands.train.run_control import checkpoint_to_resume, tidy_run_folder
 from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
 from ivif.commands.train.run_start import MarkLatest, remove_failed_start
-from ivif.commands.train.training_options import refuse_options
 from ivif.configs import DEFAULTS
 from ivif.contracts.run_files import LAST
 from ivif.datamodules.base import FusionDataModule
@@ -52,6 +49,7 @@ from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.files.whole import write_whole
 from ivif.lightning_modules.base import FusionTask
 from ivif.running.command_line import PreparedCLI
+from ivif.running.internals import allow_unused_parameters
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -159,7 +157,9 @@ class SuiteCLI(PreparedCLI):
         """
         try:
             super().instantiate_classes()
-            agree_on_views(self.model, self.datamodule)
+            provide(self.model, self.datamodule, self.run_folder / "previous" if self.subcommand == "fit" else None)
+            on_cpu = self.trainer.strategy.root_device.type == "cpu"
+            refuse_options(self.model, dict(self.option("trainer")), on_cpu)
         except (ValueError, TypeError) as error:
             # jsonargparse names our own function first
             raise UsageError(str(error).rpartition(") failed: ")[2]) from error
@@ -167,9 +167,8 @@ class SuiteCLI(PreparedCLI):
             settings = self.option("model").as_dict()["init_args"]
             start_from(self.model, Path(self.option("init_from")), settings)
         self.model.on_non_finite = self.option("on_non_finite")
-        on_cpu = self.trainer.strategy.root_device.type == "cpu"
-        refuse_options(self.model, dict(self.option("trainer")), on_cpu)
-        let_processes_differ(self.model, self.trainer)
+        if self.model.uses_parameters_in_turn:
+            allow_unused_parameters(self.trainer)
         watch_what_is_logged(self.model, self.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -189,7 +188,6 @@ class SuiteCLI(PreparedCLI):
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
             extra.append(MarkLatest())
-            extra += keep_results(self.model, self.datamodule, self.run_folder) + record_prompts(self.model)
         extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
         if self.subcommand == "predict":
             output = self.option("output_dir")

@@ -12,7 +12,6 @@ from ivif.callbacks.run_log import RunLog
 from ivif.callbacks.wandb_run import Mode, WandbRun
 from ivif.commands.train.consents import mode_of_a_file
 from ivif.lightning_modules.base import FusionTask
-from ivif.lightning_modules.bilevel_task import BilevelTask
 
 
 def build_loggers(
@@ -53,8 +52,8 @@ def build_loggers(
 
 
 def logging_callbacks(task: FusionTask, subcommand: str, logs: bool) -> list[Callback]:
-    """What a run logs by itself, beside what its task does. Tasks with levels log their learning rates themselves."""
+    """What a run logs by itself, beside what its task does."""
     if not logs:
         return []
-    rates = subcommand == "fit" and not isinstance(task, BilevelTask)
+    rates = subcommand == "fit" and not task.logs_learning_rates
     return [DashboardRecords(), *([LearningRateMonitor("step")] if rates else [])]

@@ -4,39 +4,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ivif.callbacks.detection_files import PARTS_OF_PICTURES
 from ivif.callbacks.prediction_writer import PredictionWriter, check_record, picture_path
 from ivif.commands.data.inspection import files_of
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import is_file
-from ivif.commands.train.agreement import task_classes
 from ivif.commands.train.checkpoints import fingerprint
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.datamodules.base import FusionDataModule
 from ivif.files.whole import remove_partial_files
 from ivif.lightning_modules.base import FusionTask
-
-_OF_TRAINING: Final = frozenset(
-    [
-        "bilevel",
-        "crops",
-        "feature_cache",
-        "loss",
-        "lower",
-        "optimizer",
-        "phases",
-        "prompts",
-        "schedule",
-        "training",
-        "upper",
-    ]
-)
-"""Sections of a task's options that change how it is trained, and nothing of what trained weights predict."""
-
-_REPLACED_BY_WEIGHTS: Final = frozenset(("detector.weights", "network.checkpoint_blocks"))
-"""Options inside other sections that say nothing once there is a checkpoint."""
 
 
 def refuse_sources(folder: Path, data: FusionDataModule, stage: str, option: str) -> None:
@@ -119,13 +98,13 @@ def skip_finished(
     """
     if writer.output_dir is None:
         return
-    folder, detects = Path(writer.output_dir), bool(task_classes(task))
+    folder, detects = Path(writer.output_dir), bool(task.class_names)
     made_by = {
         "task": type(task).__name__,
         "weights": _weights(task, checkpoint, seed),
         "colour": "grey" if writer.grey else "rgb",
         "data": _data_settings(data, configs["data"]),
-        **model_settings(configs["model"], checkpoint is not None),
+        **model_settings(type(task), configs["model"], checkpoint is not None),
     }
     if detects:
         made_by["boxes"] = writer.boxes.record()
@@ -158,15 +137,17 @@ def _weights(task: FusionTask, checkpoint: Path | None, seed: int | None) -> str
     return f"untrained, seed {seed}" if task.needs_weights else "none"
 
 
-def model_settings(config: Mapping[str, Any], trained: bool) -> dict[str, str]:
+def model_settings(task: type[FusionTask], config: Mapping[str, Any], trained: bool) -> dict[str, str]:
     """The options of a task that change what it predicts, each by its name on the command line.
 
     Args:
+        task: Declares which options change training alone.
         config: `class_path` and `init_args`.
         trained: Whether there is a checkpoint, which replaces the weights that options name.
     """
-    silent = _REPLACED_BY_WEIGHTS if trained else frozenset()
-    settings = {key: value for key, value in (config.get("init_args") or {}).items() if key not in _OF_TRAINING}
+    silent = {*task.part_files.values(), task.recompute_option} if trained else set()
+    arguments = config.get("init_args") or {}
+    settings = {key: value for key, value in arguments.items() if key not in task.training_options}
     return {f"model.init_args.{key}": value for key, value in _flat(settings) if key not in silent}
 
 

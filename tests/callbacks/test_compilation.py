@@ -9,8 +9,10 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
+from ivif.bilevel import BilevelConfig
 from ivif.callbacks.compilation import Compilation, compilable_parts
 from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
 from ivif.models.promptfusion import PromptFusionConfig, PromptFusionNetwork
 from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
@@ -22,11 +24,14 @@ normalisation of a few pixels can enlarge: in float32 the same networks differ b
 
 
 class _Holder(LightningModule):
-    """Has a network where tasks have it."""
+    """Has a network, as tasks do."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+
+    def networks(self) -> list[nn.Module]:
+        return [self.network]
 
 
 def _mgfusion(network: nn.Module, infrared: Tensor, visible: Tensor) -> Tensor:
@@ -97,14 +102,14 @@ def _task() -> MGFusionTask:
 
 
 def test_every_network_of_a_task_is_taken_apart() -> None:
-    task = _task()
-    task.value_network = deepcopy(task.network)
-    task.teacher = _Holder(deepcopy(task.network))
-    parts = list(compilable_parts(task))
-    assert parts == [
-        part for network in (task.network, task.value_network, task.teacher.network) for part in network.children()
-    ]
-    assert len(parts) == 12
+    plain = _task()
+    assert list(compilable_parts(plain)) == list(plain.network.children())
+    scheme, network = BilevelConfig(scheme="value_function"), _small_text_to_pixels().config
+    task = TextToPixelsTask(clip=None, network=network, classes=["person"], bilevel=scheme)
+    assert task.value_network is not None
+    assert task.teacher is not None
+    networks = (task.network, task.value_network, task.teacher.network)
+    assert list(compilable_parts(task)) == [part for network in networks for part in network.children()]
 
 
 def test_it_is_off_unless_asked_for_and_refuses_a_task_without_network(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_detections_without_boxes_to_compare_are_spoken_of_once(
 
 def test_detections_need_names_for_their_classes(tmp_path: Path) -> None:
     task = DetectingTask()
-    task.class_names = ()  # type: ignore[assignment]
+    task.class_names = ()
     with pytest.raises(ValueError, match="set its `class_names`"):
         quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])]).validate(task, DataWithBoxes(), verbose=False)
 

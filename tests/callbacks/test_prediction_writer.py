@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ivif.callbacks.images import panel, save_atomically, to_picture
+from ivif.callbacks.images import panel, save_atomically
 from ivif.callbacks.prediction_writer import PredictionWriter, check_record, picture_path
 from ivif.files.whole import remove_partial_files
+from ivif.image_ops.pictures import to_picture
 from ivif.lightning_modules.classic import ClassicFusionTask
 from tests.batches import MadeData, quiet_trainer
 

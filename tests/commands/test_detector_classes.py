@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ivif.commands.errors import UsageError
-from ivif.commands.train.detector_classes import refuse_unknown_classes
+from ivif.commands.train.compatibility import refuse_unknown_classes
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.datasets.base import ReadingConfig
 from ivif.datamodules.folder import FolderDataModule

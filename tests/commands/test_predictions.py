@@ -8,6 +8,7 @@ from PIL import Image
 
 from ivif.commands.cli import main
 from ivif.commands.train.predictions import model_settings
+from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.detection.base import DetectorConfig
 from tests.processes import holder_of
 
@@ -148,6 +149,6 @@ def test_a_file_that_was_replaced_counts_as_another(tmp_path: Path) -> None:
     found = []
     for content in (b"one", b"two"):
         (tmp_path / "last.ckpt").write_bytes(content)
-        found.append(model_settings(settings, trained=True))
+        found.append(model_settings(MGFusionTask, settings, trained=True))
     assert found[0].keys() == found[1].keys() == {"model.init_args.source.checkpoint"}
     assert found[0] != found[1]

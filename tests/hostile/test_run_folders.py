@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from ivif.callbacks.dashboards import read_records
-from ivif.callbacks.previous_results import PreviousResults, stored_epoch
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.commands.errors import UsageError
 from ivif.commands.report.run import report_run
@@ -20,6 +19,7 @@ from ivif.contracts.run_files import STORE_RECORD
 from ivif.datamodules.folder import FolderDataModule
 from ivif.files.inside import LARGEST_RECORD, OutsideFileError, read_inside, refuse_links_out
 from ivif.files.whole import write_whole
+from ivif.lightning_modules.previous_results import PreviousResults, stored_epoch
 from tests.batches import quiet_trainer
 from tests.commands.runs import newest_run, tiny_run
 from tests.fakes import write_folder

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.lightning_modules.declaration import DataNeeds
 from ivif.lightning_modules.detection import DetectionTask
 from ivif.lightning_modules.detection_sources import (
     SOURCES,
@@ -128,9 +129,12 @@ def test_the_fusion_stays_out_of_checkpoints_by_identity(trained: tuple[MGFusion
 
 def test_the_frozen_fusions_encoder_asks_for_its_views(trained: tuple[MGFusionTask, Path]) -> None:
     task = DetectionTask(["person"], DetectionSource("checkpoint", trained[1]), DetectorConfig(image_size=None))
-    assert task.encoder is not None
-    assert task.clip_view == "crop"
-    assert DetectionTask(["person"], detector=DetectorConfig(image_size=None)).encoder is None
+    assert task.data_needs == DataNeeds()
+    assert isinstance(task.source, FrozenFusion)
+    fusion: Any = task.source.task
+    fusion.clip_view = "full"
+    assert task.data_needs == DataNeeds(clip_size=fusion.encoder.image_size)
+    assert DetectionTask(["person"], detector=DetectorConfig(image_size=None)).data_needs == DataNeeds()
 
 
 def test_notes_on_how_to_build_the_class_are_not_followed(trained: tuple[MGFusionTask, Path], tmp_path: Path) -> None:

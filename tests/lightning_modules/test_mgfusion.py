@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivif.commands.train.agreement import agree_on_views
+from ivif.commands.train.compatibility import provide
 from ivif.contracts.batch import batch_to_float, collate
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
@@ -91,7 +91,7 @@ def _vectors(clip_size: int | None, cache: Path) -> list[Tensor]:
     task = MGFusionTask(clip="random-tiny", network=TINY, clip_view="full", feature_cache=cache)
     transforms, loading = TransformConfig(crop=None, clip_size=clip_size), LoadingConfig(2, num_workers=0)
     data = SyntheticDataModule(evaluation_length=2, size=(64, 96), loading=loading, transforms=transforms)
-    agree_on_views(task, data)
+    provide(task, data, None)
     seen: list[Tensor] = []
     hook = task.network.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[2:4]))
     for batch in data.test_dataloader()[0]:

@@ -277,7 +277,7 @@ def test_teacher_and_memory_agree_to_a_grey_level(tmp_path: Path) -> None:
     assert task.teacher is not None
     task.teacher.take(task.network)
     frames = _frames()
-    stored = (task.fuse_images(frames) * 255).round() / 255  # what `ivif.callbacks.previous_results` keeps
+    stored = (task.fuse_images(frames) * 255).round() / 255  # what `ivif.lightning_modules.previous_results` keeps
     recomputed = task.train().level_batch(frames).crops["previous"]
     assert (stored - recomputed).abs().max() <= 0.5 / 255 + 1e-5
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ivif.callbacks.prompt_record import PromptRecord, words_table
+from ivif.lightning_modules.prompt_record import PromptRecord, words_table
 
 WORDS = {"positive": [[("clear", 1.0), ("a|b", 0.25)], [("sharp", 0.5)]], "negative": [[("dull", 0.75)], [(",", 0.1)]]}
 

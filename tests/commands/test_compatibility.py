@@ -1,31 +1,21 @@
 """What task, data and trainer must agree on."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning import Trainer
-from lightning.pytorch.strategies import DDPStrategy
 
-from ivif.bilevel import BilevelConfig
-from ivif.callbacks.previous_results import PreviousResults
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.commands.cli import main
 from ivif.commands.errors import UsageError
-from ivif.commands.train.agreement import (
-    agree_on_views,
-    class_names,
-    keep_results,
-    let_processes_differ,
-    watch_what_is_logged,
-)
+from ivif.commands.train.compatibility import class_names, provide, watch_what_is_logged
 from ivif.datamodules.configuration import TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.previous_results import PreviousResults
 from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
-from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
-from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 TINY = TextToPixelsConfig(channels=4, dilations=(1,), features=8, width=16, heads=2, blocks=1, codebook_entries=8)
 
@@ -51,28 +41,27 @@ def test_other_classes_are_refused_where_they_are_scored(tmp_path: Path) -> None
 def test_a_task_of_crops_gets_the_saliency_of_whole_frames() -> None:
     task = TextToPixelsTask(clip=None, network=TINY, detector=None)
     cropped, whole = SyntheticDataModule(), SyntheticDataModule(transforms=TransformConfig(crop=None))
-    agree_on_views(task, cropped)
-    agree_on_views(task, whole)
+    provide(task, cropped, None)
+    provide(task, whole, None)
     assert cropped.transforms.saliency
     assert not whole.transforms.saliency
 
 
-def test_memory_gets_a_store_in_the_run_folder(tmp_path: Path) -> None:
-    data = SyntheticDataModule()
+def test_memory_gets_a_store_that_the_task_writes(tmp_path: Path) -> None:
     memory = TextToPixelsTask(clip=None, network=TINY, detector=None, loss=TextToPixelsLoss(previous="memory"))
-    (callback,) = keep_results(memory, data, tmp_path)
-    assert isinstance(callback, PreviousResults)
-    assert callback.folder == data.previous_dir == tmp_path / "previous"
-    assert keep_results(TextToPixelsTask(clip=None, network=TINY, detector=None), data, tmp_path) == []
-
-
-def test_only_two_levels_need_not_wait_for_unused_parameters() -> None:
-    plain = MGFusionTask(network=MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False))
-    for task, expected in ((TinyBilevelTask(BilevelConfig()), True), (plain, None)):
-        trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
-        let_processes_differ(task, trainer)
-        assert isinstance(trainer.strategy, DDPStrategy)
-        assert trainer.strategy._ddp_kwargs.get("find_unused_parameters") is expected
+    data, chosen = SyntheticDataModule(), SyntheticDataModule(previous_dir=tmp_path / "mine")
+    provide(memory, data, None)
+    assert data.previous_dir is None
+    for each, folder in ((data, tmp_path / "previous"), (chosen, tmp_path / "mine")):
+        provide(memory, each, tmp_path / "previous")
+        memory.trainer = SimpleNamespace(datamodule=each)  # type: ignore[assignment]
+        (callback,) = memory.configure_callbacks()
+        assert isinstance(callback, PreviousResults)
+        assert callback.folder == each.previous_dir == folder
+    plain, untouched = TextToPixelsTask(clip=None, network=TINY, detector=None), SyntheticDataModule()
+    plain.trainer = memory.trainer
+    provide(plain, untouched, tmp_path / "previous")
+    assert (untouched.previous_dir, plain.configure_callbacks()) == (None, [])
 
 
 def test_map_is_watched_only_where_something_is_detected(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 
-from ivif.callbacks.previous_results import PreviousResults
 from ivif.contracts.run_files import STORE_RECORD, set_aside
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.previous_results import PreviousResults
 from ivif.models.mgfusion import MGFusionConfig
 from tests.batches import quiet_trainer
 

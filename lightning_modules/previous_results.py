@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from ivif.callbacks.images import save_atomically, to_picture
 from ivif.contracts.run_files import STORE_RECORD, set_aside
 from ivif.files.inside import read_inside
-from ivif.files.whole import write_whole
+from ivif.files.whole import whole_file, write_whole
+from ivif.image_ops.pictures import to_picture
 
 
 class PreviousResults(Callback):
@@ -73,7 +73,8 @@ class PreviousResults(Callback):
         batch = trainer.strategy.batch_to_device(batch)
         fused = module.fuse_images(trainer.datamodule.on_after_batch_transfer(batch, 0))  # type: ignore[attr-defined, operator]
         for dataset, name, picture in zip(batch["dataset"], batch["name"], fused.float(), strict=True):
-            save_atomically(to_picture(picture), self.folder / dataset / f"{name}.png")
+            with whole_file(self.folder / dataset / f"{name}.png", durable=False) as stream:
+                to_picture(picture).save(stream, format="PNG", compress_level=3)
 
 
 def stored_epoch(folder: Path) -> int | None:

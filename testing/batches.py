@@ -8,7 +8,7 @@ from lightning import LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ivif.commands.train.processes import leave_process_group_at_exit
+from ivif.commands.train.cluster import leave_process_group_at_exit
 from ivif.contracts.batch import Batch, Sample, batch_to_float, collate
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

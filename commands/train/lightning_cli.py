@@ -39,9 +39,15 @@ from ivif.commands.train.devices import settle_devices
 from ivif.commands.train.loggers import build_loggers, logging_callbacks
 from ivif.commands.train.options import DESCRIPTIONS, TrainingParser, add_suite_arguments
 from ivif.commands.train.predictions import held_output, refuse_sources, say_where, skip_finished
-from ivif.commands.train.run_control import checkpoint_to_resume, tidy_run_folder
-from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE, choose_run_folder, lock_run_folder
-from ivif.commands.train.run_start import MarkLatest, remove_failed_start
+from ivif.commands.train.run_folder import (
+    RUN_FOLDER_VARIABLE,
+    MarkLatest,
+    checkpoint_to_resume,
+    choose_run_folder,
+    lock_run_folder,
+    remove_failed_start,
+    tidy_run_folder,
+)
 from ivif.configs import DEFAULTS
 from ivif.contracts.run_files import LAST
 from ivif.datamodules.base import FusionDataModule

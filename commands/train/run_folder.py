@@ -1,18 +1,27 @@
-"""The folder of a run: its name, who holds it, what it ran with."""
+"""The folder of a run: its name, who holds it, what a start finds and leaves in it."""
 
 import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import torch
+from lightning import Callback, Trainer
+
+from ivif.callbacks.run_log import cut_log
 from ivif.commands.errors import UsageError
 from ivif.commands.train.cluster import command_digest, launched_job
+from ivif.contracts.run_files import CONFIG, ENVIRONMENT, LAST, SPLITS
 from ivif.files.inside import OutsideFileError, read_inside, refuse_links_out
+from ivif.files.whole import remove_partial_files
+from ivif.running.internals import STEPS_KEY
 
 RUN_FOLDER_VARIABLE: Final = "IVIF_RUN_FOLDER"
 """Environment variable through which the processes of one DDP run agree on their folder."""
@@ -21,6 +30,9 @@ _LOCK: Final = ".lock"
 _LONGEST_CLAIM: Final = 4096
 _HELD: Final[dict[Path, int]] = {}
 """Open lock files of this process."""
+
+_WRITTEN_AT_START: Final = {CONFIG, ENVIRONMENT, SPLITS, ".lock"}
+"""What every start writes, and can write again."""
 
 
 def choose_run_folder(runs: Path, name: str, arguments: Sequence[str] = ()) -> Path:
@@ -174,3 +186,77 @@ def _is_elsewhere(claim: dict[str, str | int | None]) -> bool:
     job = os.environ.get("SLURM_JOB_ID")
     own = claim.get("host") in (None, socket.gethostname())
     return not own and (job is None or claim.get("job") != job)
+
+
+def checkpoint_to_resume(folder: Path, given: str | None) -> str | None:
+    """The checkpoint that training begins from, None for a beginning.
+
+    `last` is the newest one in the run folder. A job of SLURM or torchrun that starts again goes on from there by
+    itself, whatever it began from.
+
+    Args:
+        folder: The run folder, new or that of an earlier start of the same job.
+        given: `--ckpt_path`.
+    """
+    last = folder / LAST
+    if last.is_file() and (given == "last" or launched_job() is not None):
+        return str(last)
+    return None if given == "last" else given
+
+
+def tidy_run_folder(folder: Path, checkpoint: str | None) -> None:
+    """Removes what the run will write again: half-written files, and rows of steps that the checkpoint lacks.
+
+    Args:
+        folder: The run folder, held by this process.
+        checkpoint: What training begins from; None for a beginning.
+
+    Raises:
+        UsageError: If the log cannot be rewritten.
+    """
+    begins_here = checkpoint is not None and Path(checkpoint).resolve().is_relative_to(folder.resolve())
+    try:
+        remove_partial_files(folder)
+        removed = cut_log(folder, _logged_steps(Path(checkpoint)) if begins_here and checkpoint else 0)
+    except OSError as error:
+        raise UsageError(f"Cannot write in the run folder '{folder}': {error}.") from error
+    if removed:
+        print(f"{removed} rows of metrics.csv came after the checkpoint and will be made again.")
+
+
+class MarkLatest(Callback):
+    """Points `runs/<name>/latest` at the run when its first batch is done: from then on it can be resumed."""
+
+    def __init__(self) -> None:
+        self._marked = False
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Moves the link, in the first process."""
+        if trainer.is_global_zero and not self._marked:
+            mark_latest(Path(trainer.default_root_dir))
+            self._marked = True
+
+
+def remove_failed_start(folder: Path) -> None:
+    """Removes the folder of a run that ended before anything came of it, and its parent if it holds nothing else.
+
+    Args:
+        folder: A folder that this run made; it stays if `latest` points at it, or it holds more than a start writes.
+    """
+    with suppress(OSError):  # a filesystem that is gone is what ended the run, and its message is the one to show
+        if not folder.is_dir() or (folder.parent / "latest").resolve() == folder.resolve():
+            return
+        if any(entry.name not in _WRITTEN_AT_START and not _is_empty(entry) for entry in folder.iterdir()):
+            return
+        shutil.rmtree(folder)
+        if _is_empty(folder.parent):
+            folder.parent.rmdir()
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _logged_steps(checkpoint: Path) -> int:
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return int(stored.get(STEPS_KEY, stored.get("global_step", 0)))

@@ -12,7 +12,7 @@ from ivif.callbacks.throughput import Throughput
 from ivif.commands.cli import main
 from ivif.commands.errors import UsageError
 from ivif.commands.train.cluster import command_digest, launched_job
-from ivif.commands.train.run_control import checkpoint_to_resume
+from ivif.commands.train.run_folder import checkpoint_to_resume
 from tests.commands.runs import tiny_run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ivif.commands.train.run_control import EXIT_STOPPED
+from ivif.commands.train.cluster import EXIT_STOPPED
 from tests.commands.runs import newest_run, tiny_run
 
 ROOT = Path(__file__).resolve().parents[2]

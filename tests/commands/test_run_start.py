@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ivif.commands.train.run_folder import mark_latest
-from ivif.commands.train.run_start import remove_failed_start
+from ivif.commands.train.run_folder import mark_latest, remove_failed_start
 
 
 @pytest.fixture
@@ -51,6 +50,6 @@ def test_a_folder_that_cannot_be_removed_hides_no_other_error(folder: Path, monk
     def refuse(path: Path) -> None:
         raise OSError(f"{path} is gone")
 
-    monkeypatch.setattr("ivif.commands.train.run_start.shutil.rmtree", refuse)
+    monkeypatch.setattr("ivif.commands.train.run_folder.shutil.rmtree", refuse)
     remove_failed_start(folder)
     assert folder.is_dir()

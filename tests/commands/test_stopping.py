@@ -17,8 +17,8 @@ from lightning import Trainer
 from ivif.callbacks.run_log import RunLog
 from ivif.callbacks.throughput import Throughput
 from ivif.commands.cli import main
+from ivif.commands.train.cluster import EXIT_STOPPED
 from ivif.commands.train.failures import explain
-from ivif.commands.train.run_control import EXIT_STOPPED
 from ivif.contracts.batch import BatchSize
 from ivif.datamodules.sampling import TrainingView
 from ivif.files.errors import UnreadableFileError

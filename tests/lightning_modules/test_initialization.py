@@ -148,7 +148,7 @@ def test_other_sizes_are_refused_and_nothing_changes() -> None:
 
 def test_another_method_or_nothing_shared_is_refused() -> None:
     checkpoint = _checkpoint(_task(1))
-    with pytest.raises(CheckpointMismatchError, match=r"one of lightning_modules\.mgfusion\.MGFusionTask"):
+    with pytest.raises(CheckpointMismatchError, match=r"one of ivif\.lightning_modules\.mgfusion\.MGFusionTask"):
         initialise_from(_task(2), checkpoint | {"task": "ivif.lightning_modules.mgfusion.MGFusionTask"})
     with pytest.raises(CheckpointMismatchError, match="shares no part"):
         initialise_from(_task(2), checkpoint | {"state_dict": {"body.weight": torch.zeros(1)}})

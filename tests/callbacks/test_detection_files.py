@@ -202,6 +202,7 @@ def test_a_score_is_a_share() -> None:
         DetectionFiles(score=25.0)
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     script = Path(__file__).parent / "ddp_prediction.py"
     for devices in (1, 2):

@@ -149,7 +149,14 @@ def _needed(line: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     return max(seen)
 
 
-@pytest.mark.parametrize(("lacking", "places"), [(0, "apart"), (1, "apart"), (1, "together")])
+@pytest.mark.parametrize(
+    ("lacking", "places"),
+    [
+        pytest.param(0, "apart", marks=pytest.mark.slow),
+        pytest.param(1, "apart", marks=pytest.mark.slow),
+        (1, "together"),
+    ],
+)
 def test_two_processes_end_together(lacking: int, places: str, tmp_path: Path) -> None:
     run_script(SCRIPT, tmp_path, lacking, places, timeout=120)
     first, second = ((tmp_path / f"ended{rank}").read_text(encoding="utf-8") for rank in range(2))

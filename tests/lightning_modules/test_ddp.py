@@ -33,6 +33,7 @@ def test_two_processes_train_one_text_to_pixels(tmp_path: Path) -> None:
     assert [name for name, value in first.items() if not torch.allclose(value, second[name], atol=1e-6)] == []
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_promptfusion(tmp_path: Path) -> None:
     """Every phase: weights, prompts, value network, teacher, detector average and the refinement's gap."""
     run_python(SCRIPT, tmp_path, 2, 2, "promptfusion")

@@ -140,6 +140,7 @@ def _right(learner: PromptLearner, batch: Batch) -> Tensor:
     return good > bad
 
 
+@pytest.mark.slow
 def test_after_initialisation_the_compact_clip_prefers_positive_examples_of_unseen_scenes() -> None:
     """Held-out generated pairs: at least 90 % are ranked right; without P0, prompts of random vectors are not."""
     torch.manual_seed(0)

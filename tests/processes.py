@@ -1,17 +1,10 @@
-"""Scripts of tests in processes of their own, which end with their children, and processes that hold a folder."""
+"""What scripts of tests print, and processes that hold a folder."""
 
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from ivif.testing.processes import run_python
-
-
-def run_script(script: Path, *arguments: object, timeout: float = 240) -> str:
-    """Runs a Python file as `ivif.testing.processes.run_python` does."""
-    return run_python(script, *arguments, timeout=timeout)
 
 
 def own_lines(output: str) -> list[str]:

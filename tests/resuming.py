@@ -32,7 +32,7 @@ from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
 from ivif.running.internals import STEPS_KEY
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "bilevel_solver", "diagnostics", STEPS_KEY)

@@ -14,7 +14,7 @@ from ivif.callbacks.tensorboard_run import TensorBoardRun
 from ivif.commands.train.loggers import build_loggers
 from ivif.datamodules.configuration import LoadingConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.callbacks.ddp_evaluation import Detecting
 
 

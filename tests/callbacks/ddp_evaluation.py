@@ -23,7 +23,7 @@ from ivif.models.detection import DetectorConfig
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 
 
 class Detecting(ClassicFusionTask):

@@ -14,7 +14,7 @@ from ivif.contracts.batch import BatchSize
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.mgfusion import MGFusionConfig
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 
 
 class SizedData(MadeData):

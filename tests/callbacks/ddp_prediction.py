@@ -11,7 +11,7 @@ from ivif.callbacks.detection_files import DetectionFiles
 from ivif.callbacks.prediction_writer import PredictionWriter
 from ivif.datamodules.configuration import LoadingConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.callbacks.ddp_evaluation import Detecting
 
 

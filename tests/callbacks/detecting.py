@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ivif.contracts.batch import Batch, Sample, StepOutput, collate
 from ivif.lightning_modules.classic import ClassicFusionTask
-from tests.batches import MadeData, MadePairs
+from ivif.testing.batches import MadeData, MadePairs
 
 BOX = [4.0, 4.0, 20.0, 16.0]
 

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from ivif.bilevel import BilevelConfig
 from ivif.callbacks.run_checkpoint import RunCheckpoint
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 

@@ -16,7 +16,7 @@ from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
 from ivif.models.promptfusion import PromptFusionConfig, PromptFusionNetwork
 from ivif.models.text_to_pixels import TextToPixelsConfig, TextToPixelsNetwork
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 
 TOLERANCE = 1e-8
 """Of loss and gradients in float64, relative to the largest. Compiled sums are taken in another order, which batch

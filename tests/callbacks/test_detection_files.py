@@ -17,9 +17,9 @@ from ivif.callbacks.prediction_writer import PredictionWriter
 from ivif.contracts.batch import Detections
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.metrics.detection import DetectionMetrics
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
+from ivif.testing.processes import run_python
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
-from tests.processes import run_script
 
 FOUND: Detections = {
     "boxes": torch.tensor([[2.0, 4.0, 12.0, 24.0], [0.0, 0.0, 40.0, 30.0]]),
@@ -206,7 +206,7 @@ def test_a_score_is_a_share() -> None:
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     script = Path(__file__).parent / "ddp_prediction.py"
     for devices in (1, 2):
-        run_script(script, tmp_path / str(devices), devices)
+        run_python(script, tmp_path / str(devices), devices)
     one, two = (
         {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
         for folder in (tmp_path / "1" / "out", tmp_path / "2" / "out")

@@ -14,7 +14,7 @@ from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.tables import DetectionTable
 from ivif.contracts.batch import Detections, Targets
 from ivif.metrics.detection import DetectionMetrics
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
 
 FOUND: Detections = {

@@ -15,7 +15,7 @@ from ivif.contracts.batch import Batch
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.models.mgfusion import MGFusionConfig
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 NETWORK = MGFusionConfig(channels=8, heads=2, blocks=1, use_cii=False, use_cff=False)

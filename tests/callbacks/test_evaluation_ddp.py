@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from ivif.files.table_files import read_table
-from tests.processes import run_script
+from ivif.testing.processes import run_python
 
 SCRIPT = Path(__file__).parent / "ddp_evaluation.py"
 
 
 def _evaluate(folder: Path, devices: int, length: int, kind: str) -> tuple[Path, list[int]]:
-    run_script(SCRIPT, folder / str(devices), devices, length, kind)
+    run_python(SCRIPT, folder / str(devices), devices, length, kind)
     written = [int((folder / str(devices) / f"written_by_{rank}").read_text()) for rank in range(devices)]
     return folder / str(devices), written
 

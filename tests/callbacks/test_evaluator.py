@@ -17,7 +17,7 @@ from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.metrics.functional import entropy, qabf
 from ivif.metrics.preparation import GreyLevels, grey_levels
 from ivif.models.classic import CLASSIC_FUSIONS
-from tests.batches import MadeData, make_sample, quiet_trainer
+from ivif.testing.batches import MadeData, make_sample, quiet_trainer
 
 
 def _test(folder: Path, **options: object) -> pd.DataFrame:

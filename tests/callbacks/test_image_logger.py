@@ -11,9 +11,9 @@ from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.wandb_run import WandbRun
 from ivif.lightning_modules.detection import DetectionTask
 from ivif.lightning_modules.detection_sources import DetectionSource
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
+from ivif.testing.processes import run_python
 from tests.callbacks.detecting import BOX, DataWithBoxes, DetectingTask
-from tests.processes import run_script
 from tests.wandb_records import history
 
 
@@ -50,7 +50,7 @@ def _corner(path: Path) -> list[float]:
 
 @pytest.mark.slow
 def test_only_the_first_of_two_processes_writes(tmp_path: Path) -> None:
-    run_script(Path(__file__).with_name("ddp_dashboards.py"), tmp_path)
+    run_python(Path(__file__).with_name("ddp_dashboards.py"), tmp_path)
     assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 1
     (written,) = (tmp_path / "wandb").glob("*run-*")
     rows = history(written)

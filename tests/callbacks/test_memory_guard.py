@@ -14,10 +14,10 @@ from ivif.contracts.batch import BatchSize
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.mgfusion import MGFusionConfig
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
+from ivif.testing.processes import run_python
 from tests.commands.runs import TINY
 from tests.fakes import write_folder
-from tests.processes import run_script
 from tests.refusals import accepted, refused
 
 SCRIPT = Path(__file__).parent / "ddp_memory.py"
@@ -158,7 +158,7 @@ def _needed(line: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     ],
 )
 def test_two_processes_end_together(lacking: int, places: str, tmp_path: Path) -> None:
-    run_script(SCRIPT, tmp_path, lacking, places, timeout=120)
+    run_python(SCRIPT, tmp_path, lacking, places, timeout=120)
     first, second = ((tmp_path / f"ended{rank}").read_text(encoding="utf-8") for rank in range(2))
     assert first == second
     which = f"for process {lacking} on" if places == "apart" else "for the processes 0, 1 together on"

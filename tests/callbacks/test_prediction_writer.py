@@ -13,7 +13,7 @@ from ivif.callbacks.prediction_writer import PredictionWriter, check_record, pic
 from ivif.files.whole import remove_partial_files
 from ivif.image_ops.pictures import to_picture
 from ivif.lightning_modules.classic import ClassicFusionTask
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 
 
 def _predict(folder: Path, grey: bool = False) -> PredictionWriter:

@@ -17,7 +17,7 @@ from ivif.callbacks.throughput import Throughput, peak_memory
 from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.mgfusion import MGFusionConfig
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 from tests.disks import full_disk
 
 

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ivif.callbacks.server_check import unreachable
 from ivif.callbacks.wandb_run import RUN_ID, WandbRun, _has_key, _obstacle
+from ivif.testing.processes import run_python
 from tests.disks import full_disk
-from tests.processes import run_script
 from tests.wandb_records import config, history, kind, records, run
 
 
@@ -107,7 +107,7 @@ def test_online_without_a_usable_server_goes_on_offline(
     answers = {"refusing": (401, 401), "broken": (503, 503), "failing": (200, 503)}.get(server, (200, 200))
     with _answering(*answers) as answering:
         monkeypatch.setenv("WANDB_BASE_URL", {"none": _closed(), "silent": silent_server}.get(server, answering))
-        output = run_script(Path(__file__).with_name("wandb_without_network.py"), tmp_path)
+        output = run_python(Path(__file__).with_name("wandb_without_network.py"), tmp_path)
     (found,) = re.findall(r"RESULT (\w+) ([\d.]+) (.*)", output)
     assert (found[0], found[2]) == ("True", "[0.5]"), output
     assert float(found[1]) < 10, output

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ivif.contracts.batch import TargetList, collate
-from tests.batches import make_sample
+from ivif.testing.batches import make_sample
 
 
 @pytest.mark.parametrize("in_worker", [False, True])

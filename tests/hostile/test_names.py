@@ -36,7 +36,7 @@ from ivif.files.table_files import read_table, write_table
 from ivif.files.text_output import CleanRecord, key, label, latex, markdown, quoted, terminal, unquoted
 from ivif.metrics.detection import DetectionMetrics
 from ivif.metrics.fusion import FusionMetrics
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.callbacks.detecting import DataWithBoxes, DetectingTask
 from tests.commands.test_report_run import write_run
 from tests.fakes import write_folder

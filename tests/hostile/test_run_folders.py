@@ -20,7 +20,7 @@ from ivif.datamodules.folder import FolderDataModule
 from ivif.files.inside import LARGEST_RECORD, OutsideFileError, read_inside, refuse_links_out
 from ivif.files.whole import write_whole
 from ivif.lightning_modules.previous_results import PreviousResults, stored_epoch
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.commands.runs import newest_run, tiny_run
 from tests.fakes import write_folder
 from tests.refusals import accepted, refusal, refused

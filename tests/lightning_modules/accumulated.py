@@ -28,8 +28,7 @@ from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
 from ivif.scenes import CLASSES
-from ivif.testing.batches import still
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer, still
 
 SIZE: Final = (64, 64)
 OBJECTS: Final = (0, 0, 5, 1, 0, 3)

@@ -8,8 +8,8 @@ from _pytest.mark import ParameterSet
 
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.testing.processes import run_python
 from tests.lightning_modules.accumulated import UnevenScenes, difference, fit, make_task
-from tests.processes import run_script
 
 SCRIPT = Path(__file__).parent / "accumulated_on_two_processes.py"
 ROUNDING = 4e-6
@@ -100,7 +100,7 @@ def test_accumulated_batches_give_the_gradient_of_their_joined_batch(kind: str, 
 )
 def test_parts_on_two_processes_give_the_gradients_of_the_joined_whole(kind: str, tmp_path: Path) -> None:
     for devices, batch_size, parts in ((1, 6, 1), (2, 3, 3)):
-        run_script(SCRIPT, tmp_path, devices, batch_size, parts, kind)
+        run_python(SCRIPT, tmp_path, devices, batch_size, parts, kind)
     whole, *ranks = (torch.load(tmp_path / name, weights_only=True) for name in ("0_of_1.pt", "0_of_2.pt", "1_of_2.pt"))
     for seen in ranks:
         assert [level for level, _ in seen] == [level for level, _ in whole]

@@ -16,7 +16,7 @@ from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.non_finite import NonFiniteLossError
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig, WarmupDecayConfig
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.bilevel.foreign_scheme import installed
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

@@ -7,7 +7,7 @@ import torch
 
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.classic import ClassicFusionTask
-from tests.batches import MadeData, make_batch, quiet_trainer
+from ivif.testing.batches import MadeData, make_batch, quiet_trainer
 
 
 def test_it_fuses_luma_and_keeps_the_visible_colour() -> None:

@@ -26,7 +26,7 @@ from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.models.detection import DetectorConfig, build_detector
 from ivif.models.detection.yolov5 import YOLOv5Detector
 from ivif.scenes import CLASSES
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 
 SIZE = (64, 96)
 TINY = DetectorConfig(image_size=None)

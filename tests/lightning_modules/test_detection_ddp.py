@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import run_script
+from ivif.testing.processes import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent / "ddp_detection.py"
 
 
 def _train(folder: Path, devices: int, batch_size: int, batch_norm: str) -> list[dict[str, torch.Tensor]]:
-    run_script(SCRIPT, folder, devices, batch_size, batch_norm)
+    run_python(SCRIPT, folder, devices, batch_size, batch_norm)
     return [torch.load(folder / f"rank{rank}_of_{devices}.pt", weights_only=True) for rank in range(devices)]
 
 

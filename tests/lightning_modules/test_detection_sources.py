@@ -27,7 +27,7 @@ from ivif.models.detection import DetectorConfig
 from ivif.models.layers.frozen import FrozenPartMismatchError
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
-from tests.batches import MadeData, make_batch, quiet_trainer
+from ivif.testing.batches import MadeData, make_batch, quiet_trainer
 
 
 def _save(task: FusionTask, folder: Path, name: str = "fusion.ckpt") -> Path:

@@ -31,7 +31,7 @@ from ivif.models.detection import DetectorConfig
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 
 _REFUSED = """
     _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward adaptive_max_pool2d_backward

@@ -12,7 +12,7 @@ from ivif.bilevel import BilevelConfig
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.detection import DetectionTask
 from ivif.lightning_modules.non_finite import OVERFLOWED
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.lightning_modules.accumulated import Gradients, UnevenScenes, make_task
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

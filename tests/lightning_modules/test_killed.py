@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import run_script
+from ivif.testing.processes import run_python
 
 SCRIPT = Path(__file__).parents[1] / "kill_training.py"
 
@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[1] / "kill_training.py"
     ],
 )
 def test_killed_runs_end_as_undisturbed_ones(kind: str, seeds: range, tmp_path: Path) -> None:
-    output = run_script(SCRIPT, tmp_path, kind, *seeds, timeout=550)
+    output = run_python(SCRIPT, tmp_path, kind, *seeds, timeout=550)
     lines = [line for line in output.splitlines() if line.endswith(("killed", "ended"))]
     assert len(lines) == 2 * len(seeds)
     # Whether a time comes before the end depends on the machine; a file that is being written always comes.

@@ -15,7 +15,7 @@ from ivif.callbacks.memory_guard import MemoryGuard
 from ivif.callbacks.throughput import Throughput
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.models.layers.quantizer import VectorQuantizer
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.lightning_modules.accumulated import UnevenScenes, make_task
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 

@@ -18,7 +18,7 @@ from ivif.models.clip import ImageTextEncoder
 from ivif.models.layers.frozen import CheckpointMismatchError
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.testing import ProcessTests, TaskTests
-from tests.batches import MadeData, make_batch, make_sample, quiet_trainer
+from ivif.testing.batches import MadeData, make_batch, make_sample, quiet_trainer
 
 TINY = MGFusionConfig(channels=8, blocks=1, heads=2)
 

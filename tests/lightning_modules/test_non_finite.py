@@ -14,7 +14,7 @@ from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.non_finite import SKIPPED, NonFiniteLossError
 from ivif.models.mgfusion import MGFusionConfig
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 

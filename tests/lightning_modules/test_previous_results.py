@@ -16,7 +16,7 @@ from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.previous_results import PreviousResults
 from ivif.models.mgfusion import MGFusionConfig
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 
 
 class _Seen(Callback):

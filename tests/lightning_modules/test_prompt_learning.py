@@ -12,7 +12,7 @@ from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.image_ops.color import luma
 from ivif.lightning_modules.prompt_learning import GuidanceConfig, PromptLearner, PromptsConfig, RefinementConfig
 from ivif.models.learned_prompts import LearnedPrompts
-from tests.batches import make_batch
+from ivif.testing.batches import make_batch
 
 
 def _learner(**changes: object) -> PromptLearner:

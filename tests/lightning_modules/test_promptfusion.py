@@ -26,7 +26,7 @@ from ivif.models.detection import DetectorConfig
 from ivif.models.layers.frozen import FrozenPartMismatchError
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.testing import ProcessTests, TaskTests
-from tests.batches import make_batch, quiet_trainer
+from ivif.testing.batches import make_batch, quiet_trainer
 
 TINY = PromptFusionConfig(channels=4, blocks=1, heads=2, detail_channels=(4, 4, 4, 4))
 TWO_EACH = PhaseConfig(autoencoder=2, prompts=2, fusion=0, detector=2, bilevel=4)

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from ivif.callbacks.non_finite_pictures import NotFinitePictureError
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_log import RunLog
-from tests.processes import run_script
+from ivif.testing.processes import run_python
 from tests.resuming import SimulatedError, differences, last, train
 
 TIME_LIMIT = Path(__file__).parents[1] / "ddp_time_limit.py"
@@ -86,7 +86,7 @@ def test_weights_that_fuse_to_nan_replace_no_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_time_limit_stops_processes_that_began_apart(tmp_path: Path) -> None:
-    run_script(TIME_LIMIT, tmp_path, timeout=120)
+    run_python(TIME_LIMIT, tmp_path, timeout=120)
     stopped = sorted(tmp_path.glob("stopped*"))
     assert [path.name for path in stopped] == ["stopped0", "stopped1"]
     assert "trainer.max_time" in stopped[0].read_text()

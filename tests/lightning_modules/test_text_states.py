@@ -23,7 +23,7 @@ from ivif.models import clip_encoder
 from ivif.models.clip import ImageTextEncoder
 from ivif.models.detection import DetectorConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
-from tests.batches import make_batch, quiet_trainer
+from ivif.testing.batches import make_batch, quiet_trainer
 
 TINY = TextToPixelsConfig(4, (1,), 8, width=16, heads=2, blocks=1, codebook_entries=8, decoder_channels=(8,))
 PAIRS = 6

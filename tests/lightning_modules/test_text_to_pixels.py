@@ -23,7 +23,7 @@ from ivif.models.layers.frozen import CheckpointMismatchError
 from ivif.models.layers.quantizer import VectorQuantizer
 from ivif.models.text_to_pixels import TextToPixelsConfig
 from ivif.testing import ProcessTests, TaskTests
-from tests.batches import make_batch, quiet_trainer
+from ivif.testing.batches import make_batch, quiet_trainer
 
 TINY = TextToPixelsConfig(
     channels=4, dilations=(1,), features=8, width=16, heads=2, blocks=1, codebook_entries=8, decoder_channels=(8,)

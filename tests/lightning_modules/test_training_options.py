@@ -13,8 +13,7 @@ from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.optimization import AdamConfig, LevelConfig
 from ivif.models.mgfusion import MGFusionConfig
-from ivif.testing.batches import still
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer, still
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 

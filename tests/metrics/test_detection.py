@@ -9,7 +9,8 @@ from torchvision.ops import box_iou
 
 from ivif.contracts.batch import Detections, Targets
 from ivif.metrics.detection import ClassScores, DetectionMetrics, DetectionScores
-from tests.processes import own_lines, run_script
+from ivif.testing.processes import run_python
+from tests.processes import own_lines
 
 NAMES = ("person", "car")
 BOX = [10.0, 10, 30, 50]
@@ -169,4 +170,4 @@ def test_half_precision_and_views_are_taken_as_copies(dtype: torch.dtype) -> Non
 
 def test_two_processes_score_as_one() -> None:
     script = Path(__file__).parent / "two_processes_detection.py"
-    assert own_lines(run_script(script, 5, 1, 0)) == ["5 images: same", "1 images: same", "0 images: same"]
+    assert own_lines(run_python(script, 5, 1, 0)) == ["5 images: same", "1 images: same", "0 images: same"]

@@ -15,7 +15,7 @@ from ivif.files.table_files import read_table
 from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.metrics import METRICS, FusionMetric, FusionMetrics, MetricEntry
 from ivif.metrics.functional import Triplet, formula_triplet
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 from tests.fakes import write_folder
 
 

@@ -28,7 +28,7 @@ from ivif.lightning_modules.prompt_learning import PromptsConfig, RefinementConf
 from ivif.lightning_modules.promptfusion import PromptFusionTask
 from ivif.lightning_modules.promptfusion_config import PhaseConfig
 from ivif.models.promptfusion import PromptFusionConfig
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.pretend_gpu.trainers import WaitsPerStep, gpu_trainer
 from tests.pretend_gpu.waits import Waits
 

@@ -7,7 +7,7 @@ import torch
 
 from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.models.classic import CLASSIC_FUSIONS
-from tests.batches import MadeData, make_batch, quiet_trainer
+from ivif.testing.batches import MadeData, make_batch, quiet_trainer
 from tests.pretend_gpu.trainers import gpu_trainer
 
 

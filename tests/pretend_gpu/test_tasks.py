@@ -8,7 +8,7 @@ import torch
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.prediction_writer import PredictionWriter
 from ivif.metrics.registry import METRICS
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.pretend_gpu.runs import TASKS, data, fitted
 from tests.pretend_gpu.trainers import gpu_trainer
 

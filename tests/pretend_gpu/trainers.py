@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.accelerators.accelerator import Accelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 from tests.pretend_gpu.device import install
 from tests.pretend_gpu.waits import Waits, counted
 

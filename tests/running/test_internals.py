@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ivif.running import internals
 from ivif.running.command_line import PreparedCLI
-from tests.batches import quiet_trainer
+from ivif.testing.batches import quiet_trainer
 
 Place = tuple[int, int]
 

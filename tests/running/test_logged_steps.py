@@ -11,7 +11,7 @@ from ivif.bilevel import BilevelConfig
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.optimization import LevelConfig
 from ivif.models.mgfusion import MGFusionConfig
-from tests.batches import MadeData, quiet_trainer
+from ivif.testing.batches import MadeData, quiet_trainer
 from tests.lightning_modules.tiny_bilevel import TinyBilevelTask
 
 

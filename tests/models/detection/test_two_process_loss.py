@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import run_script
+from ivif.testing.processes import run_python
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_joined_batch_s_loss_and_gradient(tmp_path: Path) -> None:
-    run_script(Path(__file__).parent / "loss_in_two_processes.py", tmp_path, timeout=120)
+    run_python(Path(__file__).parent / "loss_in_two_processes.py", tmp_path, timeout=120)
     result = json.loads((tmp_path / "result.json").read_text())
     assert list(result) == ["uneven", "first only", "nowhere"]
     for case in result.values():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import run_script
+from ivif.testing.processes import run_python
 
 SCRIPT = Path(__file__).parent / "statistics_on_two_processes.py"
 
@@ -17,7 +17,7 @@ pytestmark = [
 
 def _farthest(folder: Path, kind: str) -> float:
     """The largest difference of the two processes from one with both batches."""
-    run_script(SCRIPT, folder, kind)
+    run_python(SCRIPT, folder, kind)
     joined, *ranks = (torch.load(folder / f"{name}.pt", weights_only=True) for name in ("joined", "rank0", "rank1"))
     floats = [name for name, value in joined.items() if value.is_floating_point()]
     assert any(name.endswith("running_var") for name in floats)

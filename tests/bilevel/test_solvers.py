@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivif.bilevel import SCHEMES, BilevelConfig, PenaltyConfig
+from ivif.bilevel import (
+    SCHEMES,
+    BilevelConfig,
+    Level,
+    LevelLoss,
+    PenaltyConfig,
+    Problem,
+    Progress,
+    build_solver,
+)
 from ivif.bilevel.schemes.value_function import ValueFunctionSolver
 from tests.bilevel.players import Players, make_batch
 
@@ -218,3 +227,31 @@ def test_wrong_penalties_are_refused() -> None:
     for change in ({"kind": "soft"}, {"start": 0.0}, {"smoothing": 1.0}, {"weight_range": (2.0, 1.0)}):
         with pytest.raises(ValueError, match="penalty"):
             PenaltyConfig(**change)
+
+
+def test_rank_one_corrects_by_what_the_lower_level_would_answer() -> None:
+    x, y = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, 0.5))
+    seen: list[float] = []
+
+    def note() -> None:
+        seen.append(float(x.grad))  # type: ignore[arg-type]
+
+    def forget() -> None:
+        x.grad = y.grad = None
+
+    def lower_loss(_: object) -> LevelLoss:
+        return LevelLoss(0.5 * (y - 2.0 * x).square().sum())
+
+    def upper_loss(_: object) -> LevelLoss:
+        return LevelLoss((y - 1.0).square().sum() + 0.5 * x.square().sum())
+
+    lower = Level("lower", [y], lower_loss, lambda: None, forget)
+    upper = Level("upper", [x], upper_loss, note, forget)
+    config = replace(_config("rank1"), correction=0.5)
+    solver = build_solver(Problem(upper, lower, lower_sees_upper=True), config)
+    solver.step(None, torch.autograd.backward, Progress(0, 0, 0.0))
+    # F_x = 1, F_y = -1, f_y = -1.5, f_x = 3: 1 - 0.5 * (1.5 / 2.25) * 3
+    assert seen == pytest.approx([0.0], abs=1e-6)
+    solver.config = replace(solver.config, correction=1.0)
+    solver.step(None, torch.autograd.backward, Progress(1, 0, 0.0))
+    assert seen[1] == pytest.approx(-1.0, abs=1e-6)

@@ -1,7 +1,6 @@
 """The tasks that the GPU check trains: tiny ones of every kind, and the methods as their configurations have them."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -10,6 +9,7 @@ import yaml
 from lightning import Callback, Trainer
 
 from ivif.bilevel import SCHEMES, BilevelConfig
+from ivif.contracts.class_paths import class_of, full_path
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig, with_clip_size
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
@@ -132,8 +132,7 @@ def configured(method: str, light: bool, packages: bool) -> FusionTask:
     if light:
         given = _merged(given, _read(f"{method}_cpu")["init_args"])
     given = _merged(given, _parts("random-tiny" if light else "random-ViT-B-32")[method] if packages else PLAIN[method])
-    module, _, name = model["class_path"].rpartition(".")
-    task: FusionTask = getattr(import_module(module), name)(**given)
+    task: FusionTask = class_of(full_path(model["class_path"]))(**given)
     return task
 
 

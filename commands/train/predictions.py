@@ -165,4 +165,5 @@ def _data_settings(data: FusionDataModule, config: Mapping[str, Any]) -> str:
     """What decides which pairs are read and how, in one line."""
     settings = {key: value for key, value in config["init_args"].items() if key not in ("loading", "transforms")}
     settings["clip_size"] = data.transforms.clip_size
-    return f"{config['class_path']} {json.dumps(settings, default=str, sort_keys=True)}"
+    reader = str(config["class_path"]).removeprefix("ivif.")  # as in records of before the rooms were one package
+    return f"{reader} {json.dumps(settings, default=str, sort_keys=True)}"

@@ -12,7 +12,9 @@ import torch
 from benchmarks import gpu_check, tables
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.runs import differences
+from benchmarks.gpu.tasks import configured
 from benchmarks.gpu.waits import expected_waits
+from ivif.lightning_modules.mgfusion import MGFusionTask
 
 STUCK = """
 import json, subprocess, sys, time
@@ -138,6 +140,12 @@ def test_a_page_measured_anew_keeps_its_gpu_section(tmp_path: Path) -> None:
     tables.write(tmp_path, "page", "# Page\n\n| b |\n", {})
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert text == f"# Page\n\n| b |\n\n{tables.GPU_SECTION}## On a GPU\n\nsecond\n"
+
+
+def test_methods_are_built_as_their_configurations_say() -> None:
+    base, light = (configured("mgfusion", light, packages=False) for light in (False, True))
+    assert isinstance(light, MGFusionTask)
+    assert (base.network_config.channels, light.network_config.channels) == (32, 16)
 
 
 def test_the_first_weights_that_differ_are_named() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ivif.callbacks.prediction_writer import RECORD
 from ivif.commands.cli import main
 from ivif.commands.train.predictions import model_settings
 from ivif.lightning_modules.mgfusion import MGFusionTask
@@ -65,6 +66,12 @@ def test_with_nothing_left_to_do_they_are_gathered_all_the_same(tmp_path: Path) 
     results.unlink()
     assert _predict(tmp_path) == 0
     assert results.read_bytes() == before
+
+
+def test_what_filled_a_folder_is_told_as_before_the_rooms_were_one_package(tmp_path: Path) -> None:
+    assert _predict(tmp_path) == 0
+    record = json.loads((tmp_path / "out" / RECORD).read_text(encoding="utf-8"))
+    assert record["data"].startswith("datamodules.")
 
 
 def test_a_folder_keeps_to_one_choice_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -143,8 +144,7 @@ def test_a_page_measured_anew_keeps_its_gpu_section(tmp_path: Path) -> None:
 
 
 def test_methods_are_built_as_their_configurations_say() -> None:
-    base, light = (configured("mgfusion", light, packages=False) for light in (False, True))
-    assert isinstance(light, MGFusionTask)
+    base, light = (cast("MGFusionTask", configured("mgfusion", light, packages=False)) for light in (False, True))
     assert (base.network_config.channels, light.network_config.channels) == (32, 16)
 
 

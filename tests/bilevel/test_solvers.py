@@ -229,7 +229,8 @@ def test_wrong_penalties_are_refused() -> None:
             PenaltyConfig(**change)
 
 
-def test_rank_one_corrects_by_what_the_lower_level_would_answer() -> None:
+@pytest.mark.parametrize(("correction", "expected"), [(0.5, 0.0), (1.0, -1.0)])
+def test_rank_one_corrects_by_what_the_lower_level_would_answer(correction: float, expected: float) -> None:
     x, y = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, 0.5))
     seen: list[float] = []
 
@@ -247,11 +248,7 @@ def test_rank_one_corrects_by_what_the_lower_level_would_answer() -> None:
 
     lower = Level("lower", [y], lower_loss, lambda: None, forget)
     upper = Level("upper", [x], upper_loss, note, forget)
-    config = replace(_config("rank1"), correction=0.5)
+    config = replace(_config("rank1"), correction=correction)
     solver = build_solver(Problem(upper, lower, lower_sees_upper=True), config)
     solver.step(None, torch.autograd.backward, Progress(0, 0, 0.0))
-    # F_x = 1, F_y = -1, f_y = -1.5, f_x = 3: 1 - 0.5 * (1.5 / 2.25) * 3
-    assert seen == pytest.approx([0.0], abs=1e-6)
-    solver.config = replace(solver.config, correction=1.0)
-    solver.step(None, torch.autograd.backward, Progress(1, 0, 0.0))
-    assert seen[1] == pytest.approx(-1.0, abs=1e-6)
+    assert seen == pytest.approx([expected], abs=1e-6)  # F_x = 1, F_y = -1, f_y = -1.5, f_x = 3: 1 - eta 1.5 / 2.25 3

@@ -218,6 +218,19 @@ def test_crops_cut_every_plane_alike_and_know_their_owner() -> None:
     assert torch.equal(whole["infrared"], frames["infrared"])
 
 
+def test_crops_lie_anywhere_in_their_frame() -> None:
+    frames = _frames()
+    height, width = frames["infrared"].shape[-2:]
+    places = torch.arange(height * width).view(1, 1, height, width).expand(2, 1, -1, -1)
+    frames["infrared"] = places.double()
+    torch.manual_seed(0)
+    corners = CropConfig(16, 50).cut(frames, saliency=False)["infrared"][:, 0, 0, 0].long()
+    tops, lefts = corners // width, corners % width
+    assert tops.unique().numel() > (height - 15) // 2
+    assert lefts.unique().numel() > (width - 15) // 2
+    assert (tops.max() <= height - 16, lefts.max() <= width - 16) == (True, True)
+
+
 def test_detections_come_with_every_output(tmp_path: Path) -> None:
     task = _task().eval()
     output = task.fuse(_frames())

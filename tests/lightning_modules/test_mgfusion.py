@@ -11,7 +11,7 @@ from ivif.commands.train.compatibility import provide
 from ivif.contracts.batch import batch_to_float, collate
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
-from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.mgfusion import MGFusionTask, MGFusionWeights
 from ivif.lightning_modules.non_finite import NonFiniteLossError
 from ivif.lightning_modules.optimization import AdamConfig
 from ivif.models.clip import ImageTextEncoder
@@ -158,3 +158,10 @@ def test_gradient_clipping_is_the_tasks_own(tmp_path: Path) -> None:
     with patch.object(MGFusionTask, "clip_gradients") as clip:
         quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, MadeData())
     assert clip.call_args.args[1] == 0.5
+
+
+def test_each_term_has_the_weight_of_its_name() -> None:
+    task = MGFusionTask(clip="random-tiny", network=TINY, loss=MGFusionWeights(gradient=2.0, intensity=3.0))
+    found = task.batch_loss(make_batch())
+    gradient, intensity = (float(found.terms[name]) for name in ("gradient", "intensity"))
+    assert float(found.value) == pytest.approx(2.0 * gradient + 3.0 * intensity)

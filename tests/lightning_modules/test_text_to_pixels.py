@@ -225,10 +225,11 @@ def test_crops_lie_anywhere_in_their_frame() -> None:
     frames["infrared"] = places.double()
     torch.manual_seed(0)
     corners = CropConfig(16, 50).cut(frames, saliency=False)["infrared"][:, 0, 0, 0].long()
-    tops, lefts = corners // width, corners % width
-    assert tops.unique().numel() > (height - 15) // 2
-    assert lefts.unique().numel() > (width - 15) // 2
-    assert (tops.max() <= height - 16, lefts.max() <= width - 16) == (True, True)
+    tops, lefts = ({*(corners // width).tolist()}, {*(corners % width).tolist()})
+    assert len(tops) > (height - 15) // 2
+    assert len(lefts) > (width - 15) // 2
+    assert max(tops) <= height - 16
+    assert max(lefts) <= width - 16
 
 
 def test_detections_come_with_every_output(tmp_path: Path) -> None:

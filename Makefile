@@ -19,7 +19,7 @@ help:
 	@echo "make quickstart  set up, train a small MGFusion on generated scenes, test it, write fused pictures (CPU, minutes)"
 	@echo "make test        set up and run the tests (not those marked slow, gpu or cluster)"
 	@echo "make test-all    the same with the slow ones"
-	@echo "make test-mutations  make seeded faults one by one and see that the tests catch each (about 20 minutes)"
+	@echo "make test-mutations  make seeded faults one by one and see that the tests catch each (half an hour)"
 	@echo "make test-elsewhere  make test as another user, in odd places, orders, languages and time zones (about 40 minutes)"
 	@echo "make test-cluster  submit, end and requeue jobs on a SLURM of this machine's own (installs it, as root)"
 	@echo "make test-minimum  make test with the lowest versions that pyproject.toml allows"

@@ -18,9 +18,9 @@ PLUGINS_VARIABLE: Final = "IVIF_PLUGINS"
 """Environment variable with further packages or modules, separated by commas or colons."""
 
 _ROOMS: Final = ("lightning_modules", "datamodules", "callbacks", "losses", "metrics", "models")
-_ROOM_OF: Final = {METHODS: "lightning_modules", DATASETS: "datamodules"}
-OURS: Final = tuple(f"ivif.{room}" for room in _ROOMS)
 """Packages of this suite whose classes a configuration can need."""
+
+_ROOM_OF: Final = {METHODS: "lightning_modules", DATASETS: "datamodules"}
 
 SHORT_NAMES: Final = {
     path.rpartition(".")[2]: path
@@ -45,7 +45,7 @@ SHORT_NAMES: Final = {
 """Our classes that configurations name by their name alone."""
 
 ALLOWED: Final = (
-    *OURS,
+    *(f"ivif.{room}" for room in _ROOMS),
     "lightning.fabric.accelerators",
     "lightning.fabric.plugins",
     "lightning.fabric.strategies",
@@ -132,6 +132,17 @@ def class_of(path: str) -> type[Any]:
     return found
 
 
+def allowed_packages() -> tuple[str, ...]:
+    """Packages, modules and classes that a file may name: ours, Lightning's, installed ones, those of `IVIF_PLUGINS`.
+
+    An installed package cannot allow a part of Python either.
+
+    Raises:
+        ValueError: If `IVIF_PLUGINS` cannot be meant.
+    """
+    return (*ALLOWED, *(name for name in packages() if name not in _NEVER), *plugins())
+
+
 def allowed_class_path(path: str) -> bool:
     """Whether a file may name this class, by its full path.
 
@@ -142,7 +153,7 @@ def allowed_class_path(path: str) -> bool:
     Raises:
         ValueError: If `IVIF_PLUGINS` cannot be meant.
     """
-    verdicts = dict.fromkeys(REFUSED, False) | dict.fromkeys((*ALLOWED, *packages(), *plugins()), True)
+    verdicts = dict.fromkeys(REFUSED, False) | dict.fromkeys(allowed_packages(), True)
     entry = _covering(path, verdicts)
     return entry is not None and verdicts[entry]
 

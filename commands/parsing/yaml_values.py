@@ -7,8 +7,7 @@ import yaml
 from jsonargparse import get_loader, set_loader, set_parsing_settings
 
 from ivif.commands.errors import UsageError
-from ivif.contracts.class_paths import ALLOWED, REFUSED, allowed_class_path, full_path, plugins, refusal
-from ivif.contracts.plugins import packages
+from ivif.contracts.class_paths import REFUSED, allowed_class_path, allowed_packages, full_path, refusal
 from ivif.files.plain_yaml import PlainYamlError, measure
 
 _CLASSES: Final = ("class_path", "model", "data", "callbacks", "logger", "plugins", "profiler", "strategy")
@@ -26,7 +25,7 @@ def guard_parser() -> None:
     set_parsing_settings(
         instantiate_subclass_spec_in_any=False,
         import_path_denylist=["*", *REFUSED],
-        import_path_allowlist=[*ALLOWED, *packages(), *plugins()],
+        import_path_allowlist=[*allowed_packages()],
     )
     set_loader("yaml", _load_guarded, (yaml.YAMLError,))
 

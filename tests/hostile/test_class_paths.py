@@ -160,6 +160,12 @@ def test_not_everything_can_be_allowed(named: str, monkeypatch: pytest.MonkeyPat
     assert main([*FIT, "--print_config"]) == 1
 
 
+def test_an_installed_package_allows_itself_and_no_part_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ivif.contracts.class_paths.packages", lambda: ("tiny_fusion", "subprocess", "jsonargparse"))
+    assert allowed_class_path("tiny_fusion.task.TinyTask")
+    assert not any(map(allowed_class_path, ("subprocess.Popen", "jsonargparse.set_parsing_settings", "tiny_fusion2.A")))
+
+
 def test_the_most_specific_entry_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PLUGINS_VARIABLE, "one.two:three, lightning.pytorch.loggers.mlflow")
     named = ("one.two.Task", "three.Task", "lightning.pytorch.callbacks.EarlyStopping", _DDP)

@@ -75,7 +75,7 @@ class ResultTable:
         """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.csv`, each complete or as before."""
         write_table(self.summary.assign(convention=self.convention), folder / f"{stem}.csv")
         write_table(self.per_image, folder / f"{stem}_per_image.csv")
-        write_whole(folder / f"{stem}.md", self.markdown().encode())
+        write_whole(folder / f"{stem}.md", self.markdown())
 
     def markdown(self) -> str:
         """The summary as a Markdown table."""
@@ -122,7 +122,7 @@ class DetectionTable:
     def write(self, folder: Path, stem: str = "detection") -> None:
         """Writes `<stem>.csv` and `<stem>.md`, each complete or as before."""
         write_table(self.rows, folder / f"{stem}.csv")
-        write_whole(folder / f"{stem}.md", self.markdown().encode())
+        write_whole(folder / f"{stem}.md", self.markdown())
 
     def markdown(self) -> str:
         """The table as Markdown, with what its figures mean."""

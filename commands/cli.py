@@ -162,11 +162,12 @@ def run_lightning(arguments: Sequence[str]) -> int:
     _prepare_lightning()
     from ivif.callbacks.stop_requests import RunStoppedError
     from ivif.commands.parsing.command_line import rewrite
-    from ivif.commands.train.cluster import leave_process_group_at_exit, report_stop
+    from ivif.commands.train.cluster import report_stop
     from ivif.commands.train.devices import settle_missing_gpu
     from ivif.commands.train.failures import explain
     from ivif.commands.train.lightning_cli import SuiteCLI
     from ivif.commands.train.run_folder import forget_run_folder, release_run_folder
+    from ivif.machine.process_group import leave_process_group_at_exit
 
     leave_process_group_at_exit()
     settle_missing_gpu()

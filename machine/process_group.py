@@ -1,5 +1,6 @@
-"""Sums, means and copies over the processes that train together; each function is the identity where there is one."""
+"""Processes that train together: sums, means and copies over them, the identity where there is one, and their end."""
 
+import atexit
 from typing import Any, TypeVar
 
 from torch import Tensor, distributed
@@ -53,3 +54,18 @@ def broadcast_first(values: Tensor) -> Tensor:
     if process_count() > 1:
         distributed.broadcast(values, src=0)
     return values
+
+
+def leave_process_group_at_exit() -> None:
+    """Ends the threads of gloo before the interpreter ends.
+
+    Lightning does so for NCCL alone. A thread of gloo that is left may abort the process at its very end, which a
+    launcher takes for a failed run.
+    """
+    atexit.unregister(_leave)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -8,8 +8,8 @@ from lightning import LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ivif.commands.train.cluster import leave_process_group_at_exit
 from ivif.contracts.batch import Batch, Sample, batch_to_float, collate
+from ivif.machine.process_group import leave_process_group_at_exit
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

@@ -1,6 +1,5 @@
 """What launchers (SLURM, torchrun) say about a run, and what a run that is asked to stop, or ends, tells them."""
 
-import atexit
 import hashlib
 import os
 import re
@@ -11,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import torch
-import torch.distributed
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
@@ -90,21 +87,6 @@ def report_stop(stopped: RunStoppedError, folder: Path, trainer: Trainer) -> int
     elif stopped.checkpoint:
         print(f"Go on with: {program()} fit --resume {folder}", file=sys.stderr)
     return EXIT_STOPPED
-
-
-def leave_process_group_at_exit() -> None:
-    """Ends the threads of gloo before the interpreter ends.
-
-    Lightning does so for NCCL alone. A thread of gloo that is left may abort the process at its very end, which a
-    launcher takes for a failed run.
-    """
-    atexit.unregister(_leave)
-    atexit.register(_leave)
-
-
-def _leave() -> None:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def _requeue_job(reason: str, trainer: Trainer) -> bool:

@@ -2,17 +2,22 @@
 
 from pathlib import Path
 
-TINY = (
-    "--model.init_args.clip=random-tiny",
-    "--model.init_args.network.channels=8",
-    "--model.init_args.network.heads=2",
-    "--model.init_args.network.blocks=1",
+QUIET = (
     "--loading.batch_size=2",
     "--loading.num_workers=0",
     "--transforms.crop=32",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
+)
+"""Two small crops a batch, on the CPU, without bars."""
+
+TINY = (
+    "--model.init_args.clip=random-tiny",
+    "--model.init_args.network.channels=8",
+    "--model.init_args.network.heads=2",
+    "--model.init_args.network.blocks=1",
+    *QUIET,
     "--trainer.num_sanity_val_steps=0",
     "--trainer.log_every_n_steps=1",
     "--evaluator.metrics=[EN, Qabf]",

@@ -7,17 +7,12 @@ import pytest
 import torch
 
 from ivif.commands.cli import main
-from tests.commands.runs import SCENES, newest_run
+from tests.commands.runs import QUIET, SCENES, newest_run
 from tests.refusals import refused
 
 TASK = "tests.commands.foreign_task.PlainTask"
-QUIET = (
-    "--loading.batch_size=2",
-    "--loading.num_workers=0",
-    "--transforms.crop=32",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
+OPTIONS = (
+    *QUIET,
     "--trainer.log_every_n_steps=1",
     "--evaluator.metrics=[EN]",
     "--evaluator.test_metrics=[EN]",
@@ -25,7 +20,7 @@ QUIET = (
 
 
 def _line(command: str, folder: Path, *options: str) -> list[str]:
-    return [command, f"--model={TASK}", *SCENES, *QUIET, f"--runs_dir={folder}", "--run_name=tiny", *options]
+    return [command, f"--model={TASK}", *SCENES, *OPTIONS, f"--runs_dir={folder}", "--run_name=tiny", *options]
 
 
 def test_a_task_that_declares_nothing_is_trained_tested_and_used(tmp_path: Path) -> None:

@@ -18,18 +18,14 @@ from ivif.contracts import plugins
 from ivif.lightning_modules.detection_sources import DetectionSource, build_source
 from ivif.testing import make_batch
 from ivif.testing.processes import run_python
+from tests.commands.runs import QUIET
 from tests.fakes import write_folder
 
 PACKAGE = Path(__file__).parent / "package"
 QUICK = (
     "--config=tiny.yaml",
     "--model.init_args.network.channels=4",
-    "--loading.batch_size=2",
-    "--loading.num_workers=0",
-    "--transforms.crop=32",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
+    *QUIET,
     "--evaluator.metrics=[EN, Dark]",
     "--evaluator.test_metrics=[EN, Dark]",
 )

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.inputs import PAGE, page
 from tests.test_architecture import ALLOWED, GROUND, ROOMS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -150,3 +151,7 @@ def test_a_file_that_is_not_there_is_seen(tmp_path: Path) -> None:
     )
     found = [*_missing_links(page), *_missing_files(page), *_missing_names(page)]
     assert found == ["b.md", "#none", "metrics/none.py", "ivif.metrics.nothing"]
+
+
+def test_the_page_of_inputs_is_what_its_tests_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m tests.inputs"

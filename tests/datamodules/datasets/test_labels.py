@@ -210,7 +210,7 @@ def test_what_is_remembered_of_a_file_is_what_a_new_reader_reads(
 
 def _uncached(path: Path) -> list[Any]:
     """What a process that starts now reads."""
-    formats._class_list.cache_clear()
+    formats.yolo._class_list.cache_clear()
     targets = LabelReader(CLASSES, CLASSES).read(path, "a", SIZE)
     return [targets["labels"].tolist(), targets["boxes"].tolist()]
 

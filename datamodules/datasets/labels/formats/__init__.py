@@ -1,0 +1,28 @@
+"""VOC xml, YOLO txt and COCO json as class names and boxes, a file per format.
+
+Sources disagree on class ids, so an id never leaves this room: a YOLO id becomes a name through the order that its
+source declares (`classes.txt` beside the labels wins), a COCO id through its categories, and only the name decides.
+"""
+
+from typing import Final
+
+from ivif.datamodules.datasets.labels.formats.coco import coco_stems, parse_coco
+from ivif.datamodules.datasets.labels.formats.shared import FileState, LabeledBox, file_state
+from ivif.datamodules.datasets.labels.formats.voc import parse_voc
+from ivif.datamodules.datasets.labels.formats.yolo import CLASS_LIST_FILES, class_list, parse_yolo
+
+LABEL_FORMATS: Final = {"voc": ".xml", "yolo": ".txt", "coco": ".json"}
+"""Formats and the endings of their files, the best format first."""
+
+__all__ = [
+    "CLASS_LIST_FILES",
+    "LABEL_FORMATS",
+    "FileState",
+    "LabeledBox",
+    "class_list",
+    "coco_stems",
+    "file_state",
+    "parse_coco",
+    "parse_voc",
+    "parse_yolo",
+]

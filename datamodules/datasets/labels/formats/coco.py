@@ -1,0 +1,85 @@
+"""COCO json: one file for many pictures, boxes as left, top, width, height in pixels."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ivif.datamodules.datasets.labels.class_names import checked_class_name
+from ivif.datamodules.datasets.labels.formats.shared import (
+    TOLD,
+    FileState,
+    LabeledBox,
+    file_state,
+    label_text,
+    ordered_box,
+    told,
+)
+from ivif.files.errors import LabelError
+from ivif.files.names import printable
+
+
+def parse_coco(path: Path, stem: str) -> list[LabeledBox]:
+    """The objects of one image in a COCO json file, found by the stem of its `file_name`; crowd regions are left out.
+
+    Raises:
+        LabelError: If the file is no COCO json.
+    """
+    return _coco_index(path, file_state(path)).get(stem.casefold(), [])
+
+
+def coco_stems(path: Path) -> frozenset[str]:
+    """Stems (lower case) of the images that a COCO json file knows, with objects or without."""
+    return frozenset(_coco_index(path, file_state(path)))
+
+
+def _number(value: Any, where: str) -> float:
+    """A number of a JSON file; `float` would take true and false too, and has no room for the largest integers."""
+    if isinstance(value, bool):
+        raise LabelError(f"{where}: the box holds '{value}', which is no number. Correct or remove it.")
+    try:
+        return float(value)
+    except OverflowError:
+        raise LabelError(f"{where}: the box holds {told(value)}, which is not finite. Correct or remove it.") from None
+
+
+@lru_cache(maxsize=16)
+def _coco_index(path: Path, _state: FileState) -> dict[str, list[LabeledBox]]:
+    """Objects by image stem; cached, as one file labels many images (`_state` renews it)."""
+    try:
+        content: Any = json.loads(label_text(path))
+        categories = content.get("categories", [])
+        names = {entry["id"]: checked_class_name(str(entry["name"]), f"'{printable(path)}'") for entry in categories}
+        if len(names) != len(categories):
+            raise ValueError("two of its categories have one id")
+        stems = {image["id"]: Path(image["file_name"]).stem.casefold() for image in content["images"]}
+        if len(stems) != len(content["images"]) or len(set(stems.values())) != len(stems):
+            raise ValueError("two of its images have one id, or one name without folder and ending")
+        index: dict[str, list[LabeledBox]] = {stem: [] for stem in stems.values()}
+        for annotation in content["annotations"]:
+            if not annotation.get("iscrowd"):
+                stem, found = _coco_object(
+                    annotation, names, stems, f"'{printable(path)}', annotation {annotation.get('id')}"
+                )
+                index[stem].append(found)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problem = printable(f"{type(error).__name__}: {error}")[:TOLD]
+        raise LabelError(
+            f"'{printable(path)}' is no COCO json ({problem}); it needs images, annotations, categories. "
+            f"Export it again, or set `layout.label_format` to another format."
+        ) from error
+    return index
+
+
+def _coco_object(
+    annotation: Mapping[str, Any], names: Mapping[Any, str], stems: Mapping[Any, str], where: str
+) -> tuple[str, LabeledBox]:
+    if annotation["image_id"] not in stems:
+        raise LabelError(
+            f"{where}: there is no image with the id {told(annotation['image_id'])}. Correct or remove it."
+        )
+    left, top, width, height = (_number(value, where) for value in annotation["bbox"])
+    box = ordered_box((left, top, left + width, top + height), where)
+    name = names.get(annotation["category_id"], f"id {told(annotation['category_id'])}")
+    return stems[annotation["image_id"]], LabeledBox(name, box)

@@ -101,17 +101,17 @@ class Run:
         """Configuration and what a row changes of it."""
         if self.row in SINGLE:
             files = ["--config=detection.yaml", "--config=detection_cpu.yaml"]
-            return [*files, f"--model.init_args.source.kind={self.row}"]
+            return [*files, f"--model.source.kind={self.row}"]
         if self.row in PROMPTFUSION:
             return [*PROMPTFUSION_FILES, *self._phases()]
         return [
             "--config=text_to_pixels.yaml",
             "--config=text_to_pixels_cpu.yaml",
-            "--data.init_args.prompts.source=coarse",
-            "--model.init_args.clip=random-tiny",
-            f"--model.init_args.bilevel.scheme={self.row}",
-            "--model.init_args.bilevel.lower_steps=1",
-            "--model.init_args.bilevel.value_steps=1",
+            "--data.prompts.source=coarse",
+            "--model.clip=random-tiny",
+            f"--model.bilevel.scheme={self.row}",
+            "--model.bilevel.lower_steps=1",
+            "--model.bilevel.value_steps=1",
         ]
 
     def _phases(self) -> list[str]:
@@ -122,12 +122,12 @@ class Run:
             phases |= {"fusion": 1 - WARMUP, "detector": 1, "bilevel": 0}
         return [
             f"--init_from={fusion_run(self.folder, self.fusion_steps) / 'latest' / 'checkpoints' / 'last.ckpt'}",
-            f"--model.init_args.phases={json.dumps(phases)}",
-            f"--model.init_args.bilevel.scheme={'joint' if self._fusion_first else scheme}",
-            "--model.init_args.prompts.refinement.rounds=0",
-            "--model.init_args.lower.schedule.start=3e-4",
-            "--model.init_args.lower.schedule.peak=3e-4",
-            "--model.init_args.crops.size=96",
+            f"--model.phases={json.dumps(phases)}",
+            f"--model.bilevel.scheme={'joint' if self._fusion_first else scheme}",
+            "--model.prompts.refinement.rounds=0",
+            "--model.lower.schedule.start=3e-4",
+            "--model.lower.schedule.peak=3e-4",
+            "--model.crops.size=96",
         ]
 
     def arguments(self, root: Path, weights: Path) -> list[str]:
@@ -136,10 +136,10 @@ class Run:
         return [
             *self._method(),
             *COMMON,
-            *(f"--model.init_args.{prefix}{key}={value}" for key, value in DETECTOR.items()),
-            f"--data.init_args.root={root}",
-            "--model.init_args.detector.architecture=yolov5n",
-            f"--model.init_args.detector.weights={weights}",
+            *(f"--model.{prefix}{key}={value}" for key, value in DETECTOR.items()),
+            f"--data.root={root}",
+            "--model.detector.architecture=yolov5n",
+            f"--model.detector.weights={weights}",
             f"--seed_everything={self.seed}",
             f"--loading.seed={self.seed}",
             f"--trainer.max_steps={self.iterations}",
@@ -199,10 +199,10 @@ def train_fusion(folder: Path, steps: int, root: Path) -> None:
     arguments = [
         *PROMPTFUSION_FILES,
         *COMMON,
-        "--model.init_args.detector=null",
-        "--model.init_args.phases={autoencoder: 30, prompts: 10, fusion: 85, bilevel: 0}",
-        "--model.init_args.crops.size=96",
-        f"--data.init_args.root={root}",
+        "--model.detector=null",
+        "--model.phases={autoencoder: 30, prompts: 10, fusion: 85, bilevel: 0}",
+        "--model.crops.size=96",
+        f"--data.root={root}",
         f"--trainer.max_steps={steps}",
         f"--trainer.val_check_interval={max(1, steps // 2)}",
         f"--runs_dir={folder}",

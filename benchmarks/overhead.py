@@ -77,7 +77,7 @@ def fit(case: str, steps: int) -> list[Pair]:
                 "fit",
                 f"--model=benchmarks.overhead_parts.{task}",
                 "--data=benchmarks.overhead_parts.ConstantDataModule",
-                f"--data.init_args.steps={steps}",
+                f"--data.steps={steps}",
                 f"--trainer.callbacks={clock}",
                 "--trainer.max_epochs=1",
                 "--trainer.limit_val_batches=0",

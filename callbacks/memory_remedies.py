@@ -67,7 +67,7 @@ def _known(trainer: Trainer, task: Any, stage: str, size: BatchSize) -> Iterator
     if stage == "train":
         yield from _smaller_parts(task, size)
         if option := task.recompute_option:
-            yield Remedy(f"--model.init_args.{option} true", full, {"recompute": True})
+            yield Remedy(f"--model.{option} true", full, {"recompute": True})
     elif pairs > 1:
         yield from (Remedy(f"--loading.batch_size {part}", (part, height, width), {}) for part in _halves(pairs))
     if "16" not in str(trainer.precision):

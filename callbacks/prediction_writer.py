@@ -127,7 +127,7 @@ def check_record(folder: Path, made_by: dict[str, str], claims: bool = True, pic
         noted = _record(record)
         if noted != made_by:
             differing = ", ".join(
-                f"{key} {noted.get(key)!r} there, {made_by.get(key)!r} now"
+                f"{key.replace('.init_args', '')} {noted.get(key)!r} there, {made_by.get(key)!r} now"
                 for key in sorted(noted.keys() | made_by.keys())
                 if noted.get(key) != made_by.get(key)
             )

@@ -50,7 +50,7 @@ def report_error(error: BaseException) -> int:
         traceback.print_exception(error)
     message = readable(str(error))
     if isinstance(error, DatasetError):
-        message = _FIELD.sub(lambda field: f"--{'' if field[2] else 'data.init_args.'}{field[1]}", message)
+        message = _FIELD.sub(lambda field: f"--{'' if field[2] else 'data.'}{field[1]}", message)
     print(f"error: {terminal(message)}", file=sys.stderr)
     return 1
 

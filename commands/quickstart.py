@@ -45,10 +45,10 @@ def _report(seconds: float) -> None:
         f"  {LATEST}/metrics.csv  every logged value\n"
         f"  runs/quickstart-test/  newest folder: tables/test.md, with the classic rows\n\n"
         f"Next, with your own pairs (folders ir/ and vi/) or one of the public datasets (DATASETS.md):\n"
-        f"  python main.py data check --data configs/data/folder.yaml --data.init_args.root FOLDER\n"
+        f"  python main.py data check --data configs/data/folder.yaml --data.root FOLDER\n"
         f"  python main.py fit --config configs/mgfusion.yaml --config configs/mgfusion_cpu.yaml"
         f" --data configs/data/folder.yaml"
-        f" --data.init_args.root FOLDER --model.init_args.clip compact\n"
+        f" --data.root FOLDER --model.clip compact\n"
         f"(`compact` knows generated scenes and stands in for CLIP; MODELS.md says where to get the real one.)"
     )
 

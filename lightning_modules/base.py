@@ -244,7 +244,7 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declar
         if clip and (chosen := self.optimizer_config.gradient_clip):
             raise ValueError(
                 f"--trainer.gradient_clip_val {clip}: {type(self).__name__} clips by its own number already "
-                f"({chosen}). Set --model.init_args.optimizer.gradient_clip {clip} instead."
+                f"({chosen}). Set --model.optimizer.gradient_clip {clip} instead."
             )
 
     def configure_gradient_clipping(

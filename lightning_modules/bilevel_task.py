@@ -68,7 +68,7 @@ class BilevelTask(LevelTask):
 
     def smaller_parts(self, pairs: int, parts: int) -> str:
         """The scheme's own cutting: each level's loss on a part is part of the whole batch's."""
-        return f"--model.init_args.bilevel.accumulate {self.accumulate * parts}"
+        return f"--model.bilevel.accumulate {self.accumulate * parts}"
 
     def check_trainer(self, accumulate: int, clip: float | None) -> None:
         """Refuses to accumulate or clip by Lightning's means, which know one optimiser.
@@ -81,12 +81,12 @@ class BilevelTask(LevelTask):
             raise ValueError(
                 f"--trainer.accumulate_grad_batches {accumulate}: {name} has an optimiser for each level, and cuts "
                 f"each batch itself. For the memory of a batch of B / {accumulate} set "
-                f"--model.init_args.bilevel.accumulate {accumulate} and leave --loading.batch_size at B."
+                f"--model.bilevel.accumulate {accumulate} and leave --loading.batch_size at B."
             )
         if clip:
             raise ValueError(
                 f"--trainer.gradient_clip_val {clip}: {name} clips each level by its own number. Set "
-                f"--model.init_args.lower.optimizer.gradient_clip {clip} and --model.init_args.upper.optimizer."
+                f"--model.lower.optimizer.gradient_clip {clip} and --model.upper.optimizer."
                 f"gradient_clip {clip}."
             )
 

@@ -27,7 +27,7 @@ class DataNeeds:
 class Declaration(LightningModule):
     """Members that any task may set anew; the defaults are those of a network with one optimiser and no detector.
 
-    Options are named as on the command line, without `--model.init_args.`.
+    Options are named as on the command line, without `--model.`.
     """
 
     needs_weights: ClassVar[bool] = True

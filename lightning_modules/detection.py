@@ -145,7 +145,7 @@ class DetectionTask(FusionTask):
         if trained != self.kind:
             raise FrozenPartMismatchError(
                 f"The checkpoint's detector was trained on '{trained}', but this run shows it '{self.kind}'. Give the "
-                f"same --model.init_args.source.kind."
+                f"same --model.source.kind."
             )
         self.part.fit_heads(below("part.", checkpoint["state_dict"]))
 

@@ -170,7 +170,7 @@ def _classic_picture(rule: str, batch: Batch) -> Tensor:
 def _stored_picture(batch: Batch) -> Tensor:
     if "fused" not in batch:
         raise ValueError(
-            "source.kind 'folder' needs the fused pictures in the batch: set --data.init_args.fused_dir to the folder "
+            "source.kind 'folder' needs the fused pictures in the batch: set --data.fused_dir to the folder "
             "that `ivif predict` wrote them to."
         )
     return batch["fused"]

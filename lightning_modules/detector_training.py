@@ -178,7 +178,7 @@ class DetectorPart(nn.Module):
         if "targets" not in batch:
             raise ValueError(
                 "Training a detector needs boxes, and the batch has none. Choose a dataset with boxes and leave "
-                "--data.init_args.reading.labels true; every dataset of a mixture must have them."
+                "--data.reading.labels true; every dataset of a mixture must have them."
             )
         return batch["targets"]
 

@@ -139,7 +139,7 @@ class FeatureCache:
             self._has_warned = True
             logger.warning(
                 "%s: such features are neither read nor kept, but computed again. Choose a folder of your own: "
-                "--model.init_args.feature_cache FOLDER.",
+                "--model.feature_cache FOLDER.",
                 reason,
             )
         return bool(reason)

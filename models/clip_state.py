@@ -66,7 +66,7 @@ def _read_archive(path: Path) -> dict[str, Tensor]:
             f"{path} is a TorchScript archive, which holds code, and its sha256 is none of OpenAI's published ones. "
             f"Fetch the original or its .safetensors form (MODELS.md). If the file is your own, say so in the "
             f"environment, {TRUST_VARIABLE}='{path}', or where a command builds the encoder as "
-            f"--model.init_args.clip.trust_archive=true; in a file or checkpoint that counts for nothing."
+            f"--model.clip.trust_archive=true; in a file or checkpoint that counts for nothing."
         )
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch advises torch.export to authors
         archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]

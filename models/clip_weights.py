@@ -211,8 +211,8 @@ def _missing_message(architecture: str, tag: str, sources: list[Source], remedy:
     )
     folders = "\n  ".join(str(directory) for directory in weight_directories())
     remedy = remedy or (
-        f"say where the file lies: --model.init_args.clip.pretrained {tag} --model.init_args.clip.weights FILE. "
-        f"Only for trying things out: --model.init_args.clip compact (PromptFusion: --model.init_args.prompts.clip; "
+        f"say where the file lies: --model.clip.pretrained {tag} --model.clip.weights FILE. "
+        f"Only for trying things out: --model.clip compact (PromptFusion: --model.prompts.clip; "
         f"part of this repository, knows generated scenes), or, untrained, random-tiny"
     )
     return (

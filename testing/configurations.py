@@ -10,8 +10,8 @@ from ivif.testing.parameters import ParametrizedTests
 
 SHORT: Final = (
     "--data=data/synthetic.yaml",
-    "--data.init_args.train_length=2",
-    "--data.init_args.evaluation_length=1",
+    "--data.train_length=2",
+    "--data.evaluation_length=1",
     "--loading.batch_size=2",
     "--loading.num_workers=0",
     "--trainer.accelerator=cpu",

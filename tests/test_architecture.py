@@ -216,7 +216,7 @@ def _names_of_methods(source: str) -> Iterator[str]:
         elif isinstance(node, ast.Attribute) and node.attr in OF_METHODS:
             yield node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
-            options = re.findall(r"model\.init_args\.(?!classes)\w+", node.value)
+            options = re.findall(r"(?:model\.init_args|--model)\.(?!classes|help|init_args)\w+", node.value)
             yield from (*METHODS.findall(node.value), *options, *({node.value} & OF_METHODS))
 
 
@@ -228,6 +228,7 @@ def _names_of_methods(source: str) -> Iterator[str]:
         "task.loss_config.previous",
         "getattr(task, 'encoder', None)",
         "option = '--model.init_args.network.checkpoint_blocks true'",
+        "option = '--model.network.checkpoint_blocks true'",
     ],
 )
 def test_the_rule_of_methods_can_fail(source: str) -> None:

@@ -16,7 +16,7 @@ STAGES = ("train", "val", "test")
 """Stages in the order of reports."""
 
 PROMPTS: Final = (
-    "Writes one prompt per pair as JSONL (dataset, name, prompt, source), for --data.init_args.prompts.source file. "
+    "Writes one prompt per pair as JSONL (dataset, name, prompt, source), for --data.prompts.source file. "
     "What the file already has is kept, so an interrupted run goes on where it was stopped. `source` says how each "
     "prompt was made: template (from boxes: never for test pairs while mAP is scored), brightness (time of day alone, "
     "because the pair has no labels), dataset, caption; write human where you correct one."

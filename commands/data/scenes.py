@@ -44,7 +44,7 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
     root = write_scenes(scenes, Path(out))
     print(
         f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"
-        f"  {program()} data check --data folder.yaml --data.init_args.root {root} "
-        f"--data.init_args.layout.labels labels --data.init_args.classes '[{', '.join(scenes.classes)}]'"
+        f"  {program()} data check --data folder.yaml --data.root {root} "
+        f"--data.layout.labels labels --data.classes '[{', '.join(scenes.classes)}]'"
     )
     return 0

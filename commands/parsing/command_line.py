@@ -21,6 +21,8 @@ _FILE_OPTIONS: Final = {
     "--model": (CONFIGS,),
     "--trainer.logger": (CONFIGS / "logger", CONFIGS),
 }
+_INSIDE: Final = re.compile(r"--(model|data)\.(?!(class_path|init_args|dict_kwargs|help)\b)")
+"""Options of a task or datamodule as they are documented; in files they stand below `init_args`."""
 _NESTED: Final = re.compile(r"--(model|data)\.init_args(\.\w+){2,}")
 """Options inside a configuration dataclass of a task or datamodule."""
 _NAMES_CLASS: Final = re.compile(r"--([\w.]+\.class_path|(model|data)\.help|trainer\.(callbacks|logger|plugins)\+?)")
@@ -43,7 +45,8 @@ class CommandLine:
 def rewrite(arguments: Sequence[str]) -> CommandLine:
     """Finds configuration files by bare name and turns `--resume RUN_DIR` into its configuration and checkpoint.
 
-    Files come before options, whatever the order in which they were typed (`ivif.commands.parsing.order`).
+    Files come before options, whatever the order in which they were typed (`ivif.commands.parsing.order`). Options of
+    a method or dataset get their place in the configuration: `--model.clip` is `--model.init_args.clip`.
 
     Raises:
         UsageError: If a file or run folder is not there; names what was looked for.
@@ -82,14 +85,14 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
 
 def _split_option(argument: str) -> list[str]:
     option, separator, value = argument.partition("=")
-    option = "--config" if option == "-c" else option
+    option = "--config" if option == "-c" else _INSIDE.sub(r"--\1.init_args.", option)
     names = option in (*_FILE_OPTIONS, "--resume") or _NAMES_CLASS.fullmatch(option)
     apart = names or (value == "null" and _NESTED.fullmatch(option))
-    return [option, value] if separator and apart else [option if argument == "-c" else argument]
+    return [option, value] if separator and apart else [f"{option}{separator}{value}"]
 
 
 def _null_in_parent(option: str) -> str:
-    """`--model.init_args.crops.size null` as `--model.init_args.crops={"size": null}`.
+    """`--model.crops.size null` as `--model.crops={"size": null}`.
 
     jsonargparse 4.53 reads the null of a nested option as the text "None", and refuses it.
     """

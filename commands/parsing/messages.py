@@ -48,7 +48,7 @@ def explain(message: str, options: Mapping[str, Any]) -> UsageError:
     if found and denied:
         text = f"{found['key']}: there is no file '{denied[1]}'"
     elif found and (inner := reason(found["rest"])).endswith(hint):
-        inside = f"{found['key']}.init_args." if found["key"] in _NAMED else f"{found['key']}."
+        inside = f"{found['key']}."
         text = inside + inner.removesuffix(hint).strip().replace(_NEAREST, f"{_NEAREST}{inside}")
     elif found:
         text = f"{found['key']}: {_wrong_value(found['key'], found['rest'], options)}"
@@ -62,7 +62,17 @@ def explain(message: str, options: Mapping[str, Any]) -> UsageError:
         text = _unknown(".".join(filter(None, (missing["group"], missing["key"]))), options)
     else:
         text = message
-    return UsageError(text, hint)
+    return UsageError(as_typed(text), hint)
+
+
+def as_typed(text: str) -> str:
+    """A text with the options of methods and datasets in their documented form.
+
+    Example:
+        >>> as_typed("--model.init_args.clip: no such file")
+        '--model.clip: no such file'
+    """
+    return re.sub(r"\b(model|data)\.init_args\.", r"\1.", text)
 
 
 def _unrecognized(words: list[str], options: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args, get_type_hints
 from jsonargparse import Namespace
 
 from ivif.commands.errors import UsageError
+from ivif.commands.parsing.messages import as_typed
 from ivif.contracts.class_paths import class_of
 
 _LEAST: Final = {
@@ -42,9 +43,13 @@ def refuse_linked_options(arguments: Sequence[str]) -> None:
     for argument in arguments:
         for name in ("loading", "transforms"):
             if argument.startswith(f"--data.init_args.{name}"):
-                raise UsageError(f"{argument}: set it as --{name}... (it is given beside the dataset, not inside it).")
+                raise UsageError(
+                    f"{as_typed(argument)}: set it as --{name}... (it is given beside the dataset, not inside it)."
+                )
         if argument.startswith("--model.init_args.classes"):
-            raise UsageError(f"{argument}: the classes are those of the data, or of the checkpoint; leave it out.")
+            raise UsageError(
+                f"{as_typed(argument)}: the classes are those of the data, or of the checkpoint; leave it out."
+            )
 
 
 def refuse_nulls(config: Namespace, kinds: Mapping[str, type[Any]]) -> None:
@@ -61,7 +66,7 @@ def refuse_nulls(config: Namespace, kinds: Mapping[str, type[Any]]) -> None:
     for section in ("model", "data"):
         built = config.get(section)
         if isinstance(built, Namespace):
-            found += _nulls(class_of(built.class_path), built.get("init_args"), f"{section}.init_args")
+            found += _nulls(class_of(built.class_path), built.get("init_args"), section)
     if found:
         raise UsageError(
             f"{', '.join(found)}: null, or nothing, where a value is needed. Give it one, or leave the line out to "

@@ -47,7 +47,7 @@ def class_names(data: FusionDataModule, checkpoint: Path | None, scored: bool = 
     if scored and trained and names and names != trained:
         raise UsageError(
             f"The checkpoint detects {_listed(trained)}, but the data has the classes {_listed(names)}. Choose data "
-            f"with the checkpoint's classes, or set --data.init_args.reading.labels=false to leave its boxes out."
+            f"with the checkpoint's classes, or set --data.reading.labels=false to leave its boxes out."
         )
     return trained or names
 
@@ -68,7 +68,7 @@ def refuse_unknown_classes(data: FusionDataModule, model: Mapping[str, Any]) -> 
         return
     remedy = _remedy(data)
     if type(None) in get_args(get_type_hints(task.__init__).get(option)):
-        remedy += f", or train fusion alone with --model.init_args.{option} null"
+        remedy += f", or train fusion alone with --model.{option} null"
     raise UsageError(f"{task.__name__} has a detector, and {_reason(data)}. {remedy}.")
 
 
@@ -180,10 +180,10 @@ def _remedy(data: FusionDataModule) -> str:
     if isinstance(data, UnifiedDataModule):
         return _WITH_BOXES
     if isinstance(data, FolderDataModule):
-        labels = "--data.init_args.layout.labels FOLDER --data.init_args.classes '[person, car]'"
-        on = " --data.init_args.reading.labels true" if _reading_off(data) else ""
+        labels = "--data.layout.labels FOLDER --data.classes '[person, car]'"
+        on = " --data.reading.labels true" if _reading_off(data) else ""
         return f"Give {labels}{on}"
-    return "Leave --data.init_args.reading.labels true" if _reading_off(data) else _WITH_BOXES
+    return "Leave --data.reading.labels true" if _reading_off(data) else _WITH_BOXES
 
 
 def _listed(names: Sequence[str]) -> str:

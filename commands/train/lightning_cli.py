@@ -221,7 +221,7 @@ class SuiteCLI(PreparedCLI):
             folder = Path(self.option("output_dir"))
             refuse_sources(folder, self.datamodule, self.datamodule.predict_stage, "--output_dir")
         if self.subcommand == "fit" and self.datamodule.previous_dir is not None:
-            refuse_sources(self.datamodule.previous_dir, self.datamodule, "train", "--data.init_args.previous_dir")
+            refuse_sources(self.datamodule.previous_dir, self.datamodule, "train", "--data.previous_dir")
 
     def _run_trainer(self) -> None:
         if self.subcommand == "predict":

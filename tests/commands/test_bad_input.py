@@ -15,11 +15,11 @@ from tests.refusals import refused
 
 
 def _folder(root: Path) -> tuple[str, ...]:
-    return ("--data=folder.yaml", f"--data.init_args.root={root}")
+    return ("--data=folder.yaml", f"--data.root={root}")
 
 
 def _msrs(root: Path) -> tuple[str, ...]:
-    return ("--data=msrs.yaml", f"--data.init_args.root={root}")
+    return ("--data=msrs.yaml", f"--data.root={root}")
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def _msrs(root: Path) -> tuple[str, ...]:
         ("--model=ivif.lightning_modules.mgfusion.Nothing", "Nothing"),
         ("--loading.batch_size=0", "batch_size"),
         ("--transforms.crop=2", "crop"),
-        ("--data.init_args.loading.batch_size=2", "--loading"),
-        ("--data.init_args.manifest=nothing", "roadscene_msrs"),
+        ("--data.loading.batch_size=2", "--loading"),
+        ("--data.manifest=nothing", "roadscene_msrs"),
         ("--model.init_args.network.heads=3", "heads=3"),
         ("--model.init_args.clip=nothing", "random-tiny"),
         ("--evaluator.metrics=[nothing]", "Qabf"),
@@ -52,7 +52,7 @@ def test_wrong_settings_are_named(option: str, named: str, tmp_path: Path, capsy
 def test_fields_of_the_data_are_told_as_options(capsys: pytest.CaptureFixture[str]) -> None:
     fields = "Set `reading.labels`, `root`, `loading.cache` or `transforms.resize`."
     assert report_error(LabelError(fields)) == report_error(ValueError(fields)) == 1
-    named = "Set --data.init_args.reading.labels, --data.init_args.root, --loading.cache or --transforms.resize."
+    named = "Set --data.reading.labels, --data.root, --loading.cache or --transforms.resize."
     assert capsys.readouterr().err == f"error: {named}\nerror: {fields}\n"
 
 
@@ -79,8 +79,8 @@ def test_a_missing_folder_of_ones_own_is_not_to_be_downloaded(
 def test_without_any_of_several_datasets_each_is_named_with_its_link(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    elsewhere = ("--data.init_args.roots={tno: " + str(tmp_path / "own") + "}",)
-    data = ("--data=unified.yaml", f"--data.init_args.root={tmp_path}", *elsewhere)
+    elsewhere = ("--data.roots={tno: " + str(tmp_path / "own") + "}",)
+    data = ("--data=unified.yaml", f"--data.root={tmp_path}", *elsewhere)
     message = refused(tiny_run("fit", tmp_path, data=data), capsys)
     links = ("RoadScene", "LLVIP", "MSRS", "TarDAL", "TNO_Image_Fusion_Dataset")
     assert all(f"/{link}" in message for link in links)
@@ -98,7 +98,7 @@ def test_a_truncated_picture_is_named_even_from_a_worker(
     workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_folder(tmp_path / "data", count=4, size=(48, 56), faults=Faults(truncated=True))
-    data = (*_folder(root), "--data.init_args.train_fraction=1.0")
+    data = (*_folder(root), "--data.train_fraction=1.0")
     message = refused(tiny_run("fit", tmp_path, f"--loading.num_workers={workers}", data=data), capsys)
     assert ".png" in message
     assert "Cannot read" in message
@@ -111,13 +111,13 @@ def test_a_missing_partner_warns_or_with_strict_stops(
     root = write_folder(tmp_path / "data", count=5, size=(48, 56), faults=Faults(missing_infrared=True))
     assert main(tiny_run("fit", tmp_path, data=_folder(root))) == 0
     assert any("004" in record.getMessage() for record in caplog.records)
-    message = refused(tiny_run("fit", tmp_path, "--data.init_args.reading.strict=true", data=_folder(root)), capsys)
+    message = refused(tiny_run("fit", tmp_path, "--data.reading.strict=true", data=_folder(root)), capsys)
     assert "004" in message
 
 
 def test_an_unknown_class_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_msrs(tmp_path / "data", count=6, size=(48, 56), faults=Faults(unknown_class=True))
-    message = refused(tiny_run("fit", tmp_path, "--data.init_args.manifest=default", data=_msrs(root)), capsys)
+    message = refused(tiny_run("fit", tmp_path, "--data.manifest=default", data=_msrs(root)), capsys)
     assert ".txt" in message
     assert "person" in message
 
@@ -153,8 +153,8 @@ def test_odd_sizes_are_fused_at_their_own_size(tmp_path: Path) -> None:
 def test_tno_is_not_trained_on_by_the_papers_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = (
         "--data=tno.yaml",
-        f"--data.init_args.root={write_tno(tmp_path / 'data')}",
-        "--data.init_args.manifest=mgfusion",
+        f"--data.root={write_tno(tmp_path / 'data')}",
+        "--data.manifest=mgfusion",
     )
     assert "gives no 'train' pairs for tno" in refused(tiny_run("fit", tmp_path, data=data), capsys)
 

@@ -229,7 +229,7 @@ def test_without_any_dataset_the_root_is_named(tmp_path: Path, capsys: pytest.Ca
     assert main(tiny_run("fit", tmp_path, data=data)) == 1
     message = capsys.readouterr().err
     assert "nothing" in message
-    assert "--data.init_args.root" in message
+    assert "--data.root" in message
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_detector_without_classes_says_what_these_data_need(
     data = ["--data=folder.yaml", f"--data.init_args.root={tmp_path}"]
     assert main(["fit", "--config=detection.yaml", *data, f"--runs_dir={tmp_path}"]) == 1
     message = capsys.readouterr().err
-    assert "--data.init_args.layout.labels" in message
+    assert "--data.layout.labels" in message
     assert "detector null" not in message
 
 

@@ -17,7 +17,7 @@ DETECTION = "ivif.lightning_modules.detection.DetectionTask"
 FUSION = "ivif.lightning_modules.text_to_pixels.TextToPixelsTask"
 ROOT = Path("nowhere")
 OFF = ReadingConfig(labels=False)
-NULL = "--model.init_args.detector null"
+NULL = "--model.detector null"
 
 
 def _message(data: FusionDataModule, task: str) -> str:
@@ -31,7 +31,7 @@ def _message(data: FusionDataModule, task: str) -> str:
     [
         (FolderDataModule(root=ROOT), ["layout.labels FOLDER", "classes '[person, car]'"], "msrs"),
         (FolderDataModule(root=ROOT, reading=OFF), ["layout.labels", "reading.labels true"], "msrs"),
-        (MSRSDataModule(root=ROOT, reading=OFF), ["switched off", "--data.init_args.reading.labels true"], "msrs"),
+        (MSRSDataModule(root=ROOT, reading=OFF), ["switched off", "--data.reading.labels true"], "msrs"),
         (TNODataModule(root=ROOT), ["have no boxes", "configs/data/msrs_detection.yaml"], "reading.labels"),
         (TNODataModule(root=ROOT, reading=OFF), ["have no boxes", "configs/data/msrs_detection.yaml"], "reading"),
         (UnifiedDataModule(root=ROOT), ["mixture", "one dataset with boxes"], "layout"),

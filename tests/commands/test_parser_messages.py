@@ -28,7 +28,7 @@ METHOD = "--config=mgfusion.yaml"
         ),
         (
             ["--model.init_args.network.chanels=3"],
-            ["model.init_args.network.chanels: there is no such option, but there is model.init_args.network.channels"],
+            ["model.network.chanels: there is no such option, but there is model.network.channels"],
         ),
         (["--qqqqqq", "x"], ["qqqqqq: there is no such option"]),
         (["mgfusion.yaml"], ["'mgfusion.yaml' belongs to no option"]),
@@ -76,13 +76,13 @@ def test_an_unknown_class_in_a_file_too(
     [
         ("--transforms.resize=[8]", "transforms.resize: expected a list of 2 elements (each a whole number) or null, "),
         ("--transforms.flip=up", "transforms.flip: expected true or false or one of 'horizontal', got up"),
-        ("--model.init_args.clip=[1]", "model.init_args.clip: expected a text or a mapping of its options, got [1]"),
+        ("--model.init_args.clip=[1]", "model.clip: expected a text or a mapping of its options, got [1]"),
         ("--trainer.callbacks=[Nothing]", "trainer.callbacks: expected a list or a Callback or null, got ['Nothing']"),
         (
             "--trainer.callbacks=[{class_path: EarlyStopping, init_args: {monitr: x}}]",
             "trainer.callbacks.monitr: there is no such option, but there is trainer.callbacks.monitor\n",
         ),
-        ("--data.init_args.prompts={source: x}", "data.init_args.prompts.source: expected one of 'none', 'coarse', "),
+        ("--data.init_args.prompts={source: x}", "data.prompts.source: expected one of 'none', 'coarse', "),
         ("--on_non_finite=x", "on_non_finite: expected one of 'stop', 'skip', got x"),
         ("--trainer.max_epochs=null", ""),
     ],

@@ -129,8 +129,8 @@ def test_pictures_keep_their_own_size_whatever_training_took(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("option", "named"),
     [
-        ("--model.init_args.detector.score_threshold=0.5", "model.init_args.detector.score_threshold '0.0' there"),
-        ("--model.init_args.source.kind=infrared", "model.init_args.source.kind"),
+        ("--model.init_args.detector.score_threshold=0.5", "model.detector.score_threshold '0.0' there"),
+        ("--model.init_args.source.kind=infrared", "model.source.kind"),
         ("--seed_everything=3", "seed 3"),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_task_with_levels_accumulates_and_clips_itself(
 def test_one_optimiser_is_not_clipped_by_two_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--model.init_args.optimizer.gradient_clip=1", "--trainer.gradient_clip_val=0.5")
     assert main(tiny_run("fit", tmp_path, *options)) == 1
-    assert "--model.init_args.optimizer.gradient_clip 0.5" in capsys.readouterr().err
+    assert "--model.optimizer.gradient_clip 0.5" in capsys.readouterr().err
 
 
 def test_float16_on_a_cpu_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -217,7 +217,7 @@ def test_no_classes_are_refused(classes: Any) -> None:
 def test_a_batch_without_boxes_names_the_option(task: DetectionTask) -> None:
     batch = _batch()
     del batch["targets"]
-    with pytest.raises(ValueError, match=r"data\.init_args\.reading\.labels"):
+    with pytest.raises(ValueError, match=r"data\.reading\.labels"):
         task.losses(batch["visible"], batch)
     assert ReadingConfig().labels
 

@@ -193,7 +193,7 @@ def test_files_that_are_no_checkpoint_are_refused(trained: tuple[MGFusionTask, P
 def test_stored_pictures_come_from_the_batch() -> None:
     batch = make_batch()
     source = build_source(DetectionSource("folder"))
-    with pytest.raises(ValueError, match=r"--data\.init_args\.fused_dir"):
+    with pytest.raises(ValueError, match=r"--data\.fused_dir"):
         source(batch)
     batch["fused"] = batch["visible"] / 2
     assert torch.equal(luma(source(batch)), luma(batch["visible"]) / 2)

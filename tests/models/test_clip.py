@@ -218,8 +218,8 @@ def test_another_process_has_the_same_random_encoder_and_fails_fast_offline(tmp_
         "sha256 40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
         "timm/vit_base_patch32_clip_224.openai",
         str(tmp_path / "weights"),
-        "--model.init_args.clip.weights FILE",
-        "--model.init_args.clip compact",
+        "--model.clip.weights FILE",
+        "--model.clip compact",
         "random-tiny",
         "IVIF_DOWNLOAD=1",
     ):

@@ -141,6 +141,11 @@ class Solver(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most schemes remember nothing
         """Takes over what `state_dict` gave."""
 
+    @property
+    def value_is_trained(self) -> bool:
+        """Whether z has begun to follow f, apart from y."""
+        return False
+
     def count(self, progress: Progress) -> int:
         """Epochs or iterations, as `unit` says."""
         return progress.epoch if self.config.unit == "epoch" else progress.iteration

@@ -84,6 +84,11 @@ class FusionDetectionTask(BilevelTask):
     def fusion_loss(self, level: str, network: nn.Module, crops: Batch) -> LevelLoss:
         """The loss of the fusion network of a level (`lower` or `value`), through `weighted`."""
 
+    def undisturbed_network(self) -> nn.Module:
+        """The fusion network that no detector has moved: the value function's copy once it is trained, else the one."""
+        follows_alone = self._solver is not None and self._solver.value_is_trained
+        return self.value_network if follows_alone and self.value_network is not None else self.network
+
     def fuse_images(self, batch: Batch) -> Tensor:
         """Fused luma of whole frames."""
         return self.fused_luma(self.network, batch)

@@ -3,12 +3,15 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
+from ivif.contracts.batch import Batch
 from ivif.contracts.run_files import STORE_RECORD, set_aside
 from ivif.files.inside import read_inside
 from ivif.files.whole import whole_file, write_whole
@@ -24,10 +27,12 @@ class PreviousResults(Callback):
 
     Args:
         folder: Where the pictures go, as `FOLDER/<dataset>/<name>.png`.
+        fuse: Frames -> lumas in [0, 1]; by default as the task fuses.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fuse: Callable[[Batch], Tensor] | None = None) -> None:
         self.folder = Path(folder)
+        self._fuse = fuse
         self._needed = -1
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -71,7 +76,8 @@ class PreviousResults(Callback):
     @torch.no_grad()
     def _write(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
         batch = trainer.strategy.batch_to_device(batch)
-        fused = module.fuse_images(trainer.datamodule.on_after_batch_transfer(batch, 0))  # type: ignore[attr-defined, operator]
+        fuse: Any = self._fuse or module.fuse_images
+        fused = fuse(trainer.datamodule.on_after_batch_transfer(batch, 0))  # type: ignore[attr-defined]
         for dataset, name, picture in zip(batch["dataset"], batch["name"], fused.float(), strict=True):
             with whole_file(self.folder / dataset / f"{name}.png", durable=False) as stream:
                 to_picture(picture).save(stream, format="PNG", compress_level=3)

@@ -132,7 +132,9 @@ class TextToPixelsTask(FusionDetectionTask):
     def configure_callbacks(self) -> Sequence[Callback]:
         """Writes the store that the data read."""
         folder = getattr(getattr(self.trainer, "datamodule", None), "previous_dir", None)
-        return [PreviousResults(folder)] if self.data_needs.previous_results and folder is not None else []
+        if not self.data_needs.previous_results or folder is None:
+            return []
+        return [PreviousResults(folder, lambda frames: self.fused_luma(self.undisturbed_network(), frames))]
 
     def fused_luma(self, network: nn.Module, batch: Batch) -> Tensor:
         """Drawn by the words of each pair's prompt."""
@@ -173,9 +175,13 @@ class TextToPixelsTask(FusionDetectionTask):
             self.diagnostics["codebook/dead_fraction"] = quantizer.dead_fraction
 
     def on_train_epoch_end(self) -> None:
-        """This epoch's network is the teacher of the next."""
+        """This epoch's network is the teacher of the next.
+
+        f must be one function of fusion alone for f(y) - f(z) to be a gap: both are held near to what z drew, which
+        the detector has not moved.
+        """
         if self.teacher is not None:
-            self.teacher.take(self.network)
+            self.teacher.take(self.undisturbed_network())
 
     def _run(self, network: nn.Module, batch: Batch) -> TextToPixelsOutput:
         states, mask = self.prompts(batch)

@@ -140,6 +140,11 @@ class ValueFunctionSolver(Solver):
         self.started_at = state["started_at"]
         self.checked_at = state["checked_at"]
 
+    @property
+    def value_is_trained(self) -> bool:
+        """Since the warm-up."""
+        return self.started_at is not None
+
     def strength(self, elapsed: int) -> float:
         """s_k of the penalty, `elapsed` epochs or iterations after the warm-up."""
         penalty = self.config.penalty

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from PIL import Image
 from torch import Tensor
 
 from ivif.bilevel import BilevelConfig, LevelLoss
@@ -149,7 +151,7 @@ def test_without_clip_no_text_is_read() -> None:
 
 
 def test_the_teacher_is_the_network_of_the_epoch_before(tmp_path: Path) -> None:
-    task = _task()
+    task = _task("joint")
     states: list[dict[str, Tensor]] = []
 
     class _Copies(Callback):
@@ -162,6 +164,38 @@ def test_the_teacher_is_the_network_of_the_epoch_before(tmp_path: Path) -> None:
     assert all(torch.equal(value, last[name]) for name, value in task.network.state_dict().items())
     assert any(not torch.equal(value, last[name]) for name, value in states[1].items())
     assert int(task.teacher.count) == 2
+
+
+@pytest.mark.parametrize(("warmup", "followed"), [(0, "value"), (10, "lower")])
+def test_both_fusion_networks_are_held_to_what_no_detector_has_moved(
+    warmup: int, followed: str, tmp_path: Path
+) -> None:
+    task = _task(bilevel=replace(BY_STEPS, warmup=warmup))
+    _fit(tmp_path, task, max_epochs=1)
+    assert task.teacher is not None
+    kept, modules = task.teacher.network.state_dict(), task.level_modules()
+    same = {
+        level: all(torch.equal(value, kept[name]) for name, value in modules[level].state_dict().items())
+        for level in ("lower", "value")
+    }
+    assert same == {"lower": followed == "lower", "value": followed == "value"}
+
+
+def test_stored_results_are_those_of_the_same_network(tmp_path: Path) -> None:
+    task = _task(loss=TextToPixelsLoss(previous="memory"))
+    trainer = quiet_trainer(tmp_path, max_epochs=1, limit_val_batches=0)
+    data = _data()
+    data.previous_dir = tmp_path / "previous"
+    trainer.fit(task, data)
+    frames = next(iter(data.frame_loaders("train")[0]))
+    frames = data.on_after_batch_transfer(frames, 0)
+    stored = Image.open(tmp_path / "previous" / "synthetic" / f"{frames['name'][0]}.png")
+    with torch.no_grad():
+        drawn = {
+            level: task.fused_luma(task.level_modules()[level].eval(), frames)[0, 0] for level in ("lower", "value")
+        }
+    off = {level: (torch.from_numpy(np.array(stored)) - 255 * luma).abs().max() for level, luma in drawn.items()}
+    assert off["value"] <= 1 < off["lower"]
 
 
 def test_the_structure_loss_starts_with_the_second_epoch(tmp_path: Path) -> None:

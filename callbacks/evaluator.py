@@ -162,7 +162,7 @@ class Evaluator(Callback):
         table.show()
         table.write(folder, stem)
         if detection is not None:
-            detections = DetectionTable(self._method, detection)
+            detections = DetectionTable(self._method, detection, table.sizes())
             detections.show()
             detections.write(folder, detection_stem)
 

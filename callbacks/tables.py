@@ -1,20 +1,20 @@
 """Tables of what was scored: fused pictures by method and metric, detections by class; a block for each dataset."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 from rich.console import Console
 
-from ivif.files.table_files import TextTable, write_table
+from ivif.files.table_files import TextTable, mark_best, sizes_text, write_table
 from ivif.files.text_output import cell, markdown
 from ivif.files.whole import write_whole
 from ivif.metrics.detection import DETECTIONS_PER_CLASS, ClassScores, DetectionReport, DetectionScores
 from ivif.metrics.detection_threshold import MATCHING_IOU
 from ivif.metrics.fusion import FusionMetrics
-from ivif.metrics.registry import with_direction
+from ivif.metrics.registry import METRICS, with_direction
 
 OVERALL = "all"
 """Name of the block that averages over every image of every dataset."""
@@ -27,6 +27,9 @@ SHARES = {"AP50": "AP50 ↑", "AP50_95": "AP50-95 ↑", "precision": "precision 
 
 COUNTS = ("objects", "detections")
 """Columns of counts."""
+
+Record: TypeAlias = Mapping[Hashable, Any]
+"""A row of a summary: what is averaged over, a mean of each metric, and `n_<metric>` images of each mean."""
 
 
 class ResultTable:
@@ -41,7 +44,8 @@ class ResultTable:
         self.convention = convention
         rows = [{"method": method, **row} for method, metric in scores.items() for row in metric.per_image()]
         self.per_image = pd.DataFrame(rows)
-        self.metrics = [name for name in self.per_image.columns if name not in ("method", "dataset", "name")]
+        places = ("method", "dataset", "name", "width", "height")
+        self.metrics = [name for name in self.per_image.columns if name not in places]
         self.summary = self._summarise()
 
     def _summarise(self) -> pd.DataFrame:
@@ -52,6 +56,7 @@ class ResultTable:
         for dataset, rows in blocks:
             for method, own in rows.groupby("method", sort=False):
                 record: dict[str, object] = {"dataset": dataset, "method": method, "n": len(own)}
+                record["size"] = sizes_text(zip(own["width"], own["height"], strict=True))
                 record |= {metric: own[metric].mean() for metric in self.metrics}
                 record["undefined"] = int(own[self.metrics].isna().sum().sum())
                 record |= {f"n_{metric}": int(own[metric].notna().sum()) for metric in self.metrics}
@@ -59,15 +64,12 @@ class ResultTable:
         return pd.DataFrame(records)
 
     def show(self, console: Console | None = None) -> None:
-        """Prints one table per dataset, metrics as rows so that it fits a terminal.
-
-        No best figure is marked, for no single metric is a verdict.
-        """
+        """Prints one table per dataset, metrics as rows so that it fits a terminal."""
         for dataset, rows in self.summary.groupby("dataset", sort=False):
-            title = f"{dataset}: means over {rows['n'].max()} images, convention '{self.convention}'"
-            means = [
-                [with_direction(name), *(_mean(row, name) for row in rows.to_dict("records"))] for name in self.metrics
-            ]
+            where = f"{rows['n'].max()} images, {rows['size'].iloc[0]}"
+            title = f"{dataset}: means over {where}, convention '{self.convention}'"
+            records = rows.to_dict("records")
+            means = [[with_direction(name), *marked_means(records, name)] for name in self.metrics]
             undefined = ["undefined values", *map(str, rows["undefined"])]
             TextTable(["metric", *rows["method"]], [*means, undefined], title).show(console or Console())
 
@@ -79,18 +81,22 @@ class ResultTable:
 
     def markdown(self) -> str:
         """The summary as a Markdown table."""
-        rows = [
-            [
-                row["dataset"],
-                row["method"],
-                *(_mean(row, name) for name in self.metrics),
-                str(row["n"]),
-                str(row["undefined"]),
+        rows = []
+        for _, block in self.summary.groupby("dataset", sort=False):
+            records = block.to_dict("records")
+            means = zip(*(marked_means(records, name) for name in self.metrics), strict=True)
+            rows += [
+                [row["dataset"], row["method"], *own, *(str(row[name]) for name in ("n", "size", "undefined"))]
+                for row, own in zip(records, means, strict=True)
             ]
-            for row in self.summary.to_dict("records")
-        ]
-        table = TextTable(["dataset", "method", *map(with_direction, self.metrics), "n", "undefined"], rows)
-        return f"Convention `{self.convention}`; undefined values are left out of the means.\n\n{table.markdown()}\n"
+        table = TextTable(["dataset", "method", *map(with_direction, self.metrics), "n", "size", "undefined"], rows)
+        explained = "undefined values are left out of the means; the best of each dataset is bold"
+        return f"Convention `{self.convention}`; {explained}.\n\n{table.markdown()}\n"
+
+    def sizes(self) -> dict[str, set[tuple[int, int]]]:
+        """The sizes, (width, height), at which each dataset's pictures were scored."""
+        groups = self.per_image.groupby("dataset", sort=False)
+        return {str(dataset): set(zip(rows["width"], rows["height"], strict=True)) for dataset, rows in groups}
 
 
 class DetectionTable:
@@ -99,15 +105,21 @@ class DetectionTable:
     Args:
         method: What was tested.
         report: Its scores. Where there are several datasets, `OVERALL` stands for all of them.
+        sizes: Dataset -> the sizes of its pictures, (width, height).
     """
 
-    def __init__(self, method: str, report: DetectionReport) -> None:
+    def __init__(self, method: str, report: DetectionReport, sizes: Mapping[str, set[tuple[int, int]]]) -> None:
         self.method = method
         self.scores = report.datasets | ({OVERALL: report.overall} if len(report.datasets) > 1 else {})
+        own = {dataset: sizes[dataset] for dataset in report.datasets}
+        self.sizes = {name: sizes_text(found) for name, found in own.items()} | {
+            OVERALL: sizes_text(set().union(*own.values()))
+        }
         self.rows = pd.DataFrame(
             [row for dataset, scores in self.scores.items() for row in _rows(method, dataset, scores)],
             columns=["dataset", "method", "class", *SHARES, *COUNTS, "threshold", "images"],
         )
+        self.rows["size"] = self.rows["dataset"].map(self.sizes)
 
     def show(self, console: Console | None = None) -> None:
         """Prints one table per dataset, classes as rows."""
@@ -115,7 +127,7 @@ class DetectionTable:
         for dataset, scores in self.scores.items():
             rows = self.rows[self.rows["dataset"] == dataset].to_dict("records")
             cells = [[str(row["class"]), *_cells(row)] for row in rows]
-            title = f"{dataset}: detection by {self.method}, {scores.images} images"
+            title = f"{dataset}: detection by {self.method}, {scores.images} images, {self.sizes[dataset]}"
             TextTable(["class", *SHARES.values(), *COUNTS], cells, title).show(console)
             console.print(cell(_explanation(scores)), soft_wrap=True, highlight=False)
 
@@ -128,7 +140,7 @@ class DetectionTable:
         """The table as Markdown, with what its figures mean."""
         names = ("dataset", "method", "class")
         rows = [
-            [*(str(row[name]) for name in names), *_cells(row), str(row["images"])]
+            [*(str(row[name]) for name in names), *_cells(row), str(row["images"]), row["size"]]
             for row in self.rows.to_dict("records")
         ]
         lines = [
@@ -136,17 +148,25 @@ class DetectionTable:
             f" and averaged over .5 to .95; `{MEAN}` is over the classes with objects, precision and recall there over "
             f"all of them together.",
             "",
-            TextTable([*names, *SHARES.values(), *COUNTS, "images"], rows).markdown(),
+            TextTable([*names, *SHARES.values(), *COUNTS, "images", "size"], rows).markdown(),
             "",
             *(f"- {markdown(dataset)}: {markdown(_explanation(scores))}" for dataset, scores in self.scores.items()),
         ]
         return "\n".join(lines) + "\n"
 
 
-def _mean(record: Mapping[Hashable, Any], metric: str) -> str:
-    """A mean, with the number of images that it is over where that is not all of them."""
-    count = record[f"n_{metric}"]
-    return f"{record[metric]:.4f}" + (f" (n={count})" if count < record["n"] else "")
+def marked_means(records: Sequence[Record], metric: str) -> list[str]:
+    """A metric's mean of each method on a dataset, the best marked, with the number of images where it is not all.
+
+    A mean over fewer images than another is not compared with it.
+    """
+    counts = [record.get(f"n_{metric}", record["n"]) for record in records]
+    shown, compared = [], []
+    for record, count in zip(records, counts, strict=True):
+        text = "-" if math.isnan(record[metric]) else f"{record[metric]:.4f}"
+        shown.append(text if count == record["n"] else f"{text} (n={count})")
+        compared.append(round(record[metric], 4) if count == max(counts) else math.nan)
+    return mark_best(shown, compared, METRICS[metric].higher_is_better)
 
 
 def _rows(method: str, dataset: str, scores: DetectionScores) -> list[dict[str, object]]:

@@ -14,7 +14,8 @@ from ivif.metrics.functional.triplet import Triplet
 from ivif.metrics.preparation import GreyLevels, grey_levels
 from ivif.metrics.registry import METRICS
 
-_KEY_BYTES = 512
+_KEY_BYTES = 528
+_NAME_BYTES = 512
 _SEPARATOR = "\0"
 
 
@@ -173,7 +174,9 @@ class FusionMetrics(Metric):
         for start in range(0, len(fused), step):
             images = [image[start : start + step] for image in levels]
             self._append("values", self.score(Triplet(*images)))
-        self._append("keys", torch.cat([_encode(d, n) for d, n in zip(dataset, name, strict=True)]).to(self.device))
+        height, width = fused.shape[-2:]
+        keys = [_encode(*names, width, height) for names in zip(dataset, name, strict=True)]
+        self._append("keys", torch.cat(keys).to(self.device))
 
     def score(self, triplet: Triplet) -> Tensor:
         """Values (B, metrics) of grey images 0..255, float64; NaN: undefined."""
@@ -192,7 +195,10 @@ class FusionMetrics(Metric):
         return {name: torch.tensor(means[name], dtype=torch.float64) for name in self.names}
 
     def per_image(self) -> list[dict[str, object]]:
-        """One row per image, in the order of dataset and name: `dataset`, `name`, and every metric (NaN: undefined)."""
+        """One row per image, in the order of dataset and name.
+
+        Keys are `dataset`, `name`, `width` and `height` at which it was scored, and every metric (NaN: undefined).
+        """
         self.compute()
         return [dict(row) for row in self._rows]
 
@@ -229,9 +235,10 @@ class FusionMetrics(Metric):
         values, keys = (state if isinstance(state, Tensor) else _cat(state) for state in (self.values, self.keys))
         rows: dict[tuple[str, str], dict[str, object]] = {}
         for key, numbers in zip(keys.cpu(), values.cpu().tolist(), strict=True):
-            dataset, name = _decode(key)
-            if (dataset, name) not in rows:
-                rows[dataset, name] = {"dataset": dataset, "name": name} | dict(zip(self.names, numbers, strict=True))
+            place = _decode(key)
+            names = str(place["dataset"]), str(place["name"])
+            if names not in rows:
+                rows[names] = place | dict(zip(self.names, numbers, strict=True))
         return [rows[key] for key in sorted(rows)]
 
     def _sync_dist(
@@ -263,13 +270,14 @@ def _cat(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts) if parts else torch.zeros((0, 0))
 
 
-def _encode(dataset: str, name: str) -> Tensor:
-    text = f"{dataset}{_SEPARATOR}{name}".encode()
-    if len(text) > _KEY_BYTES:
-        raise ValueError(f"The name of '{dataset}/{name}' is longer than {_KEY_BYTES} bytes; shorten it.")
+def _encode(dataset: str, name: str, width: int, height: int) -> Tensor:
+    names = f"{dataset}{_SEPARATOR}{name}".encode()
+    if len(names) > _NAME_BYTES:
+        raise ValueError(f"The name of '{dataset}/{name}' is longer than {_NAME_BYTES} bytes; shorten it.")
+    text = names + f"{_SEPARATOR}{width}{_SEPARATOR}{height}".encode()
     return torch.tensor([*text, *bytes(_KEY_BYTES - len(text))], dtype=torch.uint8).view(1, -1)
 
 
-def _decode(key: Tensor) -> tuple[str, str]:
-    dataset, name = bytes(key.tolist()).rstrip(b"\0").decode().split(_SEPARATOR)
-    return dataset, name
+def _decode(key: Tensor) -> dict[str, object]:
+    dataset, name, width, height = bytes(key.tolist()).rstrip(b"\0").decode().split(_SEPARATOR)
+    return {"dataset": dataset, "name": name, "width": int(width), "height": int(height)}

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from ivif.callbacks.dashboards import read_records
-from ivif.callbacks.tables import SHARES
+from ivif.callbacks.tables import SHARES, marked_means
 from ivif.commands.errors import UsageError
 from ivif.commands.report import charts
 from ivif.commands.report.charts import short
@@ -25,7 +25,7 @@ from ivif.contracts.run_files import CONFIG, ENVIRONMENT, LOG
 from ivif.files.inside import read_inside, refuse_links_out
 from ivif.files.pictures import load_rgb
 from ivif.files.plain_yaml import parse_plain
-from ivif.files.table_files import TextTable, read_table
+from ivif.files.table_files import Best, TextTable, read_table
 from ivif.files.text_output import terminal
 from ivif.files.whole import write_whole
 from ivif.metrics.registry import METRICS, with_direction
@@ -103,21 +103,23 @@ def report_run(
 
 def _page(folders: Sequence[Path], log: pd.DataFrame) -> str:
     run = folders[0]
-    tables = [table for folder in folders for table in _tables(folder)]
+    whose = {folder: f" in {_run_name(folder)}" if len(folders) > 1 else "" for folder in folders}
+    tables = [table for folder in folders for table in _tables(folder, whose[folder])]
     if not (run / LOG).is_file() and not tables:
         raise UsageError(f"'{run}' holds no metrics.csv and no tables/. Give the folder of a run.")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["short"] = short
+    environment.tests["best"] = lambda text: isinstance(text, Best)
     return environment.get_template("report_run.html").render(
         mark=MARK,
-        title=f"{run.resolve().parent.name} · {run.resolve().name}",
+        title=_run_name(run),
         facts=_facts(run, log),
         progress=progress(log),
         sections=sections(log),
         tables=tables,
-        per_image=[table for folder in folders for table in _per_image(folder)],
+        per_image=[table for folder in folders for table in _per_image(folder, whose[folder])],
         panels=[picture for folder in folders for picture in _newest_panels(folder)],
         history=_history(run),
         records=_records(run),
@@ -145,7 +147,11 @@ def _facts(run: Path, log: pd.DataFrame) -> list[tuple[str, str]]:
     return facts + [(name, str(packages[name])) for name in ("torch", "lightning") if name in packages]
 
 
-def _tables(folder: Path) -> list[TextTable]:
+def _run_name(folder: Path) -> str:
+    return f"{folder.resolve().parent.name} · {folder.resolve().name}"
+
+
+def _tables(folder: Path, whose: str) -> list[TextTable]:
     found = []
     for path in sorted((folder / "tables").glob("*.csv")):
         rows = read_table(path)
@@ -156,21 +162,26 @@ def _tables(folder: Path) -> list[TextTable]:
         columns = [name for name in rows.columns if name not in (*heads, *hidden)]
         titles = [*heads, *(_column(name) for name in columns)]
         for dataset, own in rows.groupby("dataset", sort=False):
-            cells = [[_cell(row[name]) for name in (*heads, *columns)] for row in own.to_dict("records")]
+            records = own.to_dict("records")
+            shown = [
+                marked_means(records, name) if name in METRICS else [_cell(row[name]) for row in records]
+                for name in (*heads, *columns)
+            ]
             convention = f", convention {own['convention'].iloc[0]}" if "convention" in own else ""
-            caption = f"{path.stem.replace('_', ' ')}: {dataset}{convention}"
-            found.append(TextTable(titles, cells, caption.capitalize(), len(heads)))
+            kind = path.stem.replace("_", " ").capitalize()
+            cells = list(map(list, zip(*shown, strict=True)))
+            found.append(TextTable(titles, cells, f"{kind}: {dataset}{convention}{whose}", len(heads)))
     return found
 
 
-def _per_image(folder: Path) -> list[TextTable]:
+def _per_image(folder: Path, whose: str) -> list[TextTable]:
     found = []
     for path in sorted((folder / "tables").glob("*per_image.csv")):
         rows = read_table(path)
         own = rows[rows["method"] == rows["method"].iloc[0]] if len(rows) else rows
         cells = [[_cell(value) for value in row] for row in own.head(MOST_ROWS).itertuples(index=False)]
         left = f"; the first {MOST_ROWS} of {len(own)}, all are in {path.name}" if len(own) > MOST_ROWS else ""
-        caption = f"{own['method'].iloc[0]} on each image{left}" if len(own) else path.stem
+        caption = f"{own['method'].iloc[0]} on each image{whose}{left}" if len(own) else path.stem
         found.append(TextTable([_column(str(name)) for name in own.columns], cells, caption, 3))
     return found
 

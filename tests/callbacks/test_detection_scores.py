@@ -83,19 +83,21 @@ def test_several_datasets_have_a_block_of_their_own_and_one_together(tmp_path: P
     metrics = DetectionMetrics(NAMES)
     for dataset in ("first", "second"):
         metrics.update([FOUND], [{"boxes": FOUND["boxes"], "labels": FOUND["labels"]}], [dataset], ["1"])
-    DetectionTable("mine", metrics.report()).write(tmp_path)
+    DetectionTable("mine", metrics.report(), {"first": {(64, 48)}, "second": {(32, 24)}}).write(tmp_path)
     table = pd.read_csv(tmp_path / "detection.csv")
     assert table["dataset"].tolist() == ["first"] * 3 + ["second"] * 3 + ["all"] * 3
     assert table[table["class"] == "mean"]["images"].tolist() == [1, 1, 2]
+    assert table[table["class"] == "mean"]["size"].tolist() == ["64x48", "32x24", "2 sizes (32x24 to 64x48)"]
     assert table[table["class"] == "mean"]["precision"].tolist() == [1, 1, 1]
 
 
 def test_a_table_says_why_figures_are_missing() -> None:
     metrics = DetectionMetrics(NAMES)
+    sizes = {"empty": {(64, 48)}, "wrong": {(64, 48)}}
     metrics.update([FOUND], [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0)}], ["empty"], ["1"])
-    assert "no objects, so no score is defined" in DetectionTable("mine", metrics.report()).markdown()
+    assert "no objects, so no score is defined" in DetectionTable("mine", metrics.report(), sizes).markdown()
     metrics.update([FOUND], [{"boxes": FOUND["boxes"], "labels": torch.zeros(1)}], ["wrong"], ["1"])
-    assert "wrong: no detection is right" in DetectionTable("mine", metrics.report()).markdown()
+    assert "wrong: no detection is right" in DetectionTable("mine", metrics.report(), sizes).markdown()
 
 
 def test_a_box_is_drawn_on_its_border_in_its_classs_colour() -> None:

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.prediction_writer import PredictionWriter
+from ivif.callbacks.tables import ResultTable
 from ivif.contracts.batch import Batch
 from ivif.files.table_files import read_table
 from ivif.lightning_modules.classic import ClassicFusionTask
+from ivif.metrics import FusionMetrics
 from ivif.metrics.functional import entropy, qabf
 from ivif.metrics.preparation import GreyLevels, grey_levels
 from ivif.models.classic import CLASSIC_FUSIONS
 from ivif.testing.batches import MadeData, make_sample, quiet_trainer
+from tests.inputs import brings
 
 
 def _test(folder: Path, **options: object) -> pd.DataFrame:
@@ -32,6 +35,8 @@ def test_the_table_has_the_method_the_classic_rows_and_every_dataset(tmp_path: P
     assert list(table[table["dataset"] == "all"]["method"]) == ["maximum", "average", "laplacian_pyramid", "contourlet"]
     assert table[table["dataset"] == "all"]["n"].tolist() == [5, 5, 5, 5]
     assert set(table["convention"]) == {"standard"}
+    sizes = {"made": "32x24", "other": "41x33", "all": "2 sizes (32x24 to 41x33)"}
+    assert table["size"].tolist() == [sizes[dataset] for dataset in table["dataset"]]
     text = (tmp_path / "tables" / "test.md").read_text(encoding="utf-8")
     assert "| EN ↑ |" in text
     assert "| laplacian_pyramid |" in text
@@ -40,6 +45,37 @@ def test_the_table_has_the_method_the_classic_rows_and_every_dataset(tmp_path: P
     assert rows[rows["method"] == "average"]["EN"].mean() == pytest.approx(
         table[(table["dataset"] == "all") & (table["method"] == "average")]["EN"].item()
     )
+
+
+@brings(
+    "tables",
+    "the tables of `test` and `validate`",
+    "works",
+    "each says over how many images and at what size it was scored, and marks the best of each metric by its direction",
+)
+def test_tables_say_their_images_and_sizes_and_mark_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {name: FusionMetrics(["Qcv", "SCD"]) for name in ("mine", "same", "other")}
+    infrared, visible = torch.rand(2, 1, 1, 40, 48)
+    for method, metrics in scores.items():
+        fused = visible if method == "other" else (infrared + visible) / 2
+        metrics.update(fused, infrared, visible, ["made"], ["one"])
+        if method != "same":
+            metrics.update(fused[..., :24], infrared[..., :24], visible[..., :24], ["made"], ["two"])
+    table = ResultTable("standard", scores)
+    table.show()
+    shown = capsys.readouterr().out
+    assert "made: means over 2 images, 2 sizes (24x40 to 48x40), convention 'standard'" in shown
+    mine, same, other = table.summary["Qcv"]
+    assert mine < other
+    assert table.summary["n_SCD"].tolist() == [2, 1, 0]  # the difference to a source itself has no variance
+    rows = [line for line in table.markdown().splitlines() if line.startswith("| made")]
+    assert rows[0].startswith(f"| made | mine | **{mine:.4f}** | ")
+    assert rows[0].endswith(" | 2 | 2 sizes (24x40 to 48x40) | 0 |")
+    assert rows[1].startswith(f"| made | same | {same:.4f} | ")
+    assert rows[1].endswith(" | 1 | 48x40 | 0 |")
+    assert rows[2].startswith(f"| made | other | {other:.4f} | - (n=0) |")
+    assert "**" not in rows[1] + rows[2]
+    assert f" {mine:.4f}* " in shown
 
 
 def test_classic_rows_can_be_left_out(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ivif.commands.report.charts import Chart, Series, read_log, short
 from ivif.commands.report.command import main
 from ivif.commands.report.sections import progress, sections
 from ivif.files.errors import UnreadableFileError
+from tests.inputs import brings
 
 STEPS = 40
 
@@ -133,6 +134,26 @@ def test_tables_show_the_files_with_directions(text: str) -> None:
     assert texts[start + 1 : start + 9] == ["method", "dataset", "name", "Qabf ↑", "MGFusion", "made", "0000", "0.0000"]
 
 
+@brings(
+    "tables",
+    "run folders given to `report run`, of several tests too",
+    "works",
+    "the page's tables say of which run they are, with images and sizes where the run noted them, the best bold",
+)
+def test_tables_mark_the_best_and_say_images_and_size(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    shared = {"dataset": "made", "n": 4, "size": "32x24", "convention": "standard"}
+    rows = [("mine", 0.5, 9.0, 4), ("other", 0.25, 3.0, 4), ("third", 0.75, 3.00004, 3)]
+    pd.DataFrame([shared | dict(zip(("method", "Qabf", "Qcv", "n_Qabf"), row, strict=True)) for row in rows]).to_csv(
+        run / "tables" / "test.csv", index=False
+    )
+    assert main(["run", str(run)]) == 0
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert re.findall("<b>([0-9.]+)</b></td>", text) == ["0.5000", "3.0000", "3.0000"]
+    assert text.count("<td>32x24</td>") == 3
+    assert "0.7500 (n=3)" in text
+
+
 def test_panels_are_the_newest_and_those_before(text: str) -> None:
     page = _Page(text)
     shown = [Image.open(io.BytesIO(base64.b64decode(own["src"].partition(",")[2]))) for own in page.all("img")]
@@ -217,7 +238,9 @@ def test_the_tables_of_a_test_elsewhere_are_shown_too(tmp_path: Path) -> None:
     run, tested = write_run(tmp_path / "run"), write_run(tmp_path / "tested")
     out = tmp_path / "out" / "page.html"
     assert main(["run", str(run), str(tested), "--out", str(out)]) == 0
-    assert _Page(out.read_text(encoding="utf-8")).texts.count("Test: made, convention standard") == 2
+    texts = _Page(out.read_text(encoding="utf-8")).texts
+    for name in ("run", "tested"):
+        assert f"Test: made, convention standard in {tmp_path.name} · {name}" in texts
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Result tables on disk: names come back letter for letter, and a file is never left half written."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from ivif.files.table_files import Best, Second, TextTable, read_table, write_table
+from ivif.files.table_files import Best, Second, TextTable, mark_best, read_table, sizes_text, write_table
 from tests.disks import full_disk
+from tests.inputs import brings
 
 NAMES = ["00000", "NA", "1e5", "null", "nan", "007.0", "FLIR_1"]
 
@@ -53,3 +56,51 @@ def test_a_table_reads_alike_in_markdown_and_latex() -> None:
         "\\bottomrule",
         "\\end{tabular}",
     ]
+
+
+METHODS = [f"method_with_a_long_name_{index}" for index in range(8)]
+
+
+def _wide() -> TextTable:
+    return TextTable(["metric", *METHODS], [["EN ↑", *map(str, range(7)), Best("7.5")]], "means")
+
+
+@brings("tables", "a table wider than 80 columns, printed into a file or a pipe", "works", "it is printed in full")
+def test_a_wide_table_is_printed_in_full_where_nobody_turns_lines() -> None:
+    stream = io.StringIO()
+    _wide().show(Console(file=stream, width=80))
+    (head,) = [line for line in stream.getvalue().splitlines() if "metric" in line]
+    assert [name for name in METHODS if name in head] == METHODS
+    assert "7.5*" in stream.getvalue()
+    assert "* best" in stream.getvalue()
+
+
+@brings(
+    "tables",
+    "a table wider than the terminal",
+    "works",
+    "it is divided into several below each other, each with the names of its rows; no name is cut",
+)
+def test_a_wide_table_is_divided_on_a_terminal() -> None:
+    stream = io.StringIO()
+    _wide().show(Console(file=stream, width=80, force_terminal=True, color_system=None))
+    lines = stream.getvalue().splitlines()
+    heads = [line for line in lines if "metric" in line]
+    assert [[name for name in METHODS if name in head] for head in heads] == [METHODS[i : i + 2] for i in (0, 2, 4, 6)]
+    assert max(map(len, lines)) <= 80
+    assert sum("EN ↑" in line for line in lines) == 4
+
+
+def test_the_best_follows_the_direction_and_is_marked_twice_where_it_is_twice() -> None:
+    nan = float("nan")
+    for higher, best in ((True, [0, 3]), (False, [1])):
+        cells = mark_best(list("abcde"), [2.0, 1.0, nan, 2.0, 1.5], higher)
+        assert cells == list("abcde")
+        assert [index for index, cell in enumerate(cells) if isinstance(cell, Best)] == best
+    assert not any(isinstance(cell, Best) for cell in mark_best(["a", "b"], [1.0, nan], True))
+
+
+def test_sizes_are_said_in_a_few_words() -> None:
+    assert sizes_text([(640, 480)] * 3) == "640x480"
+    assert sizes_text([(640, 480), (100, 200), (300, 90)]) == "3 sizes (100x200 to 640x480)"
+    assert sizes_text([]) == "-"

@@ -171,7 +171,7 @@ def test_tables_of_detections_take_any_names(place: Path) -> None:
     boxes = torch.tensor([[1.0, 1.0, 9.0, 9.0]])
     found: Detections = {"boxes": boxes, "labels": torch.tensor([0]), "scores": torch.tensor([0.9])}
     scores.update([found], [{"boxes": boxes, "labels": torch.tensor([0])}], ["made"], ["a"])
-    table = DetectionTable("[/]a", scores.report())
+    table = DetectionTable("[/]a", scores.report(), {"made": {(24, 24)}})
     console, stream = _console()
     table.show(console)
     assert not OBEYED.search(stream.getvalue())

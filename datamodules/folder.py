@@ -1,6 +1,5 @@
 """Any two folders as a datamodule."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
@@ -9,6 +8,7 @@ from ivif.contracts.batch import Sample
 from ivif.datamodules.base import Source
 from ivif.datamodules.datasets.base import PairedDataset
 from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, FolderDataset, FolderLayout
+from ivif.datamodules.datasets.labels import chosen_classes
 from ivif.datamodules.manifests import Manifest
 from ivif.datamodules.paired import PairedDataModule
 
@@ -21,7 +21,6 @@ class FolderDataModule(PairedDataModule):
 
     Args:
         layout: Which folders, how to pair, where the labels are.
-        classes: Class names of the labels.
         train_fraction: Share of the pairs to train on, in [0, 1].
         **kwargs: Arguments of `PairedDataModule`.
 
@@ -34,7 +33,6 @@ class FolderDataModule(PairedDataModule):
     def __init__(
         self,
         layout: FolderLayout = DEFAULT_LAYOUT,
-        classes: Sequence[str] = (),
         train_fraction: float = 0.8,
         **kwargs: Any,
     ) -> None:
@@ -42,17 +40,17 @@ class FolderDataModule(PairedDataModule):
         if not 0 <= train_fraction <= 1:
             raise ValueError(f"train_fraction is {train_fraction}; it must lie in [0, 1].")
         self.layout = layout
-        self.class_names = tuple(classes)
         self.train_fraction = train_fraction
 
     def sources(self) -> list[Source]:
         """The one data set, with the classes given for its labels, if it has any."""
         labelled = self.layout.labels and self.reading.labels
-        return [Source(self.layout.name, self._open_split, self.class_names if labelled else ())]
+        classes = chosen_classes(self.class_names, self.label_classes, self.layout.name) if labelled else ()
+        return [Source(self.layout.name, self._open_split, classes)]
 
     def reader_options(self) -> dict[str, Any]:
-        """Layout and classes."""
-        return {"layout": self.layout, "classes": self.class_names}
+        """The layout."""
+        return {"layout": self.layout}
 
     def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
         reader = source.open("all")

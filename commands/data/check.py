@@ -205,11 +205,7 @@ def _within(entry: Inspected) -> list[str]:
 def _left_out(entry: Inspected, files: PairedDataset) -> list[str]:
     """What the reader does not hand on, beside pairs: files of other endings, stray labels, boxes."""
     notes = [f"{entry.title}: {line}, left out" for line in files.pairing.describe_unused()]
-    if dropped := files.label_reader.dropped:
-        notes.append(f"{entry.title}: {dropped} box(es) outside the image or below reading.minimum_box_side, left out")
-    if ignored := files.label_reader.ignored:
-        classes = ", ".join(f"{name}: {count}" for name, count in ignored.most_common())
-        notes.append(f"{entry.title}: objects of unknown classes, left out ({classes})")
+    notes += [f"{entry.title}: {line}" for line in files.label_reader.tally.lines()]
     if repeated := sum(_repeated_boxes(pair.targets) for pair in entry.pairs if pair.targets is not None):
         notes.append(f"{entry.title}: {repeated} box(es) stand twice in their label file")
     return notes

@@ -3,17 +3,15 @@
 import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Final, Literal, Self
+from typing import ClassVar, Self
 
 from torch.utils.data import Dataset, get_worker_info
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
 from ivif.contracts.batch import Sample, Targets, empty_targets
-from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from ivif.datamodules.datasets.io import (
     combine_digests,
     image_size,
@@ -21,7 +19,7 @@ from ivif.datamodules.datasets.io import (
     to_infrared,
     to_visible,
 )
-from ivif.datamodules.datasets.labels import LabelReader
+from ivif.datamodules.datasets.labels import LabelReader, chosen_classes
 from ivif.datamodules.datasets.pairing import (
     FoundPairs,
     PairingReport,
@@ -31,7 +29,8 @@ from ivif.datamodules.datasets.pairing import (
     find_child,
     match_folders,
 )
-from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
+from ivif.datamodules.datasets.reading_config import DEFAULT_READING, ReadingConfig
+from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE
 from ivif.files.errors import (
     DatasetNotFoundError,
     LabelError,
@@ -39,49 +38,10 @@ from ivif.files.errors import (
     SplitError,
     UnreadableFileError,
 )
-from ivif.files.pictures import MAX_PIXELS
 
 __all__ = ["DEFAULT_READING", "PairRecord", "PairedDataset", "PairingReport", "ReadingConfig"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ReadingConfig:
-    """How files are read, the same options for every dataset.
-
-    Args:
-        thermal_range: How infrared of more than 8 bits becomes [0, 1].
-        labels: Read boxes where the dataset has them. Without, samples have no `targets`.
-        missing_labels: A pair without a label file, where other pairs have one: `empty` takes it as an image without
-            objects (one warning), `drop` leaves the pair out, `error` stops.
-        unknown_labels: An object of a class that the dataset does not declare: `error` stops, `ignore` leaves it out.
-        minimum_box_side: Boxes with a shorter side than this, in pixels and after clipping to the image, are dropped.
-        strict: Stop if a file has no partner (otherwise one warning and an entry in the pairing report).
-        max_pixels: Most pixels of an image; a file whose header announces more is refused before it is decoded.
-    """
-
-    thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE
-    labels: bool = True
-    missing_labels: Literal["empty", "drop", "error"] = "empty"
-    unknown_labels: Literal["error", "ignore"] = "error"
-    minimum_box_side: float = 1.0
-    strict: bool = False
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        if self.max_pixels < 1:
-            raise ValueError(f"reading.max_pixels is {self.max_pixels}; it must be 1 or more.")
-        if self.missing_labels not in ("empty", "drop", "error"):
-            raise ValueError(f"reading.missing_labels is '{self.missing_labels}'; known: empty, drop, error.")
-
-    @property
-    def box_rule(self) -> BoxRule:
-        """What transforms keep of a box: the usual rule, but no smaller boxes than the reader takes."""
-        return replace(DEFAULT_RULE, minimum_side=max(DEFAULT_RULE.minimum_side, self.minimum_box_side))
-
-
-DEFAULT_READING: Final = ReadingConfig()
 
 
 class PairedDataset(Dataset[Sample]):
@@ -96,8 +56,12 @@ class PairedDataset(Dataset[Sample]):
         split: One of `splits`.
         transforms: Applied to each sample.
         reading: How files are read.
+        classes: The classes to use, in this order; default: all that the dataset has.
+        label_classes: What the ids in its YOLO files mean, in their order; default: what a list beside them or the
+            dataset says.
 
     Raises:
+        LabelError: If the dataset has no such classes.
         SplitError: If `split` is none of `splits`.
         DatasetNotFoundError: If the folders are not there.
         PairingError: If they hold no images or no pair.
@@ -123,6 +87,8 @@ class PairedDataset(Dataset[Sample]):
         split: str = "all",
         transforms: Callable[[Sample], Sample] | None = None,
         reading: ReadingConfig = DEFAULT_READING,
+        classes: Sequence[str] = (),
+        label_classes: Sequence[str] = (),
     ) -> None:
         if split not in self.splits:
             raise SplitError(f"{type(self).__name__} has no split '{split}'; known: {', '.join(self.splits)}.")
@@ -130,9 +96,12 @@ class PairedDataset(Dataset[Sample]):
         self.split = split
         self.transforms = transforms
         self.reading = reading
+        declared, ids = self.classes, self.yolo_names or self.classes
+        self.classes = chosen_classes(classes, label_classes or declared, self.dataset_name)
         self.label_reader = LabelReader(
-            self.classes, self.yolo_names or self.classes, reading.unknown_labels, reading.minimum_box_side
-        )
+            self.classes, ids or self.classes, reading.unknown_labels, reading.minimum_box_side,
+            declared=declared, label_classes=label_classes, declared_sizes=reading.declared_sizes,
+        )  # fmt: skip
         found = self._find_pairs()
         self.has_labels = reading.labels and any(record.label for record in found.records)
         self.records, self.pairing = self._settle(found)
@@ -206,7 +175,11 @@ class PairedDataset(Dataset[Sample]):
     def _read_targets(self, record: PairRecord, size: tuple[int, int]) -> Targets:
         if record.label is None or not self.reading.labels:
             return empty_targets()
-        return self.label_reader.read(record.label, record.visible.stem, size)
+        if record.label_names == "visible":
+            return self.label_reader.read(record.label, record.visible.stem, size, partner=record.infrared.stem)
+        named = image_size(record.infrared, self.reading.max_pixels)
+        stem, partner = record.infrared.stem, record.visible.stem
+        return self.label_reader.read(record.label, stem, size, named=named, partner=partner)
 
     def _settle(self, found: FoundPairs) -> tuple[list[PairRecord], PairingReport]:
         """Unique names in order, the policy for missing labels, and what did not pair up."""

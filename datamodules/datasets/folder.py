@@ -7,7 +7,7 @@ from typing import Final
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels, checked_class_names
+from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels
 from ivif.datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
     VISIBLE_FOLDERS,
@@ -62,7 +62,8 @@ class FolderDataset(PairedDataset):
 
     Format: images of any supported kind; labels as VOC xml, YOLO txt or COCO json.
 
-    Classes: as given; YOLO ids follow their order, unless a `classes.txt` lies beside the labels.
+    Classes: as given. What YOLO ids mean is said by `label_classes`, or by a `classes.txt` or `data.yaml` beside the
+        labels; without either, ids follow the order of `classes`, which must then name all of them.
 
     Args:
         root: Folder that the layout's paths are relative to.
@@ -70,7 +71,8 @@ class FolderDataset(PairedDataset):
         transforms: Applied to each sample.
         reading: How files are read.
         layout: Where the files are and how they pair.
-        classes: Class names, needed with labels.
+        classes: The classes to use; with labels these or `label_classes` are needed.
+        label_classes: What the ids of YOLO files mean, in their order.
 
     Raises:
         LabelError: If the layout names labels that are not there, no classes are given for them, or a class name cannot
@@ -90,11 +92,11 @@ class FolderDataset(PairedDataset):
         reading: ReadingConfig = DEFAULT_READING,
         layout: FolderLayout = DEFAULT_LAYOUT,
         classes: Sequence[str] = (),
+        label_classes: Sequence[str] = (),
     ) -> None:
         self.layout = layout
-        self.classes = checked_class_names(classes, "The option `classes`")
         self.dataset_name = layout.name
-        super().__init__(root, split, transforms, reading)
+        super().__init__(root, split, transforms, reading, classes, label_classes)
 
     def _find_pairs(self) -> FoundPairs:
         infrared = self._folder(self.layout.infrared, INFRARED_FOLDERS)
@@ -127,8 +129,6 @@ class FolderDataset(PairedDataset):
             raise LabelError(f"'{source}' does not exist. Correct `layout.labels`, or leave it empty.")
         if not self.classes:
             raise LabelError(f"'{source}' needs class names: set `classes`, e.g. [person, car].")
-        if source.is_dir() and (jsons := sorted(source.glob("*.json"))) and self.layout.label_format in ("", "coco"):
-            source = jsons[0]
         chosen = self.layout.label_format
         suffixes = (LABEL_FORMATS[chosen],) if chosen else tuple(LABEL_FORMATS.values())
         labeled = attach_labels(found, source, suffixes)

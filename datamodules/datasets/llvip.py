@@ -1,6 +1,6 @@
 """LLVIP (Jia et al., ICCV Workshops 2021)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +31,8 @@ class LLVIP(PairedDataset):
         split: `train`, `test`, or `all` for both together.
         transforms: Applied to each sample.
         reading: How files are read.
+        classes: The classes to use, in this order; default: all.
+        label_classes: What the ids of YOLO files mean, in their order; default: as above.
     """
 
     dataset_name = "llvip"
@@ -48,8 +50,10 @@ class LLVIP(PairedDataset):
         split: str = "train",
         transforms: Callable[[Sample], Sample] | None = None,
         reading: ReadingConfig = DEFAULT_READING,
+        classes: Sequence[str] = (),
+        label_classes: Sequence[str] = (),
     ) -> None:
-        super().__init__(root, split, transforms, reading)
+        super().__init__(root, split, transforms, reading, classes, label_classes)
 
     def _find_pairs(self) -> FoundPairs:
         root, found = self._match_parts(self._part)

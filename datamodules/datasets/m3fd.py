@@ -1,6 +1,6 @@
 """M3FD (Liu et al., CVPR 2022)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,8 @@ class M3FD(PairedDataset):
         transforms: Applied to each sample.
         reading: How files are read.
         subset: `detection` or `fusion`; the latter is called `m3fd_fusion` in samples, as the names overlap.
+        classes: The classes to use, in this order; default: all.
+        label_classes: What the ids of YOLO files mean, in their order; default: as above.
     """
 
     dataset_name = "m3fd"
@@ -55,13 +57,15 @@ class M3FD(PairedDataset):
         transforms: Callable[[Sample], Sample] | None = None,
         reading: ReadingConfig = DEFAULT_READING,
         subset: Literal["detection", "fusion"] = "detection",
+        classes: Sequence[str] = (),
+        label_classes: Sequence[str] = (),
     ) -> None:
         if subset not in ("detection", "fusion"):
             raise ValueError(f"M3FD has no subset '{subset}'; known: detection, fusion.")
         self.subset = subset
         if subset == "fusion":
             self.dataset_name = "m3fd_fusion"
-        super().__init__(root, split, transforms, reading)
+        super().__init__(root, split, transforms, reading, classes, label_classes)
 
     def _roots(self) -> list[Path]:
         """Folders named after the wanted subset first; never those named after the other one."""

@@ -1,6 +1,6 @@
 """MSRS (Tang et al., Information Fusion 2022)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -35,6 +35,8 @@ class MSRS(PairedDataset):
         transforms: Applied to each sample.
         reading: How files are read.
         labels: Whose boxes count.
+        classes: The classes to use, in this order; default: all.
+        label_classes: What the ids of YOLO files mean, in their order; default: as above.
     """
 
     dataset_name = "msrs"
@@ -53,11 +55,13 @@ class MSRS(PairedDataset):
         transforms: Callable[[Sample], Sample] | None = None,
         reading: ReadingConfig = DEFAULT_READING,
         labels: Literal["fusion", "infrared", "visible"] = "fusion",
+        classes: Sequence[str] = (),
+        label_classes: Sequence[str] = (),
     ) -> None:
         if labels not in ("fusion", "infrared", "visible"):
             raise ValueError(f"MSRS has no labels '{labels}'; known: fusion, infrared, visible.")
         self.labels = labels
-        super().__init__(root, split, transforms, reading)
+        super().__init__(root, split, transforms, reading, classes, label_classes)
 
     def _find_pairs(self) -> FoundPairs:
         return self._match_parts(self._part)[1]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
 from ivif.files.errors import PairingError, SplitError
@@ -22,12 +22,16 @@ OTHER_SUFFIXES: Final = ("", ".txt", ".xml", ".json", ".csv", ".md", ".db", ".in
 
 @dataclass(frozen=True)
 class PairRecord:
-    """One pair on disk: `name` is unique within its dataset; `label` is None where the pair has no label file."""
+    """One pair on disk: `name` is unique within its dataset; `label` is None where the pair has no label file.
+
+    `label_names` is the image whose name led to the label: the label is read by it, and its boxes are of its size.
+    """
 
     name: str
     infrared: Path
     visible: Path
     label: Path | None = None
+    label_names: Literal["visible", "infrared"] = "visible"
 
 
 @dataclass(frozen=True)

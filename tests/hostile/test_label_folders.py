@@ -60,7 +60,7 @@ def test_an_unknown_class_stops_or_is_left_out_as_asked(name: str, place: Path) 
     refusal(lambda: dataset[0], LabelError, "'", "none of", "reading.unknown_labels")
     lenient = DATASETS[name](place, Faults(unknown_class=True), ReadingConfig(unknown_labels="ignore"))
     lenient.load_targets(0)
-    assert sum(lenient.label_reader.ignored.values()) == 1
+    assert sum(lenient.label_reader.tally.ignored.values()) == 1
 
 
 @pytest.mark.parametrize("name", DATASETS)

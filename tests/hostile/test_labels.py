@@ -117,7 +117,7 @@ def test_boxes_outside_the_image_are_left_out_with_a_word(
 ) -> None:
     reader = LabelReader(CLASSES, CLASSES)
     assert _read(place, name, LEFT_OUT[name], reader)["boxes"].shape == (0, 4)
-    assert reader.dropped == 1
+    assert reader.tally.dropped == 1
     (record,) = caplog.records
     assert name in record.getMessage()
     assert "reading.minimum_box_side" in record.getMessage()
@@ -135,8 +135,8 @@ REFUSED: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
     "minus infinite.txt": ("2 0.5 0.5 -inf 0.1", ("line 1",)),
     "gigantic.txt": ("2 0.5 0.5 1e308 0.1", ("line 1", "1e308")),
     "overflowing.txt": ("2 0.5 0.5 1e999 0.1", ("line 1", "1e999")),
-    "negative id.txt": ("-1 0.5 0.5 0.1 0.1", ("id -1", "person, bicycle, car", "ignore")),
-    "unknown id.txt": ("3 0.5 0.5 0.1 0.1", ("id 3", "person, bicycle, car", "ignore")),
+    "negative id.txt": ("-1 0.5 0.5 0.1 0.1", ("id -1", "person, bicycle, car", "label_classes")),
+    "unknown id.txt": ("3 0.5 0.5 0.1 0.1", ("id 3", "person, bicycle, car", "label_classes")),
     "gigantic id.txt": ("1e300 0.5 0.5 0.1 0.1", ("id 1", "person")),
     "fractional id.txt": ("0.5 0.5 0.5 0.1 0.1", ("line 1", "no class id", "Correct")),
     "id that is no number.txt": ("nan 0.5 0.5 0.1 0.1", ("line 1", "no class id")),

@@ -1,8 +1,8 @@
 """Label files: which belongs to which pair, what they say, and which class is meant."""
 
-from ivif.datamodules.datasets.labels.class_names import checked_class_names
+from ivif.datamodules.datasets.labels.class_names import checked_class_names, chosen_classes
 from ivif.datamodules.datasets.labels.formats import LABEL_FORMATS
 from ivif.datamodules.datasets.labels.matching import attach_labels
 from ivif.datamodules.datasets.labels.reading import LabelReader
 
-__all__ = ["LABEL_FORMATS", "LabelReader", "attach_labels", "checked_class_names"]
+__all__ = ["LABEL_FORMATS", "LabelReader", "attach_labels", "checked_class_names", "chosen_classes"]

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -47,6 +47,30 @@ def checked_class_names(names: Iterable[str], where: str) -> tuple[str, ...]:
     if twice:
         raise LabelError(f"{where}: the class name '{twice[0]}' stands there twice. Rename one of them.")
     return checked
+
+
+def chosen_classes(wanted: Sequence[str], known: Sequence[str], dataset: str) -> tuple[str, ...]:
+    """The classes to use, as the option `classes` names them: all that are known where it names none.
+
+    Args:
+        wanted: The option's value, in any case and with synonyms.
+        known: All classes of the labels; () where only the labels themselves know.
+        dataset: Name of the dataset, for the message.
+
+    Raises:
+        LabelError: If a name cannot be shown, comes twice, or is none of those known.
+    """
+    used = checked_class_names(wanted, "The option `classes`")
+    names = checked_class_names(known, "The option `label_classes`")
+    indices = [class_index(name, names) for name in used] if names else []
+    if None in indices:
+        raise LabelError(
+            f"`classes` names '{used[indices.index(None)]}', which is no class of {dataset}'s labels: "
+            f"{', '.join(names)}. Choose among these."
+        )
+    if len(set(indices)) < len(indices):
+        raise LabelError(f"`classes` ({', '.join(used)}) names one class of {dataset} twice. Leave one of them out.")
+    return used or names
 
 
 @lru_cache(maxsize=1024)

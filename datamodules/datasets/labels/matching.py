@@ -1,12 +1,13 @@
 """Which label file belongs to which pair."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ivif.datamodules.datasets.labels.formats import CLASS_LIST_FILES, LABEL_FORMATS, coco_stems
-from ivif.datamodules.datasets.pairing import FoundPairs, list_files, stem_key
+from ivif.datamodules.datasets.pairing import FoundPairs, PairRecord, list_files, stem_key
 from ivif.files.errors import LabelError
+from ivif.files.names import printable
 
 
 def attach_labels(
@@ -33,22 +34,30 @@ def attach_labels(
     """
     if source is None:
         return found
-    labels = dict.fromkeys(coco_stems(source), source) if source.is_file() else _labels_by_stem(source, suffixes)
-    records = [
-        replace(record, label=labels.get(stem_key(record.visible)) or labels.get(stem_key(record.infrared)))
-        for record in found.records
-    ]
+    labels = _images_by_stem([source]) if source.is_file() else _labels_by_stem(source, suffixes)
+    records = [_labelled(record, labels) for record in found.records]
     if shared or source.is_file():
         return replace(found, records=records)
+    labels = {stem: file for stem, file in labels.items() if file.suffix.lower() != LABEL_FORMATS["coco"]}
     known = [record.visible for record in records] + [record.infrared for record in records]
     stems = {stem_key(path) for path in (*known, *found.unmatched_visible, *found.unmatched_infrared)}
     strays = [file for stem, file in sorted(labels.items()) if stem not in stems]
     return replace(found, records=records, stray_labels=found.stray_labels + strays)
 
 
+def _labelled(record: PairRecord, labels: Mapping[str, Path]) -> PairRecord:
+    """The pair with the label of its visible image; one that only the infrared image's name leads to is that one's."""
+    if label := labels.get(stem_key(record.visible)):
+        return replace(record, label=label)
+    return replace(record, label=labels.get(stem_key(record.infrared)), label_names="infrared")
+
+
 def _labels_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     labels: dict[str, Path] = {}
     for suffix in reversed(suffixes):
+        if suffix == LABEL_FORMATS["coco"]:
+            labels |= _images_by_stem(list_files(folder, (suffix,)))
+            continue
         files: dict[str, Path] = {}
         for file in list_files(folder, (suffix,)):
             if file.name in CLASS_LIST_FILES:
@@ -57,4 +66,23 @@ def _labels_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
                 raise LabelError(f"'{other}' and '{file}' label one pair. Keep one of them.")
             files[stem_key(file)] = file
         labels |= files
+    return labels
+
+
+def _images_by_stem(files: Sequence[Path]) -> dict[str, Path]:
+    """The images that COCO json files know, each with the one that labels it; several files are one set of labels.
+
+    Raises:
+        LabelError: If two files label one image.
+    """
+    labels: dict[str, Path] = {}
+    for file in files:
+        stems = coco_stems(file)
+        if twice := sorted(stems & labels.keys()):
+            others = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+            raise LabelError(
+                f"'{printable(labels[twice[0]])}' and '{printable(file)}' both label the image '{printable(twice[0])}'"
+                f"{others}. Remove it from one of them, or name the one file that is meant in `layout.labels`."
+            )
+        labels |= dict.fromkeys(stems, file)
     return labels

@@ -56,7 +56,7 @@ def test_three_formats_give_the_same_boxes(tmp_path: Path) -> None:
         targets = reader.read(tmp_path / file, "a", SIZE)
         assert targets["labels"].tolist() == [2]
         assert targets["boxes"].flatten().tolist() == pytest.approx([20, 10, 60, 50], abs=1e-4)
-    assert parse_coco(tmp_path / "all.json", "b") == []
+    assert parse_coco(tmp_path / "all.json", "b").boxes == ()
 
 
 def test_empty_files_are_images_without_objects(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_empty_files_are_images_without_objects(tmp_path: Path) -> None:
 def test_class_list_beside_the_labels_wins(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
     (tmp_path / "classes.txt").write_text("Car\nPerson\n")
-    assert parse_yolo(tmp_path / "a.txt", CLASSES, SIZE)[0].name == "Car"
+    assert formats.listed_classes(formats.class_lists(tmp_path)) == ("Car", "Person")
     assert LabelReader(CLASSES, CLASSES).read(tmp_path / "a.txt", "a", SIZE)["labels"].tolist() == [2]
 
 
@@ -87,7 +87,7 @@ def test_unknown_classes_stop_or_are_counted(tmp_path: Path) -> None:
         LabelReader(CLASSES, CLASSES).read(tmp_path / "a.xml", "a", SIZE)
     lenient = LabelReader(CLASSES, CLASSES, unknown="ignore")
     assert lenient.read(tmp_path / "a.xml", "a", SIZE)["labels"].tolist() == [2]
-    assert lenient.ignored == {"zebra": 1}
+    assert lenient.tally.ignored == {"zebra": 1}
     (tmp_path / "b.txt").write_text("7 0.5 0.5 0.1 0.1")
     with pytest.raises(LabelError, match=r"b\.txt.*'id 7'"):
         LabelReader(CLASSES, CLASSES).read(tmp_path / "b.txt", "b", SIZE)
@@ -210,7 +210,7 @@ def test_what_is_remembered_of_a_file_is_what_a_new_reader_reads(
 
 def _uncached(path: Path) -> list[Any]:
     """What a process that starts now reads."""
-    formats.yolo._class_list.cache_clear()
+    formats.listed_classes.cache_clear()
     targets = LabelReader(CLASSES, CLASSES).read(path, "a", SIZE)
     return [targets["labels"].tolist(), targets["boxes"].tolist()]
 

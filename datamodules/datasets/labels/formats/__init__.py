@@ -1,15 +1,21 @@
 """VOC xml, YOLO txt and COCO json as class names and boxes, a file per format.
 
 Sources disagree on class ids, so an id never leaves this room: a YOLO id becomes a name through the order that its
-source declares (`classes.txt` beside the labels wins), a COCO id through its categories, and only the name decides.
+source declares (see `class_lists`), a COCO id through its categories, and only the name decides.
 """
 
 from typing import Final
 
+from ivif.datamodules.datasets.labels.formats.class_lists import (
+    CLASS_LIST_FILES,
+    ClassLists,
+    class_lists,
+    listed_classes,
+)
 from ivif.datamodules.datasets.labels.formats.coco import coco_stems, parse_coco
-from ivif.datamodules.datasets.labels.formats.shared import FileState, LabeledBox, file_state
+from ivif.datamodules.datasets.labels.formats.shared import FileState, LabeledBox, LabeledPicture, file_state
 from ivif.datamodules.datasets.labels.formats.voc import parse_voc
-from ivif.datamodules.datasets.labels.formats.yolo import CLASS_LIST_FILES, class_list, parse_yolo
+from ivif.datamodules.datasets.labels.formats.yolo import parse_yolo
 
 LABEL_FORMATS: Final = {"voc": ".xml", "yolo": ".txt", "coco": ".json"}
 """Formats and the endings of their files, the best format first."""
@@ -17,11 +23,14 @@ LABEL_FORMATS: Final = {"voc": ".xml", "yolo": ".txt", "coco": ".json"}
 __all__ = [
     "CLASS_LIST_FILES",
     "LABEL_FORMATS",
+    "ClassLists",
     "FileState",
     "LabeledBox",
-    "class_list",
+    "LabeledPicture",
+    "class_lists",
     "coco_stems",
     "file_state",
+    "listed_classes",
     "parse_coco",
     "parse_voc",
     "parse_yolo",

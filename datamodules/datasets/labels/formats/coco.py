@@ -11,6 +11,8 @@ from ivif.datamodules.datasets.labels.formats.shared import (
     TOLD,
     FileState,
     LabeledBox,
+    LabeledPicture,
+    declared_size,
     file_state,
     label_text,
     ordered_box,
@@ -20,13 +22,13 @@ from ivif.files.errors import LabelError
 from ivif.files.names import printable
 
 
-def parse_coco(path: Path, stem: str) -> list[LabeledBox]:
+def parse_coco(path: Path, stem: str) -> LabeledPicture:
     """The objects of one image in a COCO json file, found by the stem of its `file_name`; crowd regions are left out.
 
     Raises:
         LabelError: If the file is no COCO json.
     """
-    return _coco_index(path, file_state(path)).get(stem.casefold(), [])
+    return _coco_index(path, file_state(path)).get(stem.casefold(), LabeledPicture())
 
 
 def coco_stems(path: Path) -> frozenset[str]:
@@ -45,8 +47,8 @@ def _number(value: Any, where: str) -> float:
 
 
 @lru_cache(maxsize=16)
-def _coco_index(path: Path, _state: FileState) -> dict[str, list[LabeledBox]]:
-    """Objects by image stem; cached, as one file labels many images (`_state` renews it)."""
+def _coco_index(path: Path, _state: FileState) -> dict[str, LabeledPicture]:
+    """Pictures by image stem; cached, as one file labels many images (`_state` renews it)."""
     try:
         content: Any = json.loads(label_text(path))
         categories = content.get("categories", [])
@@ -56,20 +58,25 @@ def _coco_index(path: Path, _state: FileState) -> dict[str, list[LabeledBox]]:
         stems = {image["id"]: Path(image["file_name"]).stem.casefold() for image in content["images"]}
         if len(stems) != len(content["images"]) or len(set(stems.values())) != len(stems):
             raise ValueError("two of its images have one id, or one name without folder and ending")
-        index: dict[str, list[LabeledBox]] = {stem: [] for stem in stems.values()}
+        boxes: dict[str, list[LabeledBox]] = {stem: [] for stem in stems.values()}
         for annotation in content["annotations"]:
             if not annotation.get("iscrowd"):
                 stem, found = _coco_object(
                     annotation, names, stems, f"'{printable(path)}', annotation {annotation.get('id')}"
                 )
-                index[stem].append(found)
+                boxes[stem].append(found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = printable(f"{type(error).__name__}: {error}")[:TOLD]
         raise LabelError(
             f"'{printable(path)}' is no COCO json ({problem}); it needs images, annotations, categories. "
             f"Export it again, or set `layout.label_format` to another format."
         ) from error
-    return index
+    listed = tuple(names.values())
+    sizes = [declared_size(image.get("height"), image.get("width")) for image in content["images"]]
+    return {
+        stem: LabeledPicture(tuple(boxes[stem]), size, classes=listed)
+        for stem, size in zip(stems.values(), sizes, strict=True)
+    }
 
 
 def _coco_object(

@@ -23,6 +23,34 @@ class LabeledBox:
     box: tuple[float, float, float, float]
 
 
+@dataclass(frozen=True)
+class LabeledPicture:
+    """What a label file says of one picture.
+
+    Args:
+        boxes: Its objects.
+        size: (height, width) of the picture that they are pixels of, where the file declares it.
+        file_name: Name of that picture, where the file declares it.
+        channels: How many that picture has, where the file declares it; else 0.
+        classes: All names that the file, or a list beside it, knows: () where neither has a list.
+    """
+
+    boxes: tuple[LabeledBox, ...] = ()
+    size: tuple[int, int] | None = None
+    file_name: str = ""
+    channels: int = 0
+    classes: tuple[str, ...] = ()
+
+
+def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """The size that a file declares; None where it declares none, or has zeros there as some tools write them."""
+    try:
+        size = int(float(height)), int(float(width))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 else None
+
+
 def file_state(path: Path) -> FileState:
     """Size and time of change of a file: what is remembered of it holds as long as both stay.
 

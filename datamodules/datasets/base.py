@@ -197,6 +197,8 @@ class PairedDataset(Dataset[Sample]):
             unlabelled,
             tuple(found.unread),
             tuple(found.stray_labels) if self.reading.labels else (),
+            tuple(found.unmarked),
+            tuple(found.passed_over),
         )
         if not report.complete:
             message = f"{type(self).__name__} under '{self.root}': {report.describe()}."

@@ -8,13 +8,13 @@ from typing import Final
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels
+from ivif.datamodules.datasets.pair_matching import Options, match_below
 from ivif.datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
     VISIBLE_FOLDERS,
     FoundPairs,
     find_child,
     match_folders,
-    pattern_key,
 )
 from ivif.files.errors import DatasetNotFoundError, LabelError, plain_name
 
@@ -24,11 +24,13 @@ class FolderLayout:
     r"""Where the files are, relative to the root (or absolute).
 
     Args:
-        infrared: Folder of the infrared images; default: a common spelling (`ir`, `infrared`, ...).
-        visible: Folder of the visible images; default: a common spelling (`vi`, `visible`, ...).
-        pattern: Regular expression, searched in both file names; its one group captures what partners share, e.g.
-            `(\d+)` for `ir_0001.png` and `vis-0001.jpg`. Default: partners have the same stem. The group is then the
-            pair's name, too.
+        infrared: Folder of the infrared images, or one of them; default: a common spelling (`ir`, `infrared`, ...),
+            or, without any, whatever lies below the root and says in a folder or in its name what it is.
+        visible: Folder of the visible images, or one of them; default: a common spelling (`vi`, `visible`, ...). The
+            same as `infrared`, where one folder holds both.
+        pattern: Regular expression, searched in both file names; its first group captures what partners share, e.g.
+            `(\d+)` for `ir_0001.png` and `vis-0001.jpg`. Default: partners have the same stem. What it captures is
+            the pair's name, too.
         labels: Folder of one label file per pair, or a COCO json file; none: no boxes.
         label_format: `voc`, `yolo` or `coco`; default: whatever is found, in this order.
         name: The dataset's name in samples, tables and output folders.
@@ -51,6 +53,8 @@ class FolderLayout:
 
 
 DEFAULT_LAYOUT: Final = FolderLayout()
+
+LAYOUT_OPTIONS: Final = Options("`layout.infrared`", "`layout.visible`", "`layout.pattern`", "`layout.pairs`")
 
 
 class FolderDataset(PairedDataset):
@@ -82,7 +86,10 @@ class FolderDataset(PairedDataset):
     dataset_name = "folder"
     url = "DATASETS.md (your own folders)"
     license = "yours"
-    layouts = ("ir/*, vi/* (or the folders in layout.infrared and layout.visible)",)
+    layouts = (
+        "ir/*, vi/* (or the folders in layout.infrared and layout.visible)",
+        "any folders below, where their names or those of the pictures say what is infrared and what visible",
+    )
 
     def __init__(
         self,
@@ -101,13 +108,13 @@ class FolderDataset(PairedDataset):
     def _find_pairs(self) -> FoundPairs:
         infrared = self._folder(self.layout.infrared, INFRARED_FOLDERS)
         visible = self._folder(self.layout.visible, VISIBLE_FOLDERS)
-        if infrared is None or visible is None:
+        found = None
+        if infrared and visible:
+            found = match_folders(infrared, visible, self.layout.pattern, LAYOUT_OPTIONS)
+        elif self.root.is_dir() and not self.layout.infrared and not self.layout.visible:
+            found = match_below(self.root, self.layout.pattern, LAYOUT_OPTIONS)
+        if found is None:
             raise self._not_found()
-        if not self.layout.pattern:
-            found = match_folders(infrared, visible)
-        else:
-            key = pattern_key(self.layout.pattern)
-            found = match_folders(infrared, visible, key, name=key)
         return self._labeled(found) if self.layout.labels and self.reading.labels else found
 
     def _not_found(self) -> DatasetNotFoundError:
@@ -120,8 +127,8 @@ class FolderDataset(PairedDataset):
     def _folder(self, given: str, spellings: Sequence[str]) -> Path | None:
         if not given:
             return find_child(self.root, spellings)
-        folder = self.root / given
-        return folder if folder.is_dir() else None
+        place = self.root / given
+        return place if place.exists() else None
 
     def _labeled(self, found: FoundPairs) -> FoundPairs:
         source = self.root / self.layout.labels

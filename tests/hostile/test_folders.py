@@ -82,7 +82,7 @@ def test_another_infrared_size_is_resized_with_a_word(
     [
         (("ir_x.png", "ir_x.jpg", "vi_x.png"), ("x.jpg", "x.png", "Keep one")),
         (("ir_x.png", "vi_x.png", "vi_X.PNG"), ("X.PNG", "x.png", "Keep one")),
-        (("ir_x.png", "vi_y.png"), ("x.png", "y.png", "same stem", "pattern")),
+        (("ir_x.png", "vi_y.png"), ("x.png", "y.png", "same stem", "layout.pairs")),
         (("ir_x.gif", "vi_x.gif"), ("holds no images but x.gif", ".png")),
         (("ir_x.npy", "vi_x.png"), ("holds no images but x.npy", ".png")),
         (("ir_.hidden.png", "vi_x.png"), ("holds no images", ".png")),

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ivif.datamodules.datasets.pairing import PairingReport, candidate_roots, find_child, match_folders, pattern_key
+from ivif.datamodules.datasets.pairing import PairingReport, candidate_roots, find_child, match_folders
 from ivif.files.errors import PairingError
 
 
@@ -45,8 +45,7 @@ def test_impossible_pairings_are_explained(tmp_path: Path) -> None:
 def test_pattern_captures_what_partners_share(tmp_path: Path) -> None:
     infrared = touch(tmp_path / "ir", "thermal_0001.png", "thermal_0002.png", "notes.png")
     visible = touch(tmp_path / "vi", "cam-0002-v2.jpg", "cam-0001-v2.jpg")
-    key = pattern_key(r"[_-](\d{4})")
-    found = match_folders(infrared, visible, key, name=key)
+    found = match_folders(infrared, visible, r"[_-](\d{4})")
     assert [(record.name, record.visible.name) for record in found.records] == [
         ("0001", "cam-0001-v2.jpg"),
         ("0002", "cam-0002-v2.jpg"),
@@ -54,10 +53,17 @@ def test_pattern_captures_what_partners_share(tmp_path: Path) -> None:
     assert [path.name for path in found.unmatched_infrared] == ["notes.png"]
 
 
-@pytest.mark.parametrize("pattern", [r"\d+", r"(\d)(\d)", "("])
-def test_patterns_need_one_group(pattern: str) -> None:
-    with pytest.raises(PairingError, match="pattern"):
-        pattern_key(pattern)
+@pytest.mark.parametrize(
+    ("pattern", "name"), [(r"\d+", "12"), (r"(\d+)_(\w+)", "12"), (r"\w(\d)", "2"), (r"(\d+)\.png$", "3")]
+)
+def test_a_pattern_counts_by_its_first_group_or_as_a_whole(tmp_path: Path, pattern: str, name: str) -> None:
+    found = match_folders(touch(tmp_path / "ir", "a12_3.png"), touch(tmp_path / "vi", "c12_3.png"), pattern)
+    assert [record.name for record in found.records] == [name]
+
+
+def test_a_malformed_pattern_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PairingError, match="layout.pattern: the pattern"):
+        match_folders(touch(tmp_path / "ir", "1.png"), touch(tmp_path / "vi", "1.png"), "(")
 
 
 def test_folders_are_found_in_any_case_exact_first(tmp_path: Path) -> None:

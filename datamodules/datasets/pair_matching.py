@@ -42,9 +42,8 @@ class Options:
 READER_OPTIONS: Final = Options(
     "the infrared folder",
     "the visible folder",
-    "--data folder.yaml --data.init_args.layout.infrared '{infrared}' --data.init_args.layout.visible '{visible}' "
-    "--data.init_args.layout.pattern",
-    "--data folder.yaml --data.init_args.layout.pairs",
+    "--data folder.yaml --data.layout.infrared '{infrared}' --data.layout.visible '{visible}' --data.layout.pattern",
+    "--data folder.yaml --data.layout.pairs",
 )
 """Of readers of datasets that have a layout of their own."""
 

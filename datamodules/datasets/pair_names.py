@@ -58,9 +58,14 @@ _FILLERS: Final = ("8", "14", "16", "bit", "bits", "image", "images", "img", "im
 LONGEST_JOINED: Final = 200
 """Bytes of a name that is joined of several folders."""
 
+
+def _set_off(words: Sequence[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![^\W\d_])(?:{'|'.join(words)})(?![^\W\d_])", re.IGNORECASE)
+
+
 _WORDS: Final[dict[Modality, re.Pattern[str]]] = {
-    kind: re.compile(rf"(?<![^\W\d_])(?:{'|'.join(words)})(?![^\W\d_])", re.IGNORECASE)
-    for kind, words in (("infrared", INFRARED_WORDS), ("visible", VISIBLE_WORDS))
+    "infrared": _set_off(INFRARED_WORDS),
+    "visible": _set_off(VISIBLE_WORDS),
 }
 _LETTERS: Final[dict[Modality, re.Pattern[str]]] = {
     "infrared": re.compile(r"(?<=\d)_?[ti]$|(?<=[\d_]_)[ti]$", re.IGNORECASE),

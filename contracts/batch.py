@@ -4,7 +4,7 @@ Images are RGB order, channels first. A *sample* may hold 8-bit planes (`uint8`,
 pass a quarter of the bytes; a *batch*, as a task sees it, is always float32 in [0, 1]: `batch_to_float` converts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, NotRequired, TypedDict, cast, final
 
 import torch
@@ -45,10 +45,15 @@ class BatchSize(NamedTuple):
 
 @final
 class Targets(TypedDict):
-    """Objects of one image: `boxes` (N, 4) float32 xyxy pixels, `labels` (N,) int64; without objects (0, 4), (0,)."""
+    """Objects of one image: `boxes` (N, 4) float32 xyxy pixels, `labels` (N,) int64; without objects (0, 4), (0,).
+
+    `ignored` holds regions in the same form (crowds, what is hard to see), where there are any: finding their class
+    there is neither right nor wrong. They are no objects, so that whoever counts or learns from those need not ask.
+    """
 
     boxes: Tensor
     labels: Tensor
+    ignored: NotRequired["Targets"]
 
 
 class _Planes(TypedDict):
@@ -111,6 +116,12 @@ class StepOutput(TypedDict):
     detections: NotRequired[list[Detections]]
 
 
+def map_targets(targets: Targets, change: Callable[[Tensor], Tensor]) -> Targets:
+    """The same targets, ignored regions too, with every tensor changed."""
+    changed: Targets = {"boxes": change(targets["boxes"]), "labels": change(targets["labels"])}
+    return {**changed, "ignored": map_targets(targets["ignored"], change)} if "ignored" in targets else changed
+
+
 def empty_targets() -> Targets:
     """The targets of an image without objects."""
     return {"boxes": torch.zeros((0, 4), dtype=torch.float32), "labels": torch.zeros((0,), dtype=torch.int64)}
@@ -123,12 +134,21 @@ class TargetList(list[Targets]):
         """How it is pickled, in a loader process; elsewhere it may be on a GPU."""
         if any(own["boxes"].device.type != "cpu" for own in self):
             return TargetList, (list(self),)
-        return _targets_of, ([(own["boxes"].numpy(), own["labels"].numpy()) for own in self],)
+        return _targets_of, ([_arrays(own) for own in self],)
 
 
-def _targets_of(arrays: Iterable[tuple[Any, Any]]) -> TargetList:
-    tensors = ((torch.from_numpy(boxes), torch.from_numpy(labels)) for boxes, labels in arrays)
-    return TargetList({"boxes": boxes, "labels": labels} for boxes, labels in tensors)
+def _arrays(targets: Targets) -> tuple[Any, ...]:
+    arrays = (targets["boxes"].numpy(), targets["labels"].numpy())
+    return (*arrays, *_arrays(targets["ignored"])) if "ignored" in targets else arrays
+
+
+def _targets_of(images: Iterable[Sequence[Any]]) -> TargetList:
+    return TargetList(_from_arrays(image) for image in images)
+
+
+def _from_arrays(arrays: Sequence[Any]) -> Targets:
+    targets: Targets = {"boxes": torch.from_numpy(arrays[0]), "labels": torch.from_numpy(arrays[1])}
+    return {**targets, "ignored": _from_arrays(arrays[2:])} if arrays[2:] else targets
 
 
 def collate(samples: Sequence[Sample], class_names: Sequence[str] = ()) -> Batch:
@@ -163,7 +183,9 @@ def collate(samples: Sequence[Sample], class_names: Sequence[str] = ()) -> Batch
 
 def _refuse_unknown_labels(samples: Sequence[Sample], class_names: Sequence[str]) -> None:
     for sample in samples:
-        labels = sorted(set(sample["targets"]["labels"].tolist()))
+        targets = sample["targets"]
+        regions = targets["ignored"]["labels"].tolist() if "ignored" in targets else []
+        labels = sorted({*targets["labels"].tolist(), *regions})
         if labels and not 0 <= labels[0] <= labels[-1] < len(class_names):
             raise ValueError(
                 f"{sample['dataset']}/{sample['name']} has the labels {labels}, but the detector knows "

@@ -101,6 +101,7 @@ class PairedDataset(Dataset[Sample]):
         self.label_reader = LabelReader(
             self.classes, ids or self.classes, reading.unknown_labels, reading.minimum_box_side,
             declared=declared, label_classes=label_classes, declared_sizes=reading.declared_sizes,
+            ignored_classes=reading.ignored_classes,
         )  # fmt: skip
         found = self._find_pairs()
         self.has_labels = reading.labels and any(record.label for record in found.records)

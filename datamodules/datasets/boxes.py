@@ -1,6 +1,10 @@
-"""What geometric transforms do to boxes: (N, 4) float32 xyxy in pixels; every function returns new targets."""
+"""What geometric transforms do to boxes: (N, 4) float32 xyxy in pixels; every function returns new targets.
 
-from dataclasses import dataclass
+Ignored regions go the same way, but whatever is left of one at an edge stays.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -42,7 +46,7 @@ def shift_and_clip(targets: Targets, left: float, top: float, size: tuple[int, i
     Returns:
         Boxes in the window's coordinates, clipped to it, without those that the rule drops.
     """
-    if len(targets["boxes"]) == 0:
+    if len(targets["boxes"]) == 0 and "ignored" not in targets:
         return targets
     # NumPy: a dozen operations on a few boxes cost three times as much in torch
     shifted = targets["boxes"].numpy() - np.array([left, top, left, top], dtype=np.float32)
@@ -50,14 +54,17 @@ def shift_and_clip(targets: Targets, left: float, top: float, size: tuple[int, i
     sides = clipped[:, 2:] - clipped[:, :2]
     full = shifted[:, 2:] - shifted[:, :2]
     visible = sides[:, 0] * sides[:, 1] >= rule.minimum_visible * (full[:, 0] * full[:, 1])
-    return _keep(clipped, targets["labels"], visible & _large(sides, rule))
+    kept = _keep(clipped, targets["labels"], visible & _large(sides, rule))
+    whole = replace(rule, minimum_visible=0.0)
+    return _with_regions(kept, targets, lambda regions: shift_and_clip(regions, left, top, size, whole))
 
 
 def scale(targets: Targets, factor_x: float, factor_y: float, rule: BoxRule) -> Targets:
     """Boxes of a resized image, without those that became too small."""
     factors = np.array([factor_x, factor_y, factor_x, factor_y], dtype=np.float32)
     boxes = targets["boxes"].numpy() * factors
-    return _keep(boxes, targets["labels"], _large(boxes[:, 2:] - boxes[:, :2], rule))
+    kept = _keep(boxes, targets["labels"], _large(boxes[:, 2:] - boxes[:, :2], rule))
+    return _with_regions(kept, targets, lambda regions: scale(regions, factor_x, factor_y, rule))
 
 
 def flip_horizontal(targets: Targets, width: int) -> Targets:
@@ -81,13 +88,19 @@ def rotate_90(targets: Targets, size: tuple[int, int], quarter_turns: int) -> Ta
 
 def _moved(targets: Targets, order: tuple[int, ...], mirrors: tuple[int | None, ...]) -> Targets:
     """Corners in another order; a coordinate that has a mirror becomes its distance from there."""
-    if len(targets["boxes"]) == 0:
+    if len(targets["boxes"]) == 0 and "ignored" not in targets:
         return targets
     boxes = np.take(targets["boxes"].numpy(), order, axis=1)
     for column, mirror in enumerate(mirrors):
         if mirror is not None:
             boxes[:, column] = mirror - boxes[:, column]
-    return {"boxes": torch.from_numpy(boxes), "labels": targets["labels"]}
+    moved: Targets = {"boxes": torch.from_numpy(boxes), "labels": targets["labels"]}
+    return _with_regions(moved, targets, lambda regions: _moved(regions, order, mirrors))
+
+
+def _with_regions(moved: Targets, before: Targets, move: Callable[[Targets], Targets]) -> Targets:
+    """Moved objects, and with them the ignored regions, where there are any."""
+    return {**moved, "ignored": move(before["ignored"])} if "ignored" in before else moved
 
 
 def _large(sides: Corners, rule: BoxRule) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Generator, Tensor
 
-from ivif.contracts.batch import SPATIAL_KEYS, Sample, Targets
+from ivif.contracts.batch import SPATIAL_KEYS, Sample, Targets, empty_targets
 from ivif.datamodules.datasets import pair_transforms
 from ivif.datamodules.datasets.appearance import uniform
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
@@ -96,7 +96,10 @@ def _tiled(planes: Sequence[Tensor], corners: Sequence[tuple[int, int]], size: t
 
 def _gathered(targets: Sequence[Targets], corners: Sequence[tuple[int, int]]) -> Targets:
     offsets = torch.tensor([(left, top, left, top) for top, left in corners], dtype=torch.float32)
-    return {
+    gathered: Targets = {
         "boxes": torch.cat([part["boxes"] + offset for part, offset in zip(targets, offsets, strict=True)]),
         "labels": torch.cat([part["labels"] for part in targets]),
     }
+    regions = [part.get("ignored", empty_targets()) for part in targets]
+    has_regions = any("ignored" in part for part in targets)
+    return {**gathered, "ignored": _gathered(regions, corners)} if has_regions else gathered

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ivif.files.errors import DatasetError
+from ivif.files.text_files import EncodingError, read_text
 from ivif.files.whole import write_whole
 
 Origin = Literal["template", "brightness", "dataset", "caption", "human"]
@@ -39,8 +40,10 @@ def read_prompts(path: Path) -> list[PromptEntry]:
         raise PromptError(f"The prompt file '{path}' is no regular file. Point `prompts.path` at a JSONL file.")
     try:
         # Not splitlines: it also splits at U+2028 and its like, which JSON allows inside a text.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).split("\n")
+    except EncodingError as error:
+        raise PromptError(f"Cannot read the prompt file '{path}': {error}") from error
+    except OSError as error:
         raise PromptError(
             f"Cannot read the prompt file '{path}': {error}. Write one with `ivif data prompts --out {path}`."
         ) from error
@@ -112,6 +115,8 @@ def read_prompt_folder(folder: Path, names: Iterable[str], dataset: str) -> dict
 
 def _read_text(file: Path) -> str:
     try:
-        return " ".join(file.read_text(encoding="utf-8-sig").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"Cannot read the prompt '{file}': {error}. Store it as UTF-8 text.") from error
+        return " ".join(read_text(file).split())
+    except EncodingError as error:
+        raise PromptError(f"Cannot read the prompt '{file}': {error}") from error
+    except OSError as error:
+        raise PromptError(f"Cannot read the prompt '{file}': {error}. Restore or remove it.") from error

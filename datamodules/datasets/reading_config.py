@@ -18,6 +18,8 @@ class ReadingConfig:
         missing_labels: A pair without a label file, where other pairs have one: `empty` takes it as an image without
             objects (one warning), `drop` leaves the pair out, `error` stops.
         unknown_labels: An object of a class that the dataset does not declare: `error` stops, `ignore` leaves it out.
+        ignored_classes: Names of objects that are no objects to learn or to score: where they lie, finding any class is
+            neither right nor wrong, as with KAIST's `[people, "person?"]`. As the labels write them, in any case.
         declared_sizes: A label file that declares another size than its picture has: `scale` scales its boxes where
             the proportions agree and stops where they do not; `ignore` takes them as pixels of the picture.
         minimum_box_side: Boxes with a shorter side than this, in pixels and after clipping to the image, are dropped.
@@ -29,6 +31,7 @@ class ReadingConfig:
     labels: bool = True
     missing_labels: Literal["empty", "drop", "error"] = "empty"
     unknown_labels: Literal["error", "ignore"] = "error"
+    ignored_classes: tuple[str, ...] = ()
     declared_sizes: Literal["scale", "ignore"] = "scale"
     minimum_box_side: float = 1.0
     strict: bool = False

@@ -35,6 +35,26 @@ def corners(left: str, top: str, right: str, bottom: str, name: str = "car") -> 
     return voc(f"<object><name>{name}</name><bndbox>{box}</bndbox></object>")
 
 
+def polygon(*values: float) -> str:
+    """An object of DroneVehicle: x1, y1, x2, y2, ..."""
+    tags = [f"{axis}{corner}" for corner in range(1, 9) for axis in "xy"]
+    inner = "".join(f"<{tag}>{value}</{tag}>" for tag, value in zip(tags, values, strict=False))
+    return voc(f"<object><name>car</name><polygon>{inner}</polygon></object>")
+
+
+def turned(*values: float) -> str:
+    """An object of HIT-UAV: centre, size and angle."""
+    inner = "".join(
+        f"<{tag}>{value}</{tag}>" for tag, value in zip(("cx", "cy", "w", "h", "angle"), values, strict=True)
+    )
+    return voc(f"<object><name>car</name><type>robndbox</type><robndbox>{inner}</robndbox></object>")
+
+
+def labelme(kind: str, points: Any, name: str = "car") -> str:
+    shape = {"label": name, "points": points, "group_id": None, "shape_type": kind, "flags": {}}
+    return json.dumps({"version": "5.4.1", "flags": {}, "shapes": [shape], "imagePath": "a.png", "imageData": None})
+
+
 def coco(**changes: Any) -> str:
     annotation = {"id": 5, "image_id": 1, "category_id": 9, "bbox": [20, 10, 40, 40]} | changes.pop("annotation", {})
     content: dict[str, Any] = {
@@ -61,7 +81,24 @@ READ: Final[dict[str, tuple[str | bytes, list[list[float]]]]] = {
     "exponents.txt": ("2 2e-1 3E-1 .2 0.4", [CAR]),
     "partly outside.txt": ("2 0.0 0.3 0.2 0.4", [[0, 10, 20, 50]]),
     "larger than the image.txt": ("2 0.5 0.5 1.2 1.2", [[0, 0, 200, 100]]),
+    "utf-16.txt": (LINE.encode("utf-16"), [CAR]),
+    "utf-32.txt": (LINE.encode("utf-32"), [CAR]),
     "plain.xml": (voc(), [CAR]),
+    "utf-16.xml": (voc().encode("utf-16"), [CAR]),
+    "utf-16 and declared.xml": (f'<?xml version="1.0" encoding="utf-16"?>{voc()}'.encode("utf-16"), [CAR]),
+    "declared utf-16, stored as utf-8.xml": (f'<?xml version="1.0" encoding="utf-16"?>{voc()}', [CAR]),
+    "gbk as declared.xml": (
+        f'<?xml version="1.0" encoding="GB2312"?>{voc(f"<folder>图像</folder>{OBJECT}")}'.encode("gbk"),
+        [CAR],
+    ),
+    "latin-1 as declared.xml": (
+        f'<?xml version="1.0" encoding="iso-8859-1"?>{voc(f"<folder>été</folder>{OBJECT}")}'.encode("latin-1"),
+        [CAR],
+    ),
+    "corner and size of kaist.xml": (
+        voc("<object><name>car</name><bndbox><x>20</x><y>10</y><w>40</w><h>40</h></bndbox></object>"),
+        [CAR],
+    ),
     "no object.xml": (voc(""), []),
     "byte order mark.xml": (f"\ufeff{voc()}", [CAR]),
     "windows line ends.xml": (voc(OBJECT.replace("><", ">\r\n<")), [CAR]),
@@ -76,7 +113,8 @@ READ: Final[dict[str, tuple[str | bytes, list[list[float]]]]] = {
     "a thousand levels.xml": (voc("<x>" * 1000 + "</x>" * 1000 + OBJECT), [CAR]),
     "plain.json": (coco(), [CAR]),
     "byte order mark.json": (f"\ufeff{coco()}", [CAR]),
-    "a crowd.json": (coco(annotation={"iscrowd": 1}), []),
+    "a rectangle.json": (labelme("rectangle", [[60, 50], [20, 10]]), [CAR]),
+    "utf-16.json": (coco().encode("utf-16"), [CAR]),
     "another image's.json": (coco(images=[{"id": 1, "file_name": "b.png"}]), []),
 }
 """File name -> content, and the boxes of its cars."""
@@ -145,17 +183,38 @@ REFUSED: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
     "comma-separated.txt": ("2,0.5,0.5,0.1,0.1", ("line 1", "five numbers")),
     "too few columns.txt": ("2 0.5 0.5 0.1", ("line 1", "five numbers")),
     "a column of confidences.txt": (f"{LINE}\n\n{LINE} 0.9", ("line 3", "five numbers", "0.9")),
-    "a polygon.txt": ("2 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", ("line 1", "five numbers")),
+    "half a polygon.txt": ("2 0.1 0.1 0.2 0.1 0.2", ("line 1", "polygon", "score")),
+    "a corner too much.txt": ("2 0.1 0.1 0.2 0.1 0.2 0.2 0.1", ("line 1", "polygon", "Correct")),
+    "pixels in a polygon.txt": ("2 10 0.1 0.2 0.1 0.2 0.2", ("line 1", "fractions", "Divide")),
+    "no number in a polygon.txt": ("2 nan 0.1 0.2 0.1 0.2 0.2", ("line 1", "a corner is not finite")),
+    "of kaist.txt": ("% bbGt version=3\nperson 470 225 40 87 0 0 0 0 0 0 0", ("line 1", "KAIST", "xml")),
+    "of dota.txt": ("20 10 60 10 60 50 20 50 car 0", ("line 1", "DOTA", "export")),
     "a heading.txt": (f"id x y w h\n{LINE}", ("line 1", "five numbers")),
     "zeros.txt": (bytes(40), ("line 1", "five numbers")),
-    "utf-16.txt": (LINE.encode("utf-16"), ("utf-8", "Restore")),
-    "an image.txt": (b"\x89PNG\r\n\x1a\n\xff\xfe", ("utf-8", "Restore")),
+    "utf-16 without its mark.txt": (LINE.encode("utf-16-le"), ("may be UTF-16LE", "iconv")),
+    "half a mark.txt": (LINE.encode("utf-16")[:-1], ("no text", "Restore")),
+    "an image.txt": (b"\x89PNG\r\n\x1a\n\xff\xfe", ("no text", "Restore")),
     "nothing.xml": ("", ("line 1", "not valid xml", "Repair")),
     "cut.xml": (voc()[:-20], ("not valid xml", "Repair")),
     "text.xml": ("This is no xml.", ("not valid xml", "Repair")),
     "json.xml": (coco(), ("not valid xml", "Repair")),
     "zeros.xml": (bytes(40), ("not valid xml", "Repair")),
-    "utf-16.xml": (voc().encode("utf-16"), ("utf-8", "Restore")),
+    "utf-16 without its mark.xml": (voc().encode("utf-16-be"), ("may be UTF-16BE", "iconv")),
+    "gbk that declares nothing.xml": (corners("1", "1", "9", "9", "汽车").encode("gbk"), ("may be GBK", "iconv")),
+    "gbk that declares utf-8.xml": (
+        f'<?xml version="1.0" encoding="utf-8"?>{corners("1", "1", "9", "9", "汽车")}'.encode("gbk"),
+        ("may be GBK", "iconv"),
+    ),
+    "an unknown encoding.xml": (b'<?xml version="1.0" encoding="rot-99"?><a>\xe9 </a>', ("may be WINDOWS-1252",)),
+    "an encoding that runs code.xml": (b'<?xml version="1.0" encoding="zlib"?><a>\xe9 </a>', ("WINDOWS-1252",)),
+    "two corners.xml": (polygon(1, 1, 9, 9), ("object 1", "polygon needs x1", "Correct")),
+    "half a corner.xml": (polygon(1, 1, 9, 9, 5), ("object 1", "polygon needs x1")),
+    "an infinite corner.xml": (polygon(1, 1, 9, 9, 5, float("inf")), ("object 1", "a corner is not finite")),
+    "a turned box without its angle.xml": (
+        voc("<object><name>car</name><robndbox><cx>1</cx></robndbox></object>"),
+        ("object 1", "robndbox needs", "angle", "Correct"),
+    ),
+    "an infinite angle.xml": (turned(40, 30, 40, 40, float("inf")), ("object 1", "angle is not finite")),
     "crossed tags.xml": ("<a><object></a></object>", ("not valid xml", "Repair")),
     "entities that multiply.xml": (bomb(), ("entities", "Remove")),
     "entity of another file.xml": (
@@ -173,6 +232,11 @@ REFUSED: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
     "no name.xml": (voc(OBJECT.replace("<name>car</name>", "")), ("object 1", "no name", "Name its class")),
     "blank name.xml": (corners("1", "1", "2", "3", " "), ("object 1", "no name")),
     "unknown class.xml": (corners("1", "1", "9", "9", "zebra"), ("zebra", "person, bicycle, car", "ignore")),
+    "a line.json": (labelme("line", [[20, 10], [60, 50]]), ("shape 1", "'line'", "encloses nothing", "remove")),
+    "a point.json": (labelme("polygon", [[20, 10]]), ("shape 1", "1 point(s)", "encloses nothing")),
+    "no points.json": (labelme("polygon", None), ("no LabelMe json", "Save it again")),
+    "an infinite point.json": (labelme("polygon", [[1, 1], [float("inf"), 2]]), ("shape 1", "not finite")),
+    "no class.json": (labelme("rectangle", [[1, 1], [9, 9]], ""), ("shape 1", "is empty")),
     "nothing.json": ("", ("no COCO json", "Export it again")),
     "cut.json": (coco()[:-9], ("no COCO json", "Export it again")),
     "a list.json": ("[]", ("no COCO json",)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ivif.datamodules.datasets.labels.formats import CLASS_LIST_FILES, LABEL_FORMATS, coco_stems
+from ivif.datamodules.datasets.labels.formats import CLASS_LIST_FILES, LABEL_FORMATS, coco_stems, is_labelme
 from ivif.datamodules.datasets.pairing import FoundPairs, PairRecord, list_files, stem_key
 from ivif.files.errors import LabelError
 from ivif.files.names import printable
@@ -70,11 +70,15 @@ def _labels_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def _images_by_stem(files: Sequence[Path]) -> dict[str, Path]:
-    """The images that COCO json files know, each with the one that labels it; several files are one set of labels.
+    """The images that json files label, each with its file: LabelMe's by their names, COCO's by what stands in them.
+
+    Several COCO files are one set of labels. Of LabelMe's, which may hold whole pictures, the first is looked at.
 
     Raises:
         LabelError: If two files label one image.
     """
+    if files and is_labelme(files[0]):
+        return {stem_key(file): file for file in files}
     labels: dict[str, Path] = {}
     for file in files:
         stems = coco_stems(file)

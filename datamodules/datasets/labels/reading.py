@@ -7,17 +7,20 @@ from typing import Final, Literal
 
 import torch
 
-from ivif.contracts.batch import Targets, empty_targets
+from ivif.contracts.batch import Targets, empty_targets, map_targets
 from ivif.datamodules.datasets.labels.class_names import class_index
 from ivif.datamodules.datasets.labels.formats import (
     LABEL_FORMATS,
+    Box,
     ClassLists,
     LabeledBox,
     LabeledPicture,
     class_lists,
     file_state,
+    is_labelme,
     listed_classes,
     parse_coco,
+    parse_labelme,
     parse_voc,
     parse_yolo,
 )
@@ -41,8 +44,9 @@ class LabelReader:
     """Reads one pair's boxes from whatever format its label file has.
 
     Boxes are clipped to the image; those whose shorter side is then below `minimum_side` pixels are dropped, and the
-    first of them is named in a warning. `tally` counts what was found. A file is parsed once per process, and again
-    when it or the class list beside it has changed.
+    first of them is named in a warning, as is the first file with polygons or turned boxes, which are read as the boxes
+    around them. Crowds and objects that are hard to see become ignored regions. `tally` counts what was found. A file
+    is parsed once per process, and again when it or the class list beside it has changed.
 
     Args:
         classes: The classes that are used; labels are positions in it.
@@ -53,6 +57,7 @@ class LabelReader:
         label_classes: What the ids in YOLO files mean, as the user says it: wins over lists beside them.
         declared_sizes: `scale`: boxes of files that declare another size are scaled to the image's, or refused where
             the proportions differ; `ignore` takes all boxes as pixels of the image.
+        ignored_classes: Names whose objects are ignored regions for every class; as they are written, in any case.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class LabelReader:
         declared: Sequence[str] = (),
         label_classes: Sequence[str] = (),
         declared_sizes: Literal["scale", "ignore"] = "scale",
+        ignored_classes: Sequence[str] = (),
     ) -> None:
         if unknown not in ("error", "ignore"):
             raise ValueError(f"unknown_labels is '{unknown}'; known: error, ignore.")
@@ -75,6 +81,7 @@ class LabelReader:
         self.declared = tuple(label_classes or declared)
         self.label_classes = tuple(label_classes)
         self.declared_sizes = declared_sizes
+        self.ignored_classes = frozenset(name.strip().casefold() for name in ignored_classes)
         self.tally = LabelTally()
         self._known: dict[tuple[object, ...], Targets] = {}
 
@@ -93,7 +100,7 @@ class LabelReader:
             partner: The stem of the pair's other image.
 
         Returns:
-            Boxes (N, 4) xyxy in pixels of the sample and within it, labels (N,).
+            Boxes (N, 4) xyxy in pixels of the sample and within it, labels (N,), and ignored regions, if there are any.
 
         Raises:
             LabelError: If the file is malformed, holds an unknown class and `unknown` is `error`, or an id that nothing
@@ -105,28 +112,37 @@ class LabelReader:
             picture = self._parse(path, stem, size, lists)
             self._compare_name(path, picture, (stem, partner))
             self._known[key] = self._read(path, picture, size, self._factors(path, picture, size, named))
-        known = self._known[key]
-        return {"boxes": known["boxes"].clone(), "labels": known["labels"].clone()}
+        return map_targets(self._known[key], torch.Tensor.clone)
 
     def _read(self, path: Path, picture: LabeledPicture, size: Size, factors: tuple[float, float]) -> Targets:
-        kept = []
-        labels = []
+        objects: list[tuple[Box, int]] = []
+        regions: list[tuple[Box, int]] = []
         for entry in picture.boxes:
-            label = self._label(path, entry.name, picture.classes)
-            if label is None:
+            labels = self._labels(path, entry, picture.classes)
+            if not labels:
                 continue
             full = [value * factors[axis] for value, axis in zip(entry.box, (0, 1, 0, 1), strict=True)]
             self._measure(path, full, size)
             left, right = (min(max(value, 0.0), float(size[1])) for value in full[::2])
             top, bottom = (min(max(value, 0.0), float(size[0])) for value in full[1::2])
-            if min(right - left, bottom - top) >= max(self.minimum_side, 1e-6):
-                kept.append((left, top, right, bottom))
-                labels.append(label)
-            else:
+            if min(right - left, bottom - top) < max(self.minimum_side, 1e-6):
                 self._drop(path, entry, size)
-        if not kept:
-            return empty_targets()
-        return {"boxes": torch.tensor(kept, dtype=torch.float32), "labels": torch.tensor(labels, dtype=torch.int64)}
+                continue
+            is_ignored = entry.ignored or self._is_ignored(entry)
+            self.tally.regions += is_ignored
+            self._tell_enclosing(path, entry)
+            (regions if is_ignored else objects).extend(((left, top, right, bottom), label) for label in labels)
+        return {**_targets(objects), "ignored": _targets(regions)} if regions else _targets(objects)
+
+    def _labels(self, path: Path, entry: LabeledBox, listed: Sequence[str]) -> Sequence[int]:
+        """An entry's label; every one, where it is of an ignored class; none, where it is left out."""
+        if self._is_ignored(entry):
+            return range(len(self.classes))
+        label = self._label(path, entry.name, listed)
+        return () if label is None else (label,)
+
+    def _is_ignored(self, entry: LabeledBox) -> bool:
+        return entry.name.strip().casefold() in self.ignored_classes
 
     def _parse(self, path: Path, stem: str, size: Size, lists: ClassLists) -> LabeledPicture:
         suffix = path.suffix.lower()
@@ -137,8 +153,9 @@ class LabelReader:
             picture = parse_yolo(path, listed or self.yolo_names, size)
             return LabeledPicture(picture.boxes, classes=listed)
         if suffix == ".json":
-            return parse_coco(path, stem)
-        raise LabelError(f"'{path}' is none of the known label formats ({' '.join(LABEL_FORMATS.values())}).")
+            return parse_labelme(path) if is_labelme(path) else parse_coco(path, stem)
+        known = " ".join(dict.fromkeys(LABEL_FORMATS.values()))
+        raise LabelError(f"'{path}' is none of the known label formats ({known}).")
 
     def _factors(self, path: Path, picture: LabeledPicture, size: Size, named: Size | None) -> tuple[float, float]:
         """By what x and y of a file's boxes are multiplied."""
@@ -219,6 +236,18 @@ class LabelReader:
                 "boxes are left out (reading.minimum_box_side); `ivif data check` counts them.",
                 path, corners, entry.name, self.minimum_side, size[1], size[0],
             )  # fmt: skip
+
+    def _tell_enclosing(self, path: Path, entry: LabeledBox) -> None:
+        self.tally.enclosing += entry.enclosing
+        if entry.enclosing and self.tally.enclosing == 1:
+            logger.warning("'%s': polygons and turned boxes are read as the upright boxes around them.", path)
+
+
+def _targets(rows: Sequence[tuple[Box, int]]) -> Targets:
+    if not rows:
+        return empty_targets()
+    boxes, labels = zip(*rows, strict=True)
+    return {"boxes": torch.tensor(boxes, dtype=torch.float32), "labels": torch.tensor(labels, dtype=torch.int64)}
 
 
 def _other_shape(path: Path, sizes: tuple[str, str], *, declared: bool) -> LabelError:

@@ -23,6 +23,8 @@ class LabelTally:
         dropped: Boxes outside their pictures, or too small.
         beyond: Boxes that reach beyond their pictures by more than rounding.
         corners: Boxes whose extent is larger than where they begin, both ways: rare, unless these are corners.
+        regions: Crowds, objects that are hard to see, and those of ignored classes.
+        enclosing: Polygons and turned boxes, of which the boxes around them were taken.
         ignored: Objects of unknown classes, by name.
         unused: Objects of classes that `classes` does not choose, by name.
         scaled: Label files whose boxes were scaled, with the sizes: the first is told.
@@ -33,6 +35,8 @@ class LabelTally:
     dropped: int = 0
     beyond: int = 0
     corners: int = 0
+    regions: int = 0
+    enclosing: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
     unused: Counter[str] = field(default_factory=Counter)
     scaled: list[str] = field(default_factory=list)
@@ -43,6 +47,12 @@ class LabelTally:
         lines = []
         if self.dropped:
             lines.append(f"{self.dropped} box(es) outside the image or below reading.minimum_box_side, left out")
+        if self.regions:
+            lines.append(
+                f"{self.regions} region(s) where finding something is neither right nor wrong (crowds, difficult)"
+            )
+        if self.enclosing:
+            lines.append(f"{self.enclosing} polygon(s) or turned box(es) are read as the upright boxes around them")
         if self.ignored:
             lines.append(f"objects of unknown classes, left out ({_counted(self.ignored)})")
         if self.unused:

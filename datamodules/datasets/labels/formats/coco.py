@@ -23,7 +23,7 @@ from ivif.files.names import printable
 
 
 def parse_coco(path: Path, stem: str) -> LabeledPicture:
-    """The objects of one image in a COCO json file, found by the stem of its `file_name`; crowd regions are left out.
+    """The objects of one image in a COCO json file, found by the stem of its `file_name`; a crowd is ignored.
 
     Raises:
         LabelError: If the file is no COCO json.
@@ -60,11 +60,9 @@ def _coco_index(path: Path, _state: FileState) -> dict[str, LabeledPicture]:
             raise ValueError("two of its images have one id, or one name without folder and ending")
         boxes: dict[str, list[LabeledBox]] = {stem: [] for stem in stems.values()}
         for annotation in content["annotations"]:
-            if not annotation.get("iscrowd"):
-                stem, found = _coco_object(
-                    annotation, names, stems, f"'{printable(path)}', annotation {annotation.get('id')}"
-                )
-                boxes[stem].append(found)
+            where = f"'{printable(path)}', annotation {annotation.get('id')}"
+            stem, found = _coco_object(annotation, names, stems, where)
+            boxes[stem].append(found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = printable(f"{type(error).__name__}: {error}")[:TOLD]
         raise LabelError(
@@ -89,4 +87,5 @@ def _coco_object(
     left, top, width, height = (_number(value, where) for value in annotation["bbox"])
     box = ordered_box((left, top, left + width, top + height), where)
     name = names.get(annotation["category_id"], f"id {told(annotation['category_id'])}")
-    return stems[annotation["image_id"]], LabeledBox(name, box)
+    is_ignored = any(annotation.get(mark) for mark in ("iscrowd", "ignore", "difficult"))
+    return stems[annotation["image_id"]], LabeledBox(name, box, ignored=is_ignored)

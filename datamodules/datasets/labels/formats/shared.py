@@ -1,12 +1,14 @@
 """What every format shares: the box that a file tells of, the file's text, and how a fault in it is told."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ivif.files.errors import LabelError
 from ivif.files.names import printable
+from ivif.files.text_files import EncodingError, read_text
 
 FileState = tuple[int, int]
 """Size in bytes and time of change in nanoseconds."""
@@ -15,12 +17,24 @@ TOLD: Final = 200
 """Most characters of a value in a message."""
 
 
+Box = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True)
 class LabeledBox:
-    """One object as its file tells it: class name and xyxy in pixels, neither clipped nor checked."""
+    """One object as its file tells it.
+
+    Args:
+        name: Its class.
+        box: xyxy in pixels, neither clipped nor checked against the image.
+        ignored: Whether it is a region where finding something is neither right nor wrong (a crowd, hard to see).
+        enclosing: Whether the file has another shape, a polygon or a turned box, which this box encloses.
+    """
 
     name: str
-    box: tuple[float, float, float, float]
+    box: Box
+    ignored: bool = False
+    enclosing: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,8 +87,10 @@ def label_text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
             raise LabelError(f"The label '{printable(path)}' is no regular file. Remove it.")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path)
+    except EncodingError as error:
+        raise LabelError(f"Cannot read the label file '{printable(path)}': {error}") from error
+    except OSError as error:
         raise LabelError(f"Cannot read the label file '{printable(path)}': {error}. Restore or remove it.") from error
 
 
@@ -84,7 +100,7 @@ def told(value: Any) -> str:
     return text if len(text) <= TOLD else f"{text[:20]}... ({len(text)} characters)"
 
 
-def ordered_box(box: tuple[float, float, float, float], where: str) -> tuple[float, float, float, float]:
+def ordered_box(box: Box, where: str) -> Box:
     """A box whose corners are in order.
 
     Raises:
@@ -96,3 +112,15 @@ def ordered_box(box: tuple[float, float, float, float], where: str) -> tuple[flo
     if problem:
         raise LabelError(f"{where}: the box {box} {problem}. Correct or remove it.")
     return box
+
+
+def enclosing_box(points: Sequence[tuple[float, float]], where: str) -> Box:
+    """The box around points (x, y).
+
+    Raises:
+        LabelError: If one is not finite.
+    """
+    across, down = [x for x, _ in points], [y for _, y in points]
+    if not all(math.isfinite(value) for value in (*across, *down)):  # min and max may pass over what is no number
+        raise LabelError(f"{where}: a corner is not finite. Correct or remove it.")
+    return min(across), min(down), max(across), max(down)

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if has
 os.environ.setdefault("YOLO_OFFLINE", "1")
 os.environ.setdefault("YOLO_AUTOINSTALL", "0")
 os.environ.setdefault("YOLO_CONFIG_DIR", str(_CACHE / "ultralytics"))
-os.environ.setdefault("HF_HUB_OFFLINE", "0" if os.environ.get("IVIF_DOWNLOAD") == "1" else "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("WANDB_CACHE_DIR", str(_CACHE / "wandb"))
 os.environ.setdefault("WANDB_DATA_DIR", str(_CACHE / "wandb"))
 os.environ.setdefault("MPLCONFIGDIR", str(_CACHE / "matplotlib"))

@@ -1,4 +1,4 @@
-"""Captions of images by CoCa (Yu et al., TMLR 2022), open_clip's captioning model, where its weights are on disk."""
+"""Captions of images by CoCa (Yu et al., TMLR 2022), open_clip's captioning model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -143,7 +143,7 @@ def build_captioner(spec: str = DEFAULT_COCA) -> Captioner:
 
     Raises:
         ClipWeightsError: If no such model is known, or its weights are missing, damaged or of another architecture;
-            says what to fetch and where to put it. Never waits for a network unless `IVIF_DOWNLOAD=1` asks for it.
+            says what to fetch and where to put it. Missing ones are fetched where that can be done at once.
     """
     from open_clip import get_pretrained_cfg
 

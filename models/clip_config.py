@@ -12,7 +12,7 @@ DEFAULT_TAG: Final = "openai"
 """The weights of all three papers' methods: OpenAI's ViT-B/32."""
 
 KNOWN_SPECS: Final = (
-    "openai/ViT-B-32 (the papers' encoder; its weights must be on disk, see MODELS.md)",
+    "openai/ViT-B-32 (the papers' encoder; its weights are fetched once, see MODELS.md)",
     "<tag>/<architecture> for any pair that open_clip lists, such as laion2b_s34b_b79k/ViT-B-32",
     "<path of a weights file> (.pt, .pth, .bin, .ckpt or .safetensors)",
     "compact (part of this repository, trained on generated scenes; no substitute for ViT-B/32)",

@@ -1,46 +1,22 @@
-"""Where CLIP's weights lie: the search on disk, the check of known files, the opt-in download, the error that helps.
+"""Where CLIP's weights lie: the search on disk, the check of known files, the download, the error that helps."""
 
-Without a network open_clip's own download retries for about 46 seconds, so nothing here goes out unless
-`IVIF_DOWNLOAD=1` is set.
-"""
-
-import hashlib
 import os
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from typing import Final, cast
 
 from ivif.files.digests import file_digest
+from ivif.files.downloads import DownloadError, PlaceError, shown_address
 from ivif.files.errors import UserError
 from ivif.files.places import home
-from ivif.files.whole import whole_file
 from ivif.models.clip_config import ClipConfig
+from ivif.models.clip_download import WEIGHTS_DIRECTORY_VARIABLE, Source, download, forbidden, hub_address
 
-WEIGHTS_DIRECTORY_VARIABLE: Final = "IVIF_WEIGHTS_DIR"
-DOWNLOAD_VARIABLE: Final = "IVIF_DOWNLOAD"
-CONNECT_TIMEOUT: Final = 5.0
-"""Seconds without an answer after which a download is given up; there is one attempt per source."""
-
+_SHA256_DIGITS: Final = 64
 _HUB_FILES: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 class ClipWeightsError(UserError, RuntimeError):
     """CLIP's weights are missing, damaged, or not what the configuration says; the message carries the remedy."""
-
-
-class Source(NamedTuple):
-    """One official place of a weights file.
-
-    Args:
-        url: Address for a browser or a download.
-        name: Path relative to a weights folder, under which the file is looked up.
-        digest: Published start of its sha256 in hex, or empty where none is published.
-    """
-
-    url: str
-    name: str
-    digest: str
 
 
 def sources_of(architecture: str, tag: str) -> list[Source]:
@@ -61,9 +37,8 @@ def sources_of(architecture: str, tag: str) -> list[Source]:
     sources = [Source(entry["url"], Path(entry["url"]).name, _published_digest(entry["url"]))] if entry["url"] else []
     repository = entry["hf_hub"].rpartition("/")[0]
     if repository:
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         folder = repository.rpartition("/")[2]
-        sources += [Source(f"{endpoint}/{repository}/resolve/main/{f}", f"{folder}/{f}", "") for f in _HUB_FILES]
+        sources += [Source(f"{hub_address()}/{repository}/resolve/main/{f}", f"{folder}/{f}", "") for f in _HUB_FILES]
     return sources
 
 
@@ -84,14 +59,16 @@ def weight_directories() -> list[Path]:
 def locate_weights(config: ClipConfig, remedy: str | None = None) -> Path:
     """The weights file of a configuration: its own `weights`, else the tag's file from the known folders.
 
-    Files with a published checksum are verified. Downloads only under `IVIF_DOWNLOAD=1`.
+    Files with a published checksum are verified. A file that is nowhere is downloaded, unless the environment forbids
+    that.
 
     Args:
         config: Architecture and tag, or a file.
         remedy: For the error message: how a user of this command says where the file lies; default: CLIP's options.
 
     Raises:
-        ClipWeightsError: If there is no file, or its checksum is wrong; names the folders searched and the remedies.
+        ClipWeightsError: If there is no file and none can be had, or its checksum is wrong; names the folders searched
+            and the remedies.
     """
     if config.weights is not None:
         path = Path(config.weights).expanduser()
@@ -102,12 +79,16 @@ def locate_weights(config: ClipConfig, remedy: str | None = None) -> Path:
         return path
     tag = cast("str", config.tag)
     sources = sources_of(config.architecture, tag)
-    found = _search(sources) or _search_hub_cache(config.architecture, tag)
-    if found is None and os.environ.get(DOWNLOAD_VARIABLE) == "1":
-        found = download(sources, weight_directories()[0])
-    if found is None:
-        raise ClipWeightsError(_missing_message(config.architecture, tag, sources, remedy))
-    return found
+    if found := _search(sources) or _search_hub_cache(config.architecture, tag):
+        return found
+    if reason := forbidden():
+        raise ClipWeightsError(_missing_message(config.architecture, tag, sources, reason, remedy))
+    try:
+        return download(sources, weight_directories()[0])
+    except PlaceError as error:
+        raise ClipWeightsError(str(error)) from error
+    except DownloadError as error:
+        raise ClipWeightsError(_missing_message(config.architecture, tag, sources, str(error), remedy)) from error
 
 
 def _search(sources: list[Source]) -> Path | None:
@@ -122,7 +103,7 @@ def _search(sources: list[Source]) -> Path | None:
 
 
 def _search_hub_cache(architecture: str, tag: str) -> Path | None:
-    """A file that another program has already put into the Hugging Face cache; never goes out."""
+    """A file that another program has already put into the Hugging Face cache, which calls it after its sha256."""
     from huggingface_hub import try_to_load_from_cache
     from open_clip import get_pretrained_cfg
 
@@ -130,6 +111,9 @@ def _search_hub_cache(architecture: str, tag: str) -> Path | None:
     for name in _HUB_FILES if repository else ():
         found = try_to_load_from_cache(repository, name)
         if isinstance(found, str):
+            blob = Path(found).resolve()
+            if len(blob.name) == _SHA256_DIGITS:
+                _verify(blob, blob.name, file_digest(blob))
             return Path(found)
     return None
 
@@ -167,47 +151,11 @@ def identify_file(path: Path) -> tuple[str, str]:
     )
 
 
-def download(sources: list[Source], directory: Path) -> Path:
-    """Fetches the first source that answers into `directory`, atomically and verified.
-
-    Raises:
-        ClipWeightsError: If no source answers within `CONNECT_TIMEOUT` seconds, or a file arrives incomplete.
-    """
-    failures = []
-    for source in sources:
-        target = directory / source.name
-        try:
-            with whole_file(target) as stream:
-                _verify(target, source.digest, _fetch(source.url, stream))
-            return target
-        except (OSError, ClipWeightsError) as error:
-            failures.append(f"{source.url}: {error}")
-    raise ClipWeightsError("No download of CLIP weights succeeded:\n  " + "\n  ".join(failures) + "\nSee MODELS.md.")
-
-
-def _fetch(url: str, target: BinaryIO) -> str:
-    """Copies what lies at an address, and returns its sha256 in hex."""
-    from rich.console import Console
-    from rich.progress import wrap_file
-
-    if not url.lower().startswith(("http://", "https://")):  # HF_ENDPOINT may name anything
-        raise ClipWeightsError("only http and https addresses are fetched. Correct HF_ENDPOINT.")
-    answer = urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT)  # noqa: S310 - a web address, see above
-    digest = hashlib.sha256()
-    with answer as response:
-        total = int(response.headers.get("Content-Length") or 0)
-        with wrap_file(response, total, description=Path(url).stem, console=Console(stderr=True)) as source:
-            while block := source.read(1 << 20):
-                target.write(block)
-                digest.update(block)
-    if total and target.tell() != total:
-        raise urllib.error.ContentTooShortError(f"{target.tell()} of {total} bytes arrived", cast("Any", None))
-    return digest.hexdigest()
-
-
-def _missing_message(architecture: str, tag: str, sources: list[Source], remedy: str | None) -> str:
+def _missing_message(architecture: str, tag: str, sources: list[Source], reason: str, remedy: str | None) -> str:
+    """What to do where a file is not there and cannot be fetched for this reason, which may have several lines."""
     files = "\n  ".join(
-        f"{s.url}\n    -> FOLDER/{s.name}" + (f"  (sha256 {s.digest})" if s.digest else "") for s in sources
+        f"{shown_address(s.url)}\n    -> FOLDER/{s.name}" + (f"  (sha256 {s.digest})" if s.digest else "")
+        for s in sources
     )
     folders = "\n  ".join(str(directory) for directory in weight_directories())
     remedy = remedy or (
@@ -215,9 +163,11 @@ def _missing_message(architecture: str, tag: str, sources: list[Source], remedy:
         f"Only for trying things out: --model.clip compact (PromptFusion: --model.prompts.clip; "
         f"part of this repository, knows generated scenes), or, untrained, random-tiny"
     )
+    why = "\n  ".join(reason.splitlines())
     return (
-        f"The weights '{tag}' of {architecture} are not on this machine. Download ONE of\n  {files}\n"
+        f"The weights '{tag}' of {architecture} are not on this machine, and were not fetched:\n  {why}\n"
+        f"Download ONE of\n  {files}\n"
         f"where FOLDER is ${WEIGHTS_DIRECTORY_VARIABLE} or any of\n  {folders}\n"
-        f"(the Hugging Face cache is searched as well), or set {DOWNLOAD_VARIABLE}=1 to let this program fetch it, "
+        f"(the Hugging Face cache is searched as well), or run this once where there is a network, "
         f"or {remedy}. See MODELS.md."
     )

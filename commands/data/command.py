@@ -24,14 +24,13 @@ PROMPTS: Final = (
 
 BY: Final = (
     "template: the objects of the boxes and the time of day; dataset: the data set's own sentence for every pair; "
-    "coca: a caption of each image by open_clip's CoCa, as 'Infrared: ... Visible: ...' (needs no labels, but weights "
-    "on disk)."
+    "coca: a caption of each image by open_clip's CoCa, as 'Infrared: ... Visible: ...' (needs no labels, but weights)."
 )
 
 COCA: Final = (
     "coca: TAG/ARCHITECTURE as open_clip lists them, such as laion2b_s13b_b90k/coca_ViT-B-32, an architecture alone, "
-    "or the path of a weights file. Nothing is downloaded: a missing file is an error that says what to fetch and "
-    "where to put it (MODELS.md)."
+    "or the path of a weights file. Weights that are not there are fetched once, or an error says where to put them "
+    "(MODELS.md)."
 )
 
 

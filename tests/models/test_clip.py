@@ -221,6 +221,6 @@ def test_another_process_has_the_same_random_encoder_and_fails_fast_offline(tmp_
         "--model.clip.weights FILE",
         "--model.clip compact",
         "random-tiny",
-        "IVIF_DOWNLOAD=1",
+        "HF_HUB_OFFLINE=1 forbids downloads",
     ):
         assert needed in text

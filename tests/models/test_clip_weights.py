@@ -1,9 +1,3 @@
-import hashlib
-import threading
-import time
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -11,7 +5,7 @@ import pytest
 
 from ivif.models import clip_weights
 from ivif.models.clip_config import ClipConfig
-from ivif.models.clip_weights import ClipWeightsError, Source, download, identify_file, locate_weights
+from ivif.models.clip_weights import ClipWeightsError, identify_file, locate_weights
 
 HUB_NAME = "vit_base_patch32_clip_224.openai"
 
@@ -64,50 +58,3 @@ def test_a_bare_file_is_known_by_checksum_or_folder(tmp_path: Path, monkeypatch:
     vit_b_16 = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
     monkeypatch.setattr(clip_weights, "file_digest", lambda _: vit_b_16)
     assert identify_file(archive) == ("ViT-B-16", "openai")
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    place(tmp_path / "served" / "clip.pt", b"w" * 3_000_000)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "served"))) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-
-
-def test_download_falls_back_verifies_and_leaves_no_parts(server: str, tmp_path: Path) -> None:
-    digest = hashlib.sha256(b"w" * 3_000_000).hexdigest()
-    sources = [Source(f"{server}/missing.pt", "missing.pt", ""), Source(f"{server}/clip.pt", "folder/clip.pt", digest)]
-    other = place(tmp_path / "other.pt", b"other")
-    (tmp_path / "new" / "folder").mkdir(parents=True)
-    (tmp_path / "new" / "folder" / "clip.pt").symlink_to(other)
-    path = download(sources, tmp_path / "new")
-    assert other.read_bytes() == b"other"
-    assert path == tmp_path / "new" / "folder" / "clip.pt"
-    assert path.stat().st_size == 3_000_000
-    with pytest.raises(ClipWeightsError, match=r"clip.pt: .*sha256"):
-        download([Source(f"{server}/clip.pt", "clip.pt", "0" * 64)], tmp_path / "new")
-    assert [found for found in (tmp_path / "new").rglob("*") if found.is_file()] == [path]
-
-
-def test_a_download_comes_from_the_web(tmp_path: Path) -> None:
-    private = tmp_path / "private.pt"
-    private.write_bytes(b"w")
-    with pytest.raises(ClipWeightsError, match=r"private.pt: only http and https"):
-        download([Source(private.as_uri(), "clip.pt", "")], tmp_path / "new")
-    assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_an_unreachable_source_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IVIF_DOWNLOAD", "1")
-    closed = [Source("http://127.0.0.1:9/clip.pt", "clip.pt", "")]
-    monkeypatch.setattr(clip_weights, "sources_of", lambda *_: closed)
-    start = time.monotonic()
-    with pytest.raises(ClipWeightsError, match=r"No download of CLIP weights succeeded:\s+http://127.0.0.1:9/clip.pt"):
-        locate_weights(ClipConfig())
-    assert time.monotonic() - start < 5

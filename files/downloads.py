@@ -1,0 +1,291 @@
+"""Files of the web: fetched by one process, resumed after a break, and in their place only when they are whole."""
+
+import hashlib
+import http.client
+import os
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from email.message import Message
+from pathlib import Path
+from typing import IO, BinaryIO, Final, TypeVar
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from ivif.files.digests import file_digest
+from ivif.files.errors import UserError
+from ivif.files.names import file_name, printable
+from ivif.files.text_output import cell
+
+T = TypeVar("T")
+
+ANSWER_SECONDS: Final = 5.0
+"""How long all servers together may take to say whether they have a file."""
+
+STALL_SECONDS: Final = 30.0
+"""How long a transfer may stand still."""
+
+TRIES: Final = 3
+"""How often a transfer that got something before it broke is taken up again, and once more."""
+
+UNFINISHED: Final = ".download"
+"""Ending of a file that is being fetched, or was when its process ended; its name begins with a dot."""
+
+_BLOCK: Final = 1 << 20
+_SHOWN: Final = 80
+
+
+class DownloadError(UserError):
+    """Something could not be fetched from where it was looked for."""
+
+
+class PlaceError(DownloadError):
+    """What is fetched cannot be written where it belongs: another address would not help."""
+
+
+class _StaysProtected(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not from https to anything else."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> urllib.request.Request | None:
+        """The request that a redirect leads to.
+
+        Raises:
+            DownloadError: If it would go unprotected.
+        """
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise DownloadError("it redirects to an address without https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def shown_address(url: str) -> str:
+    """An address for messages: without the names, passwords and signatures that may be in it."""
+    parts = urlsplit(url)
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+def answers(calls: Sequence[Callable[[], T]], seconds: float = ANSWER_SECONDS) -> list[T | Exception]:
+    """What several calls give, made at once; those that take too long are left behind.
+
+    A name server that does not answer holds a call up for as long as it likes, whatever its time limit.
+
+    Args:
+        calls: Functions that ask a server.
+        seconds: How long all of them together may take.
+
+    Returns:
+        The value of each, or its error.
+    """
+    found: list[T | Exception] = [DownloadError(f"no answer within {seconds:g} seconds") for _ in calls]
+
+    def ask(index: int, call: Callable[[], T]) -> None:
+        try:
+            found[index] = call()
+        except Exception as error:
+            found[index] = error
+
+    threads = [threading.Thread(target=ask, args=entry, daemon=True) for entry in enumerate(calls)]
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return list(found)
+
+
+def ask_for(url: str) -> None:
+    """Asks an address whether it has a file, without fetching it.
+
+    Raises:
+        DownloadError: If it has not, or nothing answers.
+    """
+    _open(url, ANSWER_SECONDS).close()
+
+
+def fetch(url: str, target: Path, digest: str = "", remedy: str = "") -> Path:
+    """Fetches a file, or waits for the process that is fetching it; one that is there already is left as it is.
+
+    What has arrived of it lies beside its place until it is whole, and a later call goes on there.
+
+    Args:
+        url: Its address, http or https.
+        target: Its place; folders are made.
+        digest: Its sha256 in hex, or the beginning; empty where none is known.
+        remedy: What a user can do where the place cannot be written.
+
+    Returns:
+        The place.
+
+    Raises:
+        PlaceError: If it cannot be written there.
+        DownloadError: If it cannot be fetched, or is not the file that was published.
+    """
+    key = hashlib.sha256(f"{url} {digest}".encode()).hexdigest()[:16]
+    partial = target.with_name(f".{file_name(target.name, longest=_SHOWN)}-{key}{UNFINISHED}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _held(partial, target) as stream:
+            if not _is_there(target, digest):
+                _receive(url, stream, target, remedy)
+                _check_digest(stream, digest)
+                os.fsync(stream.fileno())
+                partial.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()  # a full disk is not left full
+        reason = error.strerror or type(error).__name__
+        raise PlaceError(f"Cannot write '{printable(target)}': {reason}. {remedy}".rstrip()) from error
+    return target
+
+
+@contextmanager
+def _held(partial: Path, target: Path) -> Iterator[BinaryIO]:
+    """The unfinished file, for this process alone; removed at the end where it is empty."""
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "r+b") as stream:
+            _lock(stream, target)
+            if not _is_at(stream, partial):
+                continue  # the process that held it has finished
+            try:
+                yield stream
+            finally:
+                stream.flush()
+                if not os.fstat(descriptor).st_size and _is_at(stream, partial):
+                    partial.unlink()
+            return
+
+
+def _lock(stream: BinaryIO, target: Path) -> None:
+    """Waits until no other process holds the file; where a filesystem has no locks, all write the same bytes."""
+    try:
+        import fcntl
+
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"Another process is fetching {target}: waiting for it.")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        pass
+
+
+def _is_there(target: Path, digest: str) -> bool:
+    """Whether another process has fetched it by now."""
+    return target.is_file() and file_digest(target).startswith(digest) if digest else target.exists()
+
+
+def _is_at(stream: BinaryIO, path: Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _receive(url: str, stream: BinaryIO, target: Path, remedy: str) -> None:
+    """Fetches what is missing at the end of the stream; takes a transfer up again that breaks on its way."""
+    for left in reversed(range(TRIES)):
+        before = stream.seek(0, os.SEEK_END)
+        try:
+            _transfer(url, stream, target, remedy)
+        except PlaceError:
+            raise
+        except DownloadError:
+            if not left or stream.seek(0, os.SEEK_END) <= before:
+                raise
+        else:
+            return
+
+
+def _transfer(url: str, stream: BinaryIO, target: Path, remedy: str) -> None:
+    begin = stream.seek(0, os.SEEK_END)
+    with _open(url, STALL_SECONDS, begin) as response:
+        if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if response.headers.get("Content-Range") == f"bytes */{begin}":
+                return  # all of it was here
+            stream.truncate(0)
+            raise DownloadError("what arrived before is no part of it, and was removed; the next try begins anew")
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            begin = stream.seek(0)
+            stream.truncate()
+        length = response.headers.get("Content-Length")
+        total = None if length is None else begin + int(length)
+        _check_room(target, 0 if total is None else total - begin, remedy)
+        _say(f"Fetching {shown_address(url)} to {target}{f', from byte {begin} on' if begin else ''}")
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task(printable(target.name).replace("[", "("), total=total, completed=begin)
+            while block := _read(response):
+                stream.write(block)
+                progress.advance(bar, len(block))
+    if total is not None and stream.tell() != total:
+        raise DownloadError(f"the transfer ended after {stream.tell()} of {total} bytes; the next try goes on there")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(_BLOCK)
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(f"the transfer broke ({_why(error)}); the next try goes on there") from error
+
+
+def _open(url: str, seconds: float, begin: int = 0) -> http.client.HTTPResponse:
+    """The answer of an address; one that says that nothing is left after `begin` counts."""
+    if not url.lower().startswith(("http://", "https://")):
+        raise DownloadError("only http and https addresses are fetched")
+    headers = {"User-Agent": "ivif-lightning", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(  # noqa: S310 - a web address, see above
+        url, headers=headers | ({"Range": f"bytes={begin}-"} if begin else {})
+    )
+    try:
+        answer: http.client.HTTPResponse = urllib.request.build_opener(_StaysProtected).open(request, timeout=seconds)
+    except urllib.error.HTTPError as error:
+        if begin and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return error  # type: ignore[return-value]  # an answer like any other
+        error.close()
+        raise DownloadError(f"the server answers {error.code} {printable(error.reason)}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise DownloadError(_why(error)) from error
+    return answer
+
+
+def _why(error: BaseException) -> str:
+    """What failed, without the address, which may hold a password."""
+    inner = getattr(error, "reason", error)
+    if isinstance(inner, TimeoutError):
+        return "no answer"
+    return printable(inner if isinstance(inner, str) else getattr(inner, "strerror", None) or type(inner).__name__)
+
+
+def _check_room(target: Path, needed: int, remedy: str) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise PlaceError(
+            f"Cannot write '{printable(target)}': it needs {needed / 1e6:.0f} MB more, and {free / 1e6:.0f} MB are "
+            f"free there. {remedy}".rstrip()
+        )
+
+
+def _check_digest(stream: BinaryIO, digest: str) -> None:
+    """Empties the file if it is not what was published.
+
+    Raises:
+        DownloadError: If it is not.
+    """
+    stream.seek(0)
+    actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if not actual.startswith(digest.lower()):
+        stream.truncate(0)
+        raise DownloadError(f"what arrived has sha256 {actual[:16]}..., not {digest[:16]}..., and was removed")
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(cell(text), soft_wrap=True, highlight=False)

@@ -62,7 +62,7 @@ def web(weights: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     "the file comes from the hub with a progress bar, is checked against the sha256 there, and later runs find it",
 )
 def test_fit_fetches_what_it_needs_once(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = tiny_run("fit", tmp_path / "runs", f"--model.init_args.clip={SPEC}")
+    line = tiny_run("fit", tmp_path / "runs", f"--model.clip={SPEC}")
     said = accepted(line, capsys)
     assert f"Fetching {web.address}/hub/laion/{FOLDER}/resolve/main/{FILE}" in said
     assert files_below(tmp_path / "weights") == [f"{FOLDER}/{FILE}"]
@@ -121,7 +121,7 @@ def test_downloads_can_be_forbidden(
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     else:
         monkeypatch.setenv("IVIF_DOWNLOAD", "0")
-    line = tiny_run("fit", tmp_path / "runs", f"--model.init_args.clip={SPEC}")
+    line = tiny_run("fit", tmp_path / "runs", f"--model.clip={SPEC}")
     refused(line, capsys, f"{how} forbids downloads", f"{FOLDER}/{FILE}", str(tmp_path / "weights"), "MODELS.md")
     assert web.asked == []
 

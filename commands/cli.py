@@ -20,9 +20,9 @@ from ivif.files.text_output import clean_logs
 _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
 
   fit       train a method                                 --config mgfusion.yaml --data NAME.yaml
-  validate  score a checkpoint on the validation pairs     ... --ckpt_path CKPT
+  validate  score a checkpoint on the validation pairs     --ckpt_path CKPT | --run RUN_FOLDER, --data NAME.yaml
   test      score it on the test pairs, with the classic rows
-  predict   write fused pictures                           ... --ckpt_path CKPT --output_dir FOLDER
+  predict   write fused pictures                           ... --output_dir FOLDER
   data      check | prompts | manifests | scenes           --data NAME.yaml --data.root FOLDER
   report    score | run | workspace                        --infrared DIR --visible DIR --fused DIR
 """

@@ -45,9 +45,8 @@ def _report(seconds: float) -> None:
         f"  {LATEST}/metrics.csv  every logged value\n"
         f"  runs/quickstart-test/  newest folder: tables/test.md, with the classic rows\n\n"
         f"Next, with your own pairs (folders ir/ and vi/) or one of the public datasets (DATASETS.md):\n"
-        f"  python main.py data check --data configs/data/folder.yaml --data.root FOLDER\n"
-        f"  python main.py fit --config configs/mgfusion.yaml --config configs/mgfusion_cpu.yaml"
-        f" --data configs/data/folder.yaml"
+        f"  python main.py data check --data folder.yaml --data.root FOLDER\n"
+        f"  python main.py fit --config mgfusion.yaml --config mgfusion_cpu.yaml --data folder.yaml"
         f" --data.root FOLDER --model.clip compact\n"
         f"(`compact` knows generated scenes and stands in for CLIP; MODELS.md says where to get the real one.)"
     )

@@ -10,10 +10,10 @@ from typing import Final
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import check_config_file, is_file
 from ivif.commands.parsing.order import in_order, shown
+from ivif.commands.parsing.runs import with_checkpoint_of, with_resumed, with_settings_of_checkpoint, without_folder
 from ivif.configs import CONFIGS
 from ivif.contracts.class_paths import full_path
 from ivif.contracts.plugins import config_folders
-from ivif.contracts.run_files import CONFIG, LAST
 
 _FILE_OPTIONS: Final = {
     "--config": (CONFIGS,),
@@ -43,7 +43,7 @@ class CommandLine:
 
 
 def rewrite(arguments: Sequence[str]) -> CommandLine:
-    """Finds configuration files by bare name and turns `--resume RUN_DIR` into its configuration and checkpoint.
+    """Finds configuration files by bare name, and those of runs: of `--resume` and `--run`, and of a checkpoint.
 
     Files come before options, whatever the order in which they were typed (`ivif.commands.parsing.order`). Options of
     a method or dataset get their place in the configuration: `--model.clip` is `--model.init_args.clip`.
@@ -52,8 +52,9 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
         UsageError: If a file or run folder is not there; names what was looked for.
     """
     split = [part for argument in arguments for part in _split_option(argument)]
+    split, run = without_folder(split, "--run")
+    split, resume = without_folder(split, "--resume")
     rewritten: list[str] = []
-    resume: Path | None = None
     index = 0
     while index < len(split):
         option = split[index]
@@ -67,26 +68,20 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
         elif value is not None and _NAMES_CLASS.fullmatch(option):
             rewritten += [option, full_path(value)]
             index += 2
-        elif option == "--resume":
-            if value is None:
-                raise UsageError(
-                    "--resume needs the folder of a run, for instance runs/mgfusion-unified/20260101-120000-ab12."
-                )
-            resume = Path(value).resolve() if Path(value).is_symlink() else Path(value)  # `latest` will point elsewhere
-            index += 2
         elif value == "null" and _NESTED.fullmatch(option):
             rewritten.append(_null_in_parent(option))
             index += 2
         else:
             rewritten.append(option)
             index += 1
-    return CommandLine(in_order(_with_resume(rewritten, resume)), resume)
+    rewritten = with_settings_of_checkpoint(with_checkpoint_of(run, with_resumed(resume, rewritten)))
+    return CommandLine(in_order(rewritten), resume)
 
 
 def _split_option(argument: str) -> list[str]:
     option, separator, value = argument.partition("=")
     option = "--config" if option == "-c" else _INSIDE.sub(r"--\1.init_args.", option)
-    names = option in (*_FILE_OPTIONS, "--resume") or _NAMES_CLASS.fullmatch(option)
+    names = option in (*_FILE_OPTIONS, "--resume", "--run") or _NAMES_CLASS.fullmatch(option)
     apart = names or (value == "null" and _NESTED.fullmatch(option))
     return [option, value] if separator and apart else [f"{option}{separator}{value}"]
 
@@ -128,18 +123,3 @@ def _nearest(option: str, value: str) -> str:
     close = get_close_matches(Path(value).stem, by_name, n=3, cutoff=0.5)
     named = f" The nearest there: {', '.join(by_name[name] for name in close)}." if close else ""
     return f"{named} See {shown(str(folder))}/ for all of them."
-
-
-def _with_resume(arguments: list[str], resume: Path | None) -> list[str]:
-    if resume is None:
-        return arguments
-    if not arguments or arguments[0] != "fit":
-        raise UsageError("--resume continues training: use it with fit. Other commands take --ckpt_path.")
-    config, checkpoint = resume / CONFIG, resume / LAST
-    for path in (config, checkpoint):
-        if not path.is_file():
-            raise UsageError(
-                f"--resume {resume}: '{path}' is missing. Give the folder of a run that saved a checkpoint."
-            )
-    check_config_file("--resume", config)
-    return ["fit", "--config", str(config), *arguments[1:], "--ckpt_path", str(checkpoint)]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import is_file
-from ivif.files.plain_yaml import load_plain
+from ivif.files.plain_yaml import load_plain, parse_plain
 
 PARTS: Final = ("--model", "--data", "--trainer.logger")
 """Options that choose a whole part, by a file or a class; options inside it come after them."""
@@ -42,6 +42,19 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     return [*arguments[:1], *_named_first(configs, parts), *files, *(word for item in parts for word in item), *rest]
 
 
+def names_part(arguments: Sequence[str], section: str) -> bool:
+    """Whether a file or an option says which class the model, or the data, are of.
+
+    Args:
+        arguments: The command, then options; files and classes stand apart from their option.
+        section: `model` or `data`.
+    """
+    items = [item for item in _items(arguments[1:]) if len(item) == 2 or _part(item)]
+    files = [_content(item[1]).get(section) for item in items if item[0] == "--config"]
+    chosen = [item for item in items if _part(item) == f"--{section}"]
+    return any(_names_class(part) for part in files) or any(_item_names_class(item) for item in chosen)
+
+
 def _items(arguments: Sequence[str]) -> Iterator[list[str]]:
     """Options that choose a file or class together with their value, any other word by itself."""
     choosing = ("--config", *PARTS, *(f"--{section}{_CLASS_PATH}" for section in _SECTIONS))
@@ -62,7 +75,7 @@ def _part(item: Sequence[str]) -> str:
 def _named_first(configs: Sequence[str], parts: Sequence[list[str]]) -> list[str]:
     """What must come even before the files: the model or data that they change, where only an option names it."""
     first: list[str] = []
-    contents = [_load(config) if is_file(config) else {} for config in configs]
+    contents = [_content(config) for config in configs]
     for section in _SECTIONS:
         given = [content.get(section) for content in contents]
         names = [_names_class(own) for own in given]
@@ -82,11 +95,13 @@ def _names_class(section: Any) -> bool:
 
 
 def _item_names_class(item: Sequence[str]) -> bool:
-    return _names_class(_load(item[-1])) if is_file(item[-1]) else True
+    return _names_class(load_plain(Path(item[-1]))) if is_file(item[-1]) else True
 
 
-def _load(path: str) -> Any:
-    return load_plain(Path(path))
+def _content(config: str) -> Any:
+    """What a `--config` says: a file, or the text that a checkpoint holds."""
+    content = load_plain(Path(config)) if is_file(config) else parse_plain(config)
+    return content if isinstance(content, dict) else {}
 
 
 def _refusal(config: str, section: str, later: str | None) -> UsageError:

@@ -48,6 +48,7 @@ from ivif.commands.train.run_folder import (
     remove_failed_start,
     tidy_run_folder,
 )
+from ivif.commands.train.stored_settings import say_differences
 from ivif.configs import DEFAULTS
 from ivif.contracts.run_files import LAST
 from ivif.datamodules.base import FusionDataModule
@@ -154,6 +155,7 @@ class SuiteCLI(PreparedCLI):
             self.config[self.subcommand].ckpt_path = checkpoint
         task, random_too = str(self.option("model")["class_path"]), self.option("allow_random_weights")
         check_weights(str(self.subcommand), task, self.option("ckpt_path"), random_too)
+        say_differences(str(self.subcommand), self.config[self.subcommand])
 
     def instantiate_classes(self) -> None:
         """Builds task, data and trainer; a constructor that refuses its values is a user's mistake.

@@ -11,13 +11,17 @@ _FILES: Final = (
     "Files are read in their order, later ones over earlier ones; options win over files wherever they stand. A bare "
     "name such as mgfusion.yaml is looked up in configs/."
 )
+_WEIGHTS: Final = (
+    "--ckpt_path CKPT, or --run RUN_FOLDER for its last one, [--data DATA] [OPTIONS]. The method and its settings are "
+    "those of the checkpoint's training, unless --config or --model names one; so are the data, unless --data does."
+)
 DESCRIPTIONS: Final = {
     "fit": "Trains a method: --config METHOD [--config PRESET ...] [--data DATA] [OPTIONS]. With --resume RUN_FOLDER a "
     "run that was stopped goes on in its folder, with its configuration and last checkpoint; options change what is to "
     f"change, such as --trainer.max_epochs. {_FILES}",
-    "validate": f"Scores a checkpoint (--ckpt_path) on the validation pairs. {_FILES}",
-    "test": f"Scores a checkpoint (--ckpt_path) on the test pairs, with rows of the classic rules. {_FILES}",
-    "predict": f"Writes fused pictures, and what was detected, with a checkpoint (--ckpt_path). {_FILES}",
+    "validate": f"Scores a checkpoint on the validation pairs: {_WEIGHTS} {_FILES}",
+    "test": f"Scores a checkpoint on the test pairs, with rows of the classic rules: {_WEIGHTS} {_FILES}",
+    "predict": f"Writes fused pictures, and what was detected, with a checkpoint: {_WEIGHTS} {_FILES}",
 }
 """What `COMMAND --help` says before the options."""
 

@@ -196,7 +196,7 @@ OF_METHODS = {
 EXAMPLES = {
     "commands/quickstart.py": "its commands are for one method",
     "commands/report": "tells metrics' conventions and groups of logged values by name",
-    "commands/parsing/command_line.py": "an example in a message",
+    "commands/parsing/runs.py": "an example in a message",
     "commands/parsing/messages.py": "an example in a message",
     "commands/train/failures.py": "an example in a message",
     "commands/train/options.py": "an example in a help text",

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ivif.commands.errors import UsageError
 from ivif.commands.report.files import refuse_others
-from ivif.commands.report.scored_files import ScoreInputs, collect
+from ivif.commands.report.scored_files import UNPAIRED, ScoreInputs, collect
 from ivif.commands.report.tables import COLUMNS, FILES, show_means, write_tables
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
+from ivif.datamodules.datasets.pair_transforms import fit
 from ivif.files.errors import UnreadableFileError
 from ivif.files.pictures import MAX_PIXELS
 from ivif.files.text_output import cell
@@ -80,9 +81,9 @@ def score(  # noqa: PLR0913 - one argument for each option
         console.print(cell(f"warning: {problem}"), style="yellow", soft_wrap=True, highlight=False)
     empty = sorted(set(inputs.methods) - {str(row[0]) for row in rows})
     if empty or not rows:
+        told = "".join(f"\n{problem}" for problem in inputs.problems if f": {UNPAIRED}" in problem)
         raise UsageError(
-            f"Nothing of {', '.join(empty) or 'any method'} could be scored; the warnings above name every file. Where "
-            f"names differ, --pair 'REGEX' with one group says what partners share."
+            f"Nothing of {', '.join(empty) or 'any method'} could be scored; the warnings above name every file.{told}"
         )
     summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), inputs.problems, out)
     show_means(summary, console)
@@ -94,13 +95,9 @@ def _score_pair(
     name: str, inputs: ScoreInputs, names: dict[str, tuple[str, ...]], classic: bool, device: str
 ) -> Iterator[Row]:
     infrared_path, visible_path = inputs.pairs[name]
-    infrared, visible = _read(infrared_path, inputs), _read(visible_path, inputs, colour=True)
+    visible = _read(visible_path, inputs, colour=True)
+    infrared = None if visible is None else _read(infrared_path, inputs, size=tuple(visible.shape[2:]))
     if infrared is None or visible is None:
-        return
-    if infrared.shape[2:] != visible.shape[2:]:
-        inputs.problems.append(
-            f"{infrared_path} is {_size(infrared)} but {visible_path} is {_size(visible)}: the pair is left out"
-        )
         return
     sources = grey_levels(infrared).to(device), grey_levels(visible).to(device)
     for method, fused in _results(name, inputs, (infrared, visible), classic):
@@ -137,14 +134,19 @@ def _results(
             yield label, grey_levels(recolor(fuse(sources[0], visible_luma), chroma))
 
 
-def _read(path: Path, inputs: ScoreInputs, colour: bool = False) -> Tensor | None:
-    """The image (1, 1 or 3, H, W) in [0, 1], or None with a line among the problems."""
+def _read(path: Path, inputs: ScoreInputs, colour: bool = False, size: tuple[int, ...] | None = None) -> Tensor | None:
+    """The image (1, 1 or 3, H, W) in [0, 1], at a size if one is given; or None with a line among the problems."""
     try:
         pixels = read_image(path, max_pixels=inputs.max_pixels)
         image = to_visible(pixels) if colour else to_infrared(pixels)
     except (UnreadableFileError, ValueError) as error:
         inputs.problems.append(f"{path}: {error} Left out.")
         return None
+    if size is not None and tuple(image.shape[1:]) != size:
+        inputs.problems.append(
+            f"{path} is {_size(image)}, its visible image {size[1]}x{size[0]}: it is resized to that"
+        )
+        image = fit(image, (size[0], size[1]))
     image = image.float() / 255.0 if image.dtype == torch.uint8 else image.float()
     return image.unsqueeze(0)
 

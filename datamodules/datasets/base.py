@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from torch.utils.data import Dataset, get_worker_info
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as geometry
 
 from ivif.contracts.batch import Sample, Targets, empty_targets
+from ivif.datamodules.datasets import pair_transforms
 from ivif.datamodules.datasets.io import (
     combine_digests,
     image_size,
@@ -137,7 +136,7 @@ class PairedDataset(Dataset[Sample]):
         height, width = visible.shape[-2:]
         if infrared.shape[-2:] != (height, width):
             self._announce_resize(record, tuple(infrared.shape[-2:]), (height, width))
-            infrared = geometry.resize(infrared, [height, width], InterpolationMode.BILINEAR, antialias=True)
+            infrared = pair_transforms.fit(infrared, (height, width))
         salt = self._salt if infrared.is_floating_point() else ""
         sample: Sample = {
             "infrared": infrared,

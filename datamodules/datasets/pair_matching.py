@@ -67,10 +67,6 @@ def match_folders(infrared: Path, visible: Path, pattern: str = "", options: Opt
         PairingError: If a place holds no images, two files of one place share a key, nothing pairs up, or a picture
             would be its own partner.
     """
-    if infrared.resolve() == visible.resolve():
-        if (found := match_below(infrared, pattern, options)) is None:
-            raise _one_place(infrared, options)
-        return found
     listings = list_pictures(infrared), list_pictures(visible)
     for listing in listings:
         listing.refuse_nameless()
@@ -79,11 +75,15 @@ def match_folders(infrared: Path, visible: Path, pattern: str = "", options: Opt
 
 
 def match_listings(infrared: Listing, visible: Listing, pattern: str, options: Options) -> FoundPairs:
-    """Pairs the pictures of two places; two files are a pair whatever they are called.
+    """Pairs the pictures of two places that hold some; two files are a pair whatever they are called.
 
     Raises:
         PairingError: As `match_folders`.
     """
+    if infrared.place.resolve() == visible.place.resolve():
+        if (both := match_below(infrared.place, pattern, options)) is None:
+            raise _one_place(infrared.place, options)
+        return both
     namings = _namings(pattern, options)
     if infrared.place.is_dir() or visible.place.is_dir():
         found = _match(namings, (infrared.pictures, visible.pictures, ()), (infrared.place, visible.place), options)

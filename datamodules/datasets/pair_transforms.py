@@ -34,6 +34,11 @@ def map_sample(sample: Sample, change: Callable[[Tensor, str], Tensor], move: Ca
     return changed
 
 
+def fit(plane: Tensor, size: tuple[int, int]) -> Tensor:
+    """An infrared plane at its visible image's (height, width): bilinear with antialiasing."""
+    return cast("Tensor", geometry.resize(plane, list(size), InterpolationMode.BILINEAR, antialias=True))
+
+
 def resize(sample: Sample, size: tuple[int, int], rule: BoxRule) -> Sample:
     """Every spatial plane resized to (height, width): bilinear with antialiasing, the mask by its nearest value."""
     height, width = frame_size(sample)

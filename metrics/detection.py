@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivif.contracts.batch import Detections, Targets
+from ivif.contracts.batch import Detections, Targets, empty_targets
 from ivif.machine.process_group import gather_objects
-from ivif.metrics.detection_threshold import Matches, best_threshold, class_at_threshold, match
+from ivif.metrics.detection_threshold import Matches, best_threshold, class_at_threshold, leave_out, match
 
 DETECTIONS_PER_CLASS: Final = 100
 """COCO looks at this many detections of a class in an image, those of the highest scores."""
@@ -29,7 +29,7 @@ class ClassScores:
         precision: Share of right ones among its detections at the group's score threshold.
         recall: Share of its objects found there.
         objects: How many there are.
-        detections: How many there are, of any score.
+        detections: How many there are, of any score, beside those in ignored regions.
     """
 
     ap50: float
@@ -108,8 +108,8 @@ class DetectionMetrics:
     """Gathers detections and objects by image; an image that several processes saw, or that comes again, counts once.
 
     Average precision is COCO's: 101 recall points, at most `DETECTIONS_PER_CLASS` detections of a class in an image,
-    computed by faster-coco-eval through torchmetrics. Precision and recall are those at the score threshold that is
-    best for their F1 at IoU .5, all classes together.
+    computed by faster-coco-eval through torchmetrics; ignored regions are its crowds. Precision and recall are those at
+    the score threshold that is best for their F1 at IoU .5, all classes together, without detections in such regions.
 
     Args:
         class_names: Name of each label, in order.
@@ -157,17 +157,14 @@ class DetectionMetrics:
                 "scores": _kept(found["scores"], torch.float32),
                 "labels": _kept(found["labels"], torch.int64),
             }
-            there: Targets = {
-                "boxes": _kept(wanted["boxes"], torch.float32),
-                "labels": _kept(wanted["labels"], torch.int64),
-            }
-            self._images.setdefault((dataset, name), (kept, there))
+            self._images.setdefault((dataset, name), (kept, _kept_targets(wanted)))
 
     def _check(self, found: Detections, wanted: Targets, where: str) -> None:
         counts = {len(found["boxes"]), len(found["scores"]), len(found["labels"])}
         if len(counts) > 1 or len(wanted["boxes"]) != len(wanted["labels"]):
             raise ValueError(f"{where} has other numbers of boxes than of scores or labels; one of each is needed.")
-        for kind, labels in (("Detections", found["labels"]), ("Targets", wanted["labels"])):
+        regions = wanted.get("ignored", wanted)["labels"]
+        for kind, labels in (("Detections", found["labels"]), ("Targets", wanted["labels"]), ("Targets", regions)):
             strange = labels[(labels < 0) | (labels >= len(self.class_names))]
             if strange.numel():
                 raise ValueError(
@@ -235,7 +232,7 @@ def _average_precisions(images: Sequence[Image]) -> dict[int, tuple[float, float
     )
     metric.warn_on_many_detections = False
     plain = cast("list[tuple[dict[str, Tensor], dict[str, Tensor]]]", images)
-    metric.update([found for found, _ in plain], [wanted for _, wanted in plain])
+    metric.update([found for found, _ in plain], [_with_crowds(wanted) for _, wanted in images])
     result = metric.compute()
     table = result["precision"][:, :, :, 0, -1].double()  # overlap, recall, class; all areas, most detections
     labels = result["classes"].reshape(-1).tolist()
@@ -246,8 +243,27 @@ def _average_precisions(images: Sequence[Image]) -> dict[int, tuple[float, float
     }
 
 
+def _with_crowds(wanted: Targets) -> dict[str, Tensor]:
+    """The objects of an image, and behind them its ignored regions as COCO's crowds."""
+    regions = wanted.get("ignored", empty_targets())
+    return {
+        "boxes": torch.cat([wanted["boxes"], regions["boxes"]]),
+        "labels": torch.cat([wanted["labels"], regions["labels"]]),
+        "iscrowd": torch.cat([torch.zeros_like(wanted["labels"]), torch.ones_like(regions["labels"])]),
+    }
+
+
 def _matched(found: Detections, wanted: Targets) -> Matches:
-    return match(found["boxes"], found["scores"], found["labels"], wanted["boxes"], wanted["labels"])
+    matches = match(found["boxes"], found["scores"], found["labels"], wanted["boxes"], wanted["labels"])
+    if "ignored" not in wanted:
+        return matches
+    return leave_out(matches, found["boxes"], wanted["ignored"]["boxes"], wanted["ignored"]["labels"])
+
+
+def _kept_targets(targets: Targets) -> Targets:
+    boxes, labels = _kept(targets["boxes"], torch.float32), _kept(targets["labels"], torch.int64)
+    kept: Targets = {"boxes": boxes, "labels": labels}
+    return {**kept, "ignored": _kept_targets(targets["ignored"])} if "ignored" in targets else kept
 
 
 def _mean(values: Iterable[float]) -> float:

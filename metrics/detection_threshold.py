@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.ops import box_iou
+from torchvision.ops import box_area, box_iou
 
 MATCHING_IOU: Final = 0.5
 """Overlap (intersection over union) from which a detection counts as right."""
@@ -78,6 +79,25 @@ def match(boxes: Tensor, scores: Tensor, labels: Tensor, object_boxes: Tensor, o
             right[index] = True
             overlap[:, best] = 0.0
     return Matches(values, labels.numpy(), right, object_labels.numpy())
+
+
+def leave_out(matches: Matches, boxes: Tensor, region_boxes: Tensor, region_labels: Tensor) -> Matches:
+    """The matches without the detections that are neither right nor wrong, as COCO treats crowds.
+
+    Those are detections of no object, at least half of which (`MATCHING_IOU`) lies in an ignored region of their class.
+
+    Args:
+        matches: Of the image's objects.
+        boxes: (N, 4) xyxy pixels of the detections.
+        region_boxes: (M, 4) xyxy pixels.
+        region_labels: (M,) integers.
+    """
+    begin = torch.maximum(boxes[:, None, :2], region_boxes[:, :2])
+    end = torch.minimum(boxes[:, None, 2:], region_boxes[:, 2:])
+    shared = (end - begin).clamp(min=0).prod(dim=2)
+    covered = ((shared > 0) & (shared >= MATCHING_IOU * box_area(boxes)[:, None])).numpy()
+    kept = matches.right | ~(covered & (matches.labels[:, None] == region_labels.numpy())).any(axis=1)
+    return Matches(matches.scores[kept], matches.labels[kept], matches.right[kept], matches.objects)
 
 
 def best_threshold(images: Sequence[Matches]) -> AtThreshold:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ivif.commands.report.files import save_picture
-from ivif.contracts.batch import Sample, plane_to_float
+from ivif.contracts.batch import Sample, empty_targets, plane_to_float
 from ivif.files.names import printable
 
 COLORS: Final = ("#ffd400", "#00e5ff", "#ff4fa3", "#7cff4f", "#ff8a1f", "#b48cff", "#ffffff", "#ff3b30")
@@ -107,7 +107,9 @@ def _draw_boxes(picture: Image.Image, entry: Entry, scale: float) -> None:
     if targets is None:
         return
     drawing = ImageDraw.Draw(picture)
-    for box, label in zip(targets["boxes"].tolist(), targets["labels"].tolist(), strict=True):
+    regions = targets.get("ignored", empty_targets())["boxes"].tolist()
+    colors = [COLORS[label % len(COLORS)] for label in targets["labels"].tolist()]
+    for box, color in (*((region, TEXT) for region in regions), *zip(targets["boxes"].tolist(), colors, strict=True)):
         left, top, right, bottom = (round(scale * value) for value in box)
         edges = (left, top, min(right, picture.width - 1), min(bottom, picture.height - 1))
-        drawing.rectangle(edges, outline=COLORS[label % len(COLORS)])
+        drawing.rectangle(edges, outline=color)

@@ -6,14 +6,20 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.detection import fcos_resnet50_fpn, ssdlite320_mobilenet_v3_large
 from torchvision.ops import clip_boxes_to_image
 
 from ivif.contracts.batch import Detections, Targets
+from ivif.image_ops.constants import constant
 from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, evaluating
+from ivif.models.detection.ignored import any_ignored, ignored_cells
 
 OFFSETS: Final = {"fcos_resnet50": 0, "ssdlite320": 1}
 """Architectures, and how many labels come before the first class (ssdlite counts the background)."""
+
+_CERTAINLY_NOT: Final = -100.0
+"""A logit whose probability is 0, in half precision too."""
 
 
 class TorchvisionDetector(Detector):
@@ -45,33 +51,48 @@ class TorchvisionDetector(Detector):
     def counted_loss(self, images: Tensor, targets: Sequence[Targets]) -> CountedLoss:
         """Torchvision's own terms (`classification`, `bbox_regression`, and for FCOS `bbox_ctrness`) over the anchors.
 
-        Torchvision divides by the number of anchors that have an object.
+        Torchvision divides by the number of anchors that have an object. Anchors without one are not asked about a
+        class whose ignored region they lie in.
         """
         self._fit(images)
         shifted = [{"boxes": entry["boxes"], "labels": entry["labels"] + self.offset} for entry in targets]
         mode, self.model.training = self.model.training, True  # only the outermost: whether losses are computed
         try:
-            with self._counting() as counts:
+            with self._counting(images, targets) as counts:
                 terms: dict[str, Tensor] = self.model(list(images), shifted)
         finally:
             self.model.training = mode
         return CountedLoss({name: term * counts[0].clamp(min=1) for name, term in terms.items()}, counts[0])
 
     @contextmanager
-    def _counting(self) -> Iterator[list[Tensor]]:
-        """Collects how many anchors have an object, where torchvision matches them."""
+    def _counting(self, images: Tensor, targets: Sequence[Targets]) -> Iterator[list[Tensor]]:
+        """Collects how many anchors have an object, where torchvision matches them, and leaves ignored regions out."""
         owner: Any = self.model.head if self.config.architecture == "fcos_resnet50" else self.model
-        compute, counts = owner.compute_loss, []
+        compute, counts, sizes = owner.compute_loss, [], []
 
-        def counting(targets: Any, outputs: Any, anchors: Any, matched: Sequence[Tensor]) -> Any:
+        def counting(known: Any, outputs: dict[str, Tensor], anchors: Any, matched: Sequence[Tensor]) -> Any:
             counts.append(torch.stack([(own >= 0).sum() for own in matched]).sum().float())
-            return compute(targets, outputs, anchors, matched)
+            if any_ignored(targets):
+                height, width = sizes[0]
+                scale = (width / images.shape[-1], height / images.shape[-2])
+                free = self._ignored(targets, anchors, scale) & (torch.stack(list(matched)) < 0)[:, :, None]
+                outputs = {**outputs, "cls_logits": outputs["cls_logits"].masked_fill(free, _CERTAINLY_NOT)}
+            return compute(known, outputs, anchors, matched)
 
+        transform: Any = self.model.transform
+        hook = transform.register_forward_hook(lambda _module, _inputs, resized: sizes.extend(resized[0].image_sizes))
         owner.compute_loss = counting
         try:
             yield counts
         finally:
             del owner.compute_loss
+            hook.remove()
+
+    def _ignored(self, targets: Sequence[Targets], anchors: Sequence[Tensor], scale: tuple[float, float]) -> Tensor:
+        """Which logits (B, A, rows) are of a class whose ignored region their anchor lies in."""
+        centers = [(own[:, :2] + own[:, 2:]) / 2 for own in anchors]
+        factors = constant(scale * 2, torch.float32, centers[0].device)
+        return F.pad(ignored_cells(centers, targets, self.num_classes, lambda boxes: boxes * factors), (self.offset, 0))
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> list[Detections]:

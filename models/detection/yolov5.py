@@ -19,12 +19,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ivif.contracts.batch import Detections, Targets
 from ivif.files.archives import compare_checksums
 from ivif.files.places import home
 from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, DetectorWeightsError, evaluating
-from ivif.models.detection.postprocess import letterbox, relative_boxes, suppress
+from ivif.models.detection.ignored import any_ignored, ignored_cells
+from ivif.models.detection.postprocess import Letterbox, letterbox, relative_boxes, suppress
 
 STRIDE: Final = 32
 
@@ -71,7 +73,10 @@ class YOLOv5Detector(Detector):
                 self.head.cv3[index] = _class_branch_like(branch, len(first))
 
     def counted_loss(self, images: Tensor, targets: Sequence[Targets]) -> CountedLoss:
-        """YOLO's `box`, `class` and `dfl` terms with their gains, over the sum of the assigned targets' scores."""
+        """YOLO's `box`, `class` and `dfl` terms with their gains, over the sum of the assigned targets' scores.
+
+        The `class` term leaves out the places in ignored regions that no object took.
+        """
         inputs, box = letterbox(images, self.config.image_size, self.stride)
         owners, labels, boxes = relative_boxes(targets, box, (inputs.shape[-2], inputs.shape[-1]))
         output = self._forward(inputs)
@@ -81,7 +86,19 @@ class YOLOv5Detector(Detector):
             criterion, assigner = self._criterion(images.device)
             terms, _ = criterion(raw, {"batch_idx": owners, "cls": labels, "bboxes": boxes})
             numerators = terms * (assigner.total.clamp(min=1) / len(images))  # ultralytics gives quotients times images
+            if any_ignored(targets):
+                numerators = numerators - self._spared(raw, criterion, targets, box)
         return CountedLoss(dict(zip(("box", "class", "dfl"), numerators, strict=True)), assigner.total)
+
+    def _spared(self, raw: dict[str, Any], criterion: Any, targets: Sequence[Targets], box: Letterbox) -> Tensor:
+        """What the terms hold for classes that were seen in their ignored regions, in the order of the terms."""
+        _, losses = _ultralytics()
+        points, strides = losses.make_anchors(raw["feats"], criterion.stride, 0.5)
+        cells = ignored_cells([points * strides] * len(targets), targets, self.num_classes, box.to_network)
+        free = cells & ~criterion.assigner.foreground[:, :, None]
+        scores = raw["scores"].transpose(1, 2)
+        spared = torch.where(free, F.softplus(scores), 0.0).sum()  # what seeing something costs where nothing is
+        return torch.stack([spared.new_zeros(()), self.config.class_gain * spared, spared.new_zeros(())])
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> list[Detections]:
@@ -128,15 +145,17 @@ def _class_branch_like(branch: Any, width: int) -> nn.Sequential:
 
 
 class _RememberingAssigner:
-    """ultralytics' target assigner, which remembers the sum that the loss is divided by."""
+    """ultralytics' target assigner, which remembers which places got objects, and what the loss is divided by."""
 
     def __init__(self, assigner: Any) -> None:
         self.assigner = assigner
         self.total = torch.ones(())
+        self.foreground = torch.zeros((), dtype=torch.bool)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         assigned = self.assigner(*arguments, **options)
         self.total = assigned[2].sum()
+        self.foreground = assigned[3]
         return assigned
 
 

@@ -8,7 +8,7 @@ from multiprocessing.reduction import ForkingPickler
 import pytest
 import torch
 
-from ivif.contracts.batch import TargetList, collate
+from ivif.contracts.batch import TargetList, Targets, collate, empty_targets
 from ivif.testing.batches import make_sample
 
 
@@ -29,9 +29,13 @@ def test_targets_leave_a_loader_process_without_a_file_descriptor(monkeypatch: p
     samples = [make_sample(index) for index in range(3)]
     for count, sample in enumerate(samples):
         sample["targets"] = {"boxes": torch.rand(count, 4), "labels": torch.arange(count)}
+    samples[1]["targets"]["ignored"] = {"boxes": torch.rand(2, 4), "labels": torch.tensor([1, 0])}
     batch = collate(samples)
     sent = pickle.loads(ForkingPickler.dumps(batch["targets"]))
     assert len(sent) == 3
+    assert ["ignored" in targets for targets in sent] == [False, True, False]
+    assert torch.equal(sent[1]["ignored"]["boxes"], samples[1]["targets"]["ignored"]["boxes"])
+    assert sent[1]["ignored"]["labels"].tolist() == [1, 0]
     for sample, targets in zip(samples, sent, strict=True):
         assert torch.equal(targets["boxes"], sample["targets"]["boxes"])
         assert torch.equal(targets["labels"], sample["targets"]["labels"])
@@ -43,14 +47,16 @@ def test_targets_elsewhere_are_copied_as_they_are() -> None:
     assert copy.deepcopy(targets)[0]["boxes"].device.type == "meta"
 
 
+@pytest.mark.parametrize("in_region", [False, True])
 @pytest.mark.parametrize("labels", [[-1], [0, 3], [5, 1, 5]])
-def test_a_label_beyond_the_detectors_classes_names_its_pair(labels: list[int]) -> None:
+def test_a_label_beyond_the_detectors_classes_names_its_pair(labels: list[int], in_region: bool) -> None:
     samples = [make_sample(index) for index in range(3)]
     for sample in samples:
         sample["targets"] = {"boxes": torch.rand(2, 4), "labels": torch.tensor([0, 2])}
     classes = ("person", "car", "lamp")
     collate(samples, classes)
-    samples[1]["targets"] = {"boxes": torch.rand(len(labels), 4), "labels": torch.tensor(labels)}
+    wrong: Targets = {"boxes": torch.rand(len(labels), 4), "labels": torch.tensor(labels)}
+    samples[1]["targets"] = {**empty_targets(), "ignored": wrong} if in_region else wrong
     collate(samples)
     message = (
         f"made/0001 has the labels {sorted(set(labels))}, but the detector knows 3 classes (person, car, lamp). "

@@ -108,6 +108,46 @@ def test_labels_beyond_the_classes_are_refused() -> None:
         DetectionMetrics(NAMES).update([_found()], [], ["made"], ["7"])
 
 
+CROWD = [100.0, 0, 200, 100]
+
+
+def _crowded(*labels: int, objects: Targets | None = None) -> Targets:
+    return {**(objects or _wanted((BOX, 0))), "ignored": _wanted(*((CROWD, label) for label in labels))}
+
+
+def test_what_is_found_in_an_ignored_region_is_neither_right_nor_wrong() -> None:
+    inside = [([110.0, 10, 140, 90], 0.95, 0), ([150.0, 10, 190, 90], 0.9, 0), ([90.0, 10, 120, 90], 0.85, 0)]
+    found = _found(*inside, (BOX, 0.5, 0))
+    apart = _score((found, _wanted((BOX, 0))))
+    assert (apart.map50, apart.precision) == pytest.approx((0.25, 0.25))  # three false ones before the right one
+    ignoring = _score((found, _crowded(0)))
+    assert (ignoring.map50, ignoring.precision, ignoring.recall) == pytest.approx((1, 1, 1))
+    # Two thirds of the third lie inside: at IoU .7 and above it is a false one before the right one, as COCO has it.
+    assert ignoring.map50_95 == pytest.approx((4 * 1 + 6 / 2) / 10)
+    assert ignoring.classes["person"].detections == 1
+    assert _score((_found((BOX, 0.5, 0)), _crowded(0))).recall == 1  # nothing is missed there
+
+
+def test_only_half_of_a_detection_in_a_region_of_its_class_is_left_out() -> None:
+    beside = [60.0, 10, 110, 90]  # a fifth of it lies inside
+    for box, region in ((beside, 0), (CROWD, 1)):
+        result = _score((_found((box, 0.9, 0), (BOX, 0.5, 0)), _crowded(region)))
+        assert (result.map50, result.precision) == pytest.approx((0.5, 0.5))
+    within = _wanted((BOX, 0), ([110.0, 10, 140, 90], 0))
+    result = _score((_found((BOX, 0.9, 0), ([110.0, 10, 140, 90], 0.8, 0)), _crowded(0, objects=within)))
+    assert (result.map50, result.recall, result.classes["person"].detections) == pytest.approx((1, 1, 2))
+
+
+def test_a_point_outside_a_region_and_a_class_of_regions_alone() -> None:
+    point = [50.0, 50, 50, 50]
+    assert _score((_found((point, 0.9, 0), (BOX, 0.5, 0)), _crowded(0))).precision == pytest.approx(0.5)
+    result = _score((_found((BOX, 0.9, 0), (CROWD, 0.8, 1)), _crowded(1)))
+    assert result.absent == ("car",)
+    assert (result.map50, result.precision, result.objects) == pytest.approx((1, 1, 1))
+    with pytest.raises(ValueError, match=r"Targets of made/7 have the labels \[5\]"):
+        DetectionMetrics(NAMES).update([_found()], [_crowded(5)], ["made"], ["7"])
+
+
 def _random_image(seed: int) -> tuple[Detections, Targets]:
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(5, 2, generator=generator) * 100

@@ -51,3 +51,18 @@ def test_no_objects_stay_no_objects() -> None:
     ):
         assert moved["boxes"].shape == (0, 4)
         assert moved["labels"].dtype == torch.int64
+
+
+def test_ignored_regions_move_with_the_objects_and_keep_what_is_left_of_them() -> None:
+    region: Targets = {**targets((10, 10, 30, 30)), "ignored": targets((0, 0, 14, 40), (60, 60, 70, 70))}
+    window = shift_and_clip(region, 10, 20, (20, 15), BoxRule(0.3))
+    assert window["boxes"].tolist() == [[0, 0, 15, 10]]
+    assert window["ignored"]["boxes"].tolist() == [[0, 0, 4, 20]]  # a seventh of it
+    assert window["ignored"]["labels"].tolist() == [0]
+    alone: Targets = {**empty_targets(), "ignored": targets((2, 4, 10, 8))}
+    assert shift_and_clip(alone, 1, 1, (20, 20), BoxRule())["ignored"]["boxes"].tolist() == [[1, 3, 9, 7]]
+    assert scale(alone, 2, 0.5, BoxRule())["ignored"]["boxes"].tolist() == [[4, 2, 20, 4]]
+    assert flip_horizontal(alone, 20)["ignored"]["boxes"].tolist() == [[10, 4, 18, 8]]
+    assert flip_vertical(alone, 20)["ignored"]["boxes"].tolist() == [[2, 12, 10, 16]]
+    assert rotate_90(alone, (20, 20), 2)["ignored"]["boxes"].tolist() == [[10, 12, 18, 16]]
+    assert "ignored" not in flip_horizontal(targets((1, 1, 2, 2)), 5)

@@ -130,3 +130,14 @@ def test_pairs_that_do_not_fit_are_named(difference: str) -> None:
         del pairs[3]["targets"]
     with pytest.raises(ValueError, match=r"d/3 .*transforms\.resize"):
         Mosaic(1.0).join(pairs, _seeded(0))
+
+
+def test_ignored_regions_of_one_part_lie_where_its_part_lies() -> None:
+    parts = [_pair(number) for number in range(4)]
+    parts[3]["targets"] = {**parts[3]["targets"], "ignored": parts[3]["targets"]}
+    joined = Mosaic(1.0, BoxRule(minimum_visible=0.0)).join(parts, _seeded(3))["targets"]
+    own = joined["labels"] == 3
+    assert own.any()
+    assert joined["ignored"]["boxes"].tolist() == joined["boxes"][own].tolist()
+    assert joined["ignored"]["labels"].tolist() == [3]
+    assert "ignored" not in Mosaic(1.0).join([_pair(number) for number in range(4)], _seeded(3))["targets"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import platform
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any, Final
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 
 from ivif import __version__
 from ivif.contracts.run_files import CONFIG, ENVIRONMENT, SPLITS
@@ -66,6 +68,11 @@ class RunRecord(Callback):
         if write is not None:
             write(folder / SPLITS)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says how many pairs a step has."""
+        if _batches(trainer)[0]:
+            rank_zero_info(_batch_line(trainer, pl_module))
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the record."""
         config = Path(trainer.default_root_dir) / CONFIG
@@ -102,7 +109,7 @@ class RunRecord(Callback):
             )
         if changed:
             logger.warning("The checkpoint was trained on other pairs (%s).", message)
-        if record.get("batches") != _batches(trainer):
+        if _in_all(record.get("batches")) != _in_all(_batches(trainer)):
             logger.warning(
                 "The checkpoint was trained with batches of %s (pairs, processes), this run has %s: it does not go on "
                 "with exactly the same pairs.",
@@ -130,8 +137,28 @@ def _pairs(found: Mapping[str, Any], name: str) -> str:
 
 
 def _batches(trainer: Trainer) -> list[int]:
-    loading = getattr(trainer.datamodule, "loading", None)  # type: ignore[attr-defined]
-    return [int(getattr(loading, "batch_size", 0)), trainer.world_size]
+    """Pairs in a batch of each process, and how many processes there are."""
+    return [int(getattr(trainer.datamodule, "batch_size", 0)), trainer.world_size]  # type: ignore[attr-defined]
+
+
+def _in_all(batches: Any) -> int | None:
+    """Pairs in the batches of all processes; None where a record says no such thing."""
+    try:
+        return math.prod(map(int, batches))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _batch_line(trainer: Trainer, task: LightningModule) -> str:
+    """How many pairs a step has, and how they come together."""
+    pairs, processes = _batches(trainer)
+    joined = trainer.accumulate_grad_batches
+    parts = getattr(task, "accumulate", 1)
+    factors = [f"{pairs} of each process"]
+    factors += [f"{processes} processes"] if processes > 1 else []
+    factors += [f"{joined} accumulated batches"] if joined > 1 else []
+    cut = f", each process's batch cut into {min(parts, pairs)} parts" if parts > 1 else ""
+    return f"A step has {pairs * processes * joined} pairs: {' x '.join(factors)}{cut}."
 
 
 def environment() -> dict[str, object]:

@@ -16,13 +16,13 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from ivif.contracts.batch import Batch, BatchSize, Sample, batch_to_float, collate
 from ivif.contracts.seeds import run_seed
 from ivif.datamodules import pipelines
-from ivif.datamodules.batch_sizes import largest_batch
+from ivif.datamodules.batch_sizes import largest_batch, of_each_process
 from ivif.datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
 from ivif.datamodules.datasets.base import PairedDataset
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from ivif.datamodules.datasets.cache import cached
 from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
-from ivif.datamodules.datasets.stored import StoredPlanes
+from ivif.datamodules.datasets.stored import StoredPlanes, dataset_of, several_datasets
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.manifest_expansion import write_expansion
 from ivif.datamodules.manifests import Manifest, Selection
@@ -104,6 +104,11 @@ class FusionDataModule(LightningDataModule):
         known = {source.classes for source in self.sources() if source.classes}
         return known.pop() if len(known) == 1 else ()
 
+    @property
+    def batch_size(self) -> int:
+        """Training pairs in each of this process's batches."""
+        return of_each_process(self.loading, self._world_size())
+
     def has_labels(self, stage: str) -> bool:
         """Whether every reader of a stage found boxes, so that its batches have `targets`; opens the readers."""
         readers = self.stage_readers(stage)
@@ -155,7 +160,7 @@ class FusionDataModule(LightningDataModule):
             readers = self.stage_readers(each)
             for reader, pictured in zip(readers, self._with_fused(readers, None), strict=True):
                 if isinstance(pictured, StoredPlanes):
-                    pictured.check(_dataset_name(reader), reader.names)  # type: ignore[attr-defined]
+                    pictured.check(dataset_of(reader), reader.names)  # type: ignore[attr-defined]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
@@ -164,7 +169,7 @@ class FusionDataModule(LightningDataModule):
         seed = run_seed() if self.loading.seed is None else self.loading.seed
         sampler = EpochSampler(
             len(pairs),
-            self.loading.batch_size,
+            self.batch_size,
             seed,
             rank=self._rank(),
             world_size=self._world_size(),
@@ -176,15 +181,15 @@ class FusionDataModule(LightningDataModule):
             seed,
             pipelines.training_frames(self.transforms, self.box_rule()),
             pipelines.mosaic(self.transforms, self.box_rule()),
-            self._previous(pairs, _several(readers)),
+            self._previous(pairs, several_datasets(readers)),
         )
         known = getattr(self.trainer and self.trainer.lightning_module, "class_names", ())
-        return self._loader(view, self.loading.batch_size, sampler, class_names=known)
+        return self._loader(view, self.batch_size, sampler, class_names=known)
 
     def _with_fused(self, readers: Sequence[Dataset[Sample]], resized: tuple[int, int] | None) -> list[Dataset[Sample]]:
         if self.fused_dir is None:
             return list(readers)
-        several = _several(readers)
+        several = several_datasets(readers)
         return [StoredPlanes(each, self.fused_dir, "fused", 3, several=several, resized=resized) for each in readers]
 
     def _previous(self, pairs: Dataset[Sample], several: bool) -> StoredPlanes | None:
@@ -245,7 +250,7 @@ class FusionDataModule(LightningDataModule):
         kept: list[Dataset[Sample]] = []
         for reader in readers:
             names: list[str] = list(reader.names)  # type: ignore[attr-defined]
-            left = [name for name in names if not finished(_dataset_name(reader), name, len(readers) > 1)]
+            left = [name for name in names if not finished(dataset_of(reader), name, len(readers) > 1)]
             kept.append(reader if len(left) == len(names) else reader.select(left))  # type: ignore[attr-defined]
         skipped = sum(map(len, readers)) - sum(map(len, kept))  # type: ignore[arg-type]
         self._readers[self.predict_stage] = kept
@@ -262,7 +267,7 @@ class FusionDataModule(LightningDataModule):
         """The largest batch of `train`, `val`, `test` or `predict` that this process gets; None without pairs."""
         readers = self.stage_readers(self.predict_stage if stage == "predict" else stage)
         shares = [self._sampler(len(reader)).indices for reader in readers]  # type: ignore[arg-type]
-        return largest_batch(stage, self.loading.batch_size, self.transforms, zip(readers, shares, strict=True))
+        return largest_batch(stage, self.batch_size, self.transforms, zip(readers, shares, strict=True))
 
     def _sampler(self, length: int) -> EvaluationSampler:
         in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
@@ -276,7 +281,7 @@ class FusionDataModule(LightningDataModule):
 
     def _evaluation_loader(self, reader: Dataset[Sample], transforms: TransformConfig) -> DataLoader[Batch]:
         view = EvaluationView(reader, pipelines.evaluation(transforms, self.box_rule()))
-        return self._loader(view, self.loading.batch_size if transforms.resize else 1, sampler=self._sampler(len(view)))
+        return self._loader(view, self.batch_size if transforms.resize else 1, sampler=self._sampler(len(view)))
 
     def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any, **collating: Any) -> DataLoader[Batch]:
         return DataLoader(
@@ -289,11 +294,3 @@ class FusionDataModule(LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.loading.num_workers > 0,
         )
-
-
-def _several(readers: Sequence[Dataset[Sample]]) -> bool:
-    return len({_dataset_name(reader) for reader in readers}) > 1
-
-
-def _dataset_name(reader: Dataset[Sample]) -> str:
-    return str(getattr(reader, "dataset_name", type(reader).__name__))

@@ -4,8 +4,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ivif.contracts.batch import BatchSize
-from ivif.datamodules.configuration import TransformConfig
-from ivif.files.errors import UnreadableFileError
+from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.files.errors import DatasetError, UnreadableFileError
+
+
+def of_each_process(loading: LoadingConfig, processes: int) -> int:
+    """Pairs that each process has in a training batch.
+
+    Args:
+        loading: Says how many, and whether processes share them.
+        processes: How many there are.
+
+    Raises:
+        DatasetError: If the pairs cannot be shared evenly.
+    """
+    if not loading.share_batch:
+        return loading.batch_size
+    share, rest = divmod(loading.batch_size, processes)
+    if share and not rest:
+        return share
+    nearest = processes * max(1, round(loading.batch_size / processes))
+    raise DatasetError(
+        f"{processes} processes cannot share batches of {loading.batch_size} pairs evenly (`loading.share_batch`). Use "
+        f"a number of processes that divides {loading.batch_size}, or set `loading.batch_size` to {nearest}."
+    )
 
 
 def largest_batch(

@@ -19,6 +19,8 @@ class LoadingConfig:
 
     Args:
         batch_size: Training pairs per batch and process. Evaluation uses 1 unless `transforms.resize` is set.
+        share_batch: Whether all processes together have `batch_size` pairs, so that a step is the same for any number
+            of them.
         num_workers: Loader processes per training process; 0 loads in the training process.
         seed: Seed of order and augmentation, by default the run's own (`seed_everything`). The same seed gives the same
             draws for any number of workers.
@@ -35,6 +37,7 @@ class LoadingConfig:
     """
 
     batch_size: int = 16
+    share_batch: bool = False
     num_workers: int = 2
     seed: int | None = None
     cache: Literal["none", "ram", "disk"] = "none"

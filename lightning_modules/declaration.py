@@ -65,6 +65,11 @@ class Declaration(LightningModule):
         """What the data must bring."""
         return DataNeeds()
 
+    @property
+    def accumulate(self) -> int:
+        """Parts that a step takes each process's batch in, with the same result."""
+        return 1
+
     def networks(self) -> Sequence[nn.Module]:
         """The fusion networks, copies included, whose parts can be compiled; here: each child that is trained."""
         return [child for child in self.children() if any(own.requires_grad for own in child.parameters())]

@@ -190,7 +190,7 @@ NO_PUBLIC_NAME = {"_foreach_mul_", "_local_scalar_dense", "_schema", "_cdata", "
 METHODS = re.compile(r"mgfusion|prompt_?fusion|text_?to_?pixels|bilevel|level_?task|DetectionTask|ClassicFusion", re.I)
 OF_METHODS = {
     *("encoder", "clip_view", "needs_saliency", "loss_config", "learner", "part", "value_network", "teacher"),
-    *("bilevel_config", "level_configs", "level_modules", "levels", "phases", "crops", "solver", "accumulate"),
+    *("bilevel_config", "level_configs", "level_modules", "levels", "phases", "crops", "solver"),
 }
 """Attributes that some methods have, and `FusionTask` does not declare."""
 EXAMPLES = {

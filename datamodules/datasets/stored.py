@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -20,6 +20,16 @@ from ivif.files.pictures import MAX_PIXELS
 
 class StoredPlaneError(DatasetError):
     """A stored picture is missing, or is not of its pair's size."""
+
+
+def dataset_of(reader: Dataset[Sample]) -> str:
+    """The name under which a reader's pictures are stored."""
+    return str(getattr(reader, "dataset_name", type(reader).__name__))
+
+
+def several_datasets(readers: Sequence[Dataset[Sample]]) -> bool:
+    """Whether names of pairs may overlap, so that pictures need a folder for each dataset."""
+    return len({dataset_of(reader) for reader in readers}) > 1
 
 
 class StoredPlanes(Dataset[Sample]):

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.run_checkpoint import RunCheckpoint
-from ivif.callbacks.run_record import RunRecord
+from ivif.callbacks.run_record import RECORD_KEY, RunRecord
 from ivif.callbacks.throughput import Throughput, peak_memory
 from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
@@ -90,6 +91,41 @@ def test_throughput_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) ->
     hooks.on_train_epoch_end(trainer, task)
     assert logged["perf/pairs_per_second"] == 2 * 4 / 8.0
     assert logged["perf/data_share"] == 2 / 8.0
+
+
+@pytest.mark.parametrize(
+    ("processes", "joined", "parts", "line"),
+    [
+        (1, 1, 1, "A step has 16 pairs: 16 of each process."),
+        (8, 2, 1, "A step has 256 pairs: 16 of each process x 8 processes x 2 accumulated batches."),
+        (2, 1, 4, "A step has 32 pairs: 16 of each process x 2 processes, each process's batch cut into 4 parts."),
+        (1, 1, 64, "A step has 16 pairs: 16 of each process, each process's batch cut into 16 parts."),
+    ],
+)
+def test_a_run_says_how_many_pairs_a_step_has(
+    processes: int, joined: int, parts: int, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("ivif.callbacks.run_record.rank_zero_info", said.append)
+    data = SimpleNamespace(batch_size=16)
+    trainer = SimpleNamespace(world_size=processes, accumulate_grad_batches=joined, datamodule=data)
+    hooks: Any = RunRecord()
+    hooks.on_train_start(trainer, SimpleNamespace(accumulate=parts))
+    assert said == [line]
+
+
+@pytest.mark.parametrize(
+    ("before", "warned"), [([16, 1], False), ([2, 8], False), ([4, 8], True), (None, True), (["x"], True), (7, True)]
+)
+def test_the_same_batch_on_other_processes_is_no_change(
+    before: Any, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = SimpleNamespace(batch_size=8)
+    state = SimpleNamespace(fn=TrainerFn.FITTING)
+    trainer = SimpleNamespace(world_size=2, datamodule=data, state=state, default_root_dir="runs", ckpt_path="x.ckpt")
+    hooks: Any = RunRecord()
+    hooks.on_load_checkpoint(trainer, None, {RECORD_KEY: {"data": {}, "batches": before}})
+    assert ("not go on with exactly the same pairs" in caplog.text) == warned
 
 
 def test_memory_is_that_of_the_device_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

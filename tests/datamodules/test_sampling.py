@@ -11,9 +11,12 @@ from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample
 from ivif.contracts.run_files import STORE_RECORD, set_aside
+from ivif.datamodules.batch_sizes import of_each_process
+from ivif.datamodules.configuration import LoadingConfig
 from ivif.datamodules.datasets.mosaic import Mosaic
 from ivif.datamodules.datasets.stored import StoredPlanes
 from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, TrainingView
+from ivif.files.errors import DatasetError
 
 
 class _Numbers(Dataset[Sample]):
@@ -149,3 +152,20 @@ def test_results_are_shown_in_the_epoch_after_theirs_alone(tmp_path: Path) -> No
     shutil.copytree(tmp_path, set_aside(tmp_path, 2))
     (set_aside(tmp_path, 2) / STORE_RECORD).write_text('{"epoch": 2}')
     assert ["previous" in view[(epoch, 3)] for epoch in range(4)] == [False, False, True, True]
+
+
+def test_processes_that_share_a_batch_make_the_step_of_one() -> None:
+    def steps(processes: int) -> list[set[int]]:
+        share = of_each_process(LoadingConfig(batch_size=6, share_batch=True), processes)
+        ranks = [[index for _, index in EpochSampler(20, share, 1, rank, processes)] for rank in range(processes)]
+        return [{index for rank in ranks for index in rank[n * share : (n + 1) * share]} for n in range(3)]
+
+    assert steps(1) == steps(2) == steps(3) == steps(6)
+    assert all(len(step) == 6 for step in steps(3))
+    assert of_each_process(LoadingConfig(batch_size=6), 3) == 6
+
+
+@pytest.mark.parametrize(("pairs", "processes", "remedy"), [(16, 3, 15), (2, 8, 8), (6, 4, 8)])
+def test_a_batch_that_cannot_be_shared_is_refused(pairs: int, processes: int, remedy: int) -> None:
+    with pytest.raises(DatasetError, match=rf"{processes} processes cannot share.*`loading.batch_size` to {remedy}\."):
+        of_each_process(LoadingConfig(batch_size=pairs, share_batch=True), processes)

@@ -23,7 +23,7 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   validate  score a checkpoint on the validation pairs     --ckpt_path CKPT | --run RUN_FOLDER, --data NAME.yaml
   test      score it on the test pairs, with the classic rows
   predict   write fused pictures                           ... --output_dir FOLDER
-  data      check | prompts | manifests | scenes           --data NAME.yaml --data.root FOLDER
+  data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
   report    score | run | workspace                        --infrared DIR --visible DIR --fused DIR
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."

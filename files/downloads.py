@@ -10,9 +10,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from email.message import Message
+from io import BufferedRandom
 from pathlib import Path
-from typing import IO, BinaryIO, Final, TypeVar
+from typing import IO, Final, TypeVar
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -53,7 +53,13 @@ class _StaysProtected(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but not from https to anything else."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         """The request that a redirect leads to.
 
@@ -146,7 +152,7 @@ def fetch(url: str, target: Path, digest: str = "", remedy: str = "") -> Path:
 
 
 @contextmanager
-def _held(partial: Path, target: Path) -> Iterator[BinaryIO]:
+def _held(partial: Path, target: Path) -> Iterator[BufferedRandom]:
     """The unfinished file, for this process alone; removed at the end where it is empty."""
     while True:
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -163,7 +169,7 @@ def _held(partial: Path, target: Path) -> Iterator[BinaryIO]:
             return
 
 
-def _lock(stream: BinaryIO, target: Path) -> None:
+def _lock(stream: BufferedRandom, target: Path) -> None:
     """Waits until no other process holds the file; where a filesystem has no locks, all write the same bytes."""
     try:
         import fcntl
@@ -182,7 +188,7 @@ def _is_there(target: Path, digest: str) -> bool:
     return target.is_file() and file_digest(target).startswith(digest) if digest else target.exists()
 
 
-def _is_at(stream: BinaryIO, path: Path) -> bool:
+def _is_at(stream: BufferedRandom, path: Path) -> bool:
     """Whether an open file still has its name."""
     try:
         return os.path.samestat(os.fstat(stream.fileno()), path.lstat())
@@ -190,7 +196,7 @@ def _is_at(stream: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _receive(url: str, stream: BinaryIO, target: Path, remedy: str) -> None:
+def _receive(url: str, stream: BufferedRandom, target: Path, remedy: str) -> None:
     """Fetches what is missing at the end of the stream; takes a transfer up again that breaks on its way."""
     for left in reversed(range(TRIES)):
         before = stream.seek(0, os.SEEK_END)
@@ -205,7 +211,7 @@ def _receive(url: str, stream: BinaryIO, target: Path, remedy: str) -> None:
             return
 
 
-def _transfer(url: str, stream: BinaryIO, target: Path, remedy: str) -> None:
+def _transfer(url: str, stream: BufferedRandom, target: Path, remedy: str) -> None:
     begin = stream.seek(0, os.SEEK_END)
     with _open(url, STALL_SECONDS, begin) as response:
         if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -274,7 +280,7 @@ def _check_room(target: Path, needed: int, remedy: str) -> None:
         )
 
 
-def _check_digest(stream: BinaryIO, digest: str) -> None:
+def _check_digest(stream: BufferedRandom, digest: str) -> None:
     """Empties the file if it is not what was published.
 
     Raises:

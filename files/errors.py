@@ -39,8 +39,8 @@ class DatasetNotFoundError(DatasetError):
         tried = "\n".join(f"  - {entry}" for entry in looked_for)
         state = "" if root.is_dir() else ", which is no folder" if root.exists() else ", which does not exist"
         remedy = remedy or (
-            f"Download the dataset from {url}, unpack it, and point `root` at the folder that holds "
-            f"these (DATASETS.md shows the expected layout)."
+            f"Download the dataset from {url} (`ivif data download` can get some), unpack it, and point `root` at the "
+            f"folder that holds these (DATASETS.md shows the expected layout)."
         )
         super().__init__(f"No {dataset} pairs under '{root}'{state}. Looked for:\n{tried}\n{remedy}")
 

@@ -1,9 +1,10 @@
-"""`ivif data ...`: look at a dataset before training on it, and write its prompts."""
+"""`ivif data ...`: get a dataset, look at it before training on it, and write its prompts."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ivif.commands.data.places import PLACES
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 STAGES = ("train", "val", "test")
 """Stages in the order of reports."""
+
+DOWNLOAD: Final = (
+    "Fetches a dataset from its owners into a folder below data/, or says where to click. Their terms are shown first. "
+    "What broke goes on where it was, what is there is never written over, and a folder has its name only when the "
+    "archive's checksums and the number of pairs are right."
+)
 
 PROMPTS: Final = (
     "Writes one prompt per pair as JSONL (dataset, name, prompt, source), for --data.prompts.source file. "
@@ -51,6 +58,11 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.data.scenes import run as write_scenes
 
         return write_scenes(options.out, options.count, options.size, options.seed)
+    if config.subcommand == "download":
+        from ivif.commands.data.download import download
+
+        archive = None if options.archive is None else Path(options.archive)
+        return download(options.name, Path(options.out), options.accept_terms, archive)
     datamodule = parser.instantiate(config)[config.subcommand].data
     return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
 
@@ -58,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser(reads: bool) -> SuiteParser:
     """The parser of all `data` commands; only where one `reads` data, those that do have all their options."""
     parser = SuiteParser(
-        prog=f"{program()} data", description="Looks at a dataset before training, and writes its prompts."
+        prog=f"{program()} data", description="Gets a dataset, looks at it before training, and writes its prompts."
     )
     check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
@@ -78,8 +90,18 @@ def _parser(reads: bool) -> SuiteParser:
     scenes.add_argument("--count", type=int, default=24, help="How many pairs.")
     scenes.add_argument("--size", type=tuple[int, int], default=(240, 320), help="[height, width] in pixels.")
     scenes.add_argument("--seed", type=int, default=0, help="Other seeds give other scenes.")
-    parser.add_described({"check": check, "prompts": prompts, "manifests": manifests, "scenes": scenes})
+    commands = {"download": _download(), "check": check, "prompts": prompts, "manifests": manifests, "scenes": scenes}
+    parser.add_described(commands)
     return parser
+
+
+def _download() -> SuiteParser:
+    download = SuiteParser(description=DOWNLOAD)
+    download.add_argument("name", type=str, choices=list(PLACES), help="Which dataset.")
+    download.add_argument("--out", type=str, default="data", help="Where its folder goes.")
+    download.add_argument("--accept_terms", "--accept-terms", action="store_true", help="Accepts the owners' terms.")
+    download.add_argument("--archive", type=str, default=None, help="A zip archive that you have fetched; it stays.")
+    return download
 
 
 def _add_data(check: SuiteParser, prompts: SuiteParser) -> None:

@@ -300,7 +300,10 @@ def test_a_detector_without_classes_says_what_these_data_need(
     [
         (["fit", "--help"], ["--resume RUN_FOLDER", "options win over files"]),
         (["predict", "--help"], ["Writes fused pictures"]),
-        (["data", "--help"], ["Looks at a dataset", "Opens every file", "Writes one prompt per pair"]),
+        (
+            ["data", "--help"],
+            ["Gets a dataset", "Fetches a dataset from its owners", "Opens every file", "Writes one prompt per pair"],
+        ),
         (["report", "--help"], ["Scores fused images", "Writes a run as one HTML page"]),
     ],
 )

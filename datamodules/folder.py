@@ -1,23 +1,26 @@
 """Any two folders as a datamodule."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, cast
 
 from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.base import Source
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, FolderDataset, FolderLayout
+from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, STAGES, FolderDataset, FolderLayout
 from ivif.datamodules.datasets.labels import chosen_classes
-from ivif.datamodules.manifests import Manifest
+from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset
+from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.paired import PairedDataModule
 
 
 class FolderDataModule(PairedDataModule):
     """Your own pairs: two folders, matched by stem or by a pattern; see `ivif.datamodules.datasets.folder`.
 
-    No manifest knows your names, so a share of them, chosen by the hash order that manifests use, is trained on; the
-    rest is validated and tested on. `predict_stage: all` fuses everything.
+    Where folders or lists say what is for training and what for testing, that counts; without validation pairs the test
+    pairs validate, and the other way round. Else a share of the pairs, chosen by the hash order that manifests use, is
+    trained on, and the rest is validated and tested on; sequences are not divided. `predict_stage: all` fuses all.
 
     Args:
         layout: Which folders, how to pair, where the labels are.
@@ -44,7 +47,7 @@ class FolderDataModule(PairedDataModule):
 
     def sources(self) -> list[Source]:
         """The one data set, with the classes given for its labels, if it has any."""
-        labelled = self.layout.labels and self.reading.labels
+        labelled = (self.layout.labels or self.layout.pairs) and self.reading.labels
         classes = chosen_classes(self.class_names, self.label_classes, self.layout.name) if labelled else ()
         return [Source(self.layout.name, self._open_split, classes)]
 
@@ -53,10 +56,41 @@ class FolderDataModule(PairedDataModule):
         return {"layout": self.layout}
 
     def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
-        reader = source.open("all")
-        if stage != "all":
-            manifest: Manifest = self.manifest
-            ordered = manifest.order(reader.dataset_name, reader.names)
-            cut = round(self.train_fraction * len(ordered))
-            reader = reader.select(ordered[:cut] if stage == "train" else ordered[cut:])
-        return self._prompted(reader)
+        reader = cast("FolderDataset", source.open("all"))
+        return self._prompted(reader if stage == "all" else reader.select(self._names(reader, stage)))
+
+    def _prompted(self, reader: PairedDataset | SyntheticDataset) -> Dataset[Sample] | None:
+        if self.prompts is None and len(reader) and getattr(reader, "listed_prompts", {}):
+            return PromptedDataset(reader, PromptConfig("pairs"))
+        return super()._prompted(reader)
+
+    def _names(self, reader: FolderDataset, stage: str) -> list[str]:
+        """The pairs of a stage."""
+        parts = {split: reader.names_of(split) for split in STAGES}
+        listed = [split for split in STAGES if getattr(self.layout, f"{split}_list")]
+        if listed and "train" not in listed:
+            parts["train"] = reader.names_of("")
+        elif listed == ["train"]:
+            parts["test"] = reader.names_of("")
+        if listed or (parts["train"] and (parts["val"] or parts["test"])):
+            return parts[stage] or parts[{"val": "test", "test": "val"}.get(stage, stage)]
+        ordered = self._ordered(reader, reader.names)
+        trained = self._trained(reader, ordered)
+        return trained if stage == "train" else [name for name in ordered if name not in set(trained)]
+
+    def _trained(self, reader: FolderDataset, ordered: Sequence[str]) -> list[str]:
+        """The pairs to train on where nothing says which: whole sequences, where there are several."""
+        wanted, sequences = round(self.train_fraction * len(ordered)), reader.sequences()
+        if len(sequences) == 1 or wanted in (0, len(ordered)):
+            return list(ordered[:wanted])
+        taken: list[str] = []
+        for sequence in self._ordered(reader, sequences):
+            count = len(taken) + len(sequences[sequence])
+            if abs(count - wanted) < abs(len(taken) - wanted) and count < len(ordered):
+                taken += sequences[sequence]
+        return taken or min(sequences.values(), key=len)
+
+    def _ordered(self, reader: FolderDataset, names: Iterable[str]) -> list[str]:
+        """In hash order, in lower case with a pattern: names were once stored so, and splits stay as they are."""
+        spelled = {name.casefold() if self.layout.pattern else name: name for name in names}
+        return [spelled[name] for name in self.manifest.order(reader.dataset_name, spelled)]

@@ -1,14 +1,17 @@
 """Your own pairs: any two folders."""
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels
+from ivif.datamodules.datasets.pair_lists import COLUMNS, read_pairs
 from ivif.datamodules.datasets.pair_matching import Options, match_below
+from ivif.datamodules.datasets.pair_names import captured, compiled, sequence_of
 from ivif.datamodules.datasets.pairing import (
     INFRARED_FOLDERS,
     VISIBLE_FOLDERS,
@@ -16,7 +19,12 @@ from ivif.datamodules.datasets.pairing import (
     find_child,
     match_folders,
 )
-from ivif.files.errors import DatasetNotFoundError, LabelError, plain_name
+from ivif.datamodules.datasets.split_lists import listed_splits
+from ivif.files.errors import DatasetNotFoundError, LabelError, PairingError, SplitError, plain_name
+
+logger = logging.getLogger(__name__)
+
+STAGES: Final = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,13 @@ class FolderLayout:
             `(\d+)` for `ir_0001.png` and `vis-0001.jpg`. Default: partners have the same stem. What it captures is
             the pair's name, too.
         labels: Folder of one label file per pair, or a COCO json file; none: no boxes.
+        pairs: List of pairs, in place of folders and pattern: a CSV file with the columns infrared and visible (at will
+            label, prompt, split, name), or JSON lines of these keys (`.jsonl`).
+        train_list: Names of the pairs of `train`: a text file, one a line, or a CSV file.
+        val_list: The same of `val`.
+        test_list: The same of `test`.
+        sequence: Regular expression whose first group in a pair's name is its sequence, which is never divided between
+            stages; default: the folders that pairs lie in, if there are several.
         label_format: `voc`, `yolo` or `coco`; default: whatever is found, in this order.
         name: The dataset's name in samples, tables and output folders.
 
@@ -45,6 +60,11 @@ class FolderLayout:
     labels: str = ""
     label_format: str = ""
     name: str = "folder"
+    pairs: str = ""
+    train_list: str = ""
+    val_list: str = ""
+    test_list: str = ""
+    sequence: str = ""
 
     def __post_init__(self) -> None:
         plain_name(self.name, "layout.name")
@@ -62,7 +82,7 @@ class FolderDataset(PairedDataset):
 
     Link: none, the data are yours.
 
-    Features: whatever you have; the only split is `all`.
+    Features: whatever you have. Folders `train`, `val` and `test` are splits, as are lists; `all` is every pair.
 
     Format: images of any supported kind; labels as VOC xml, YOLO txt or COCO json.
 
@@ -71,7 +91,7 @@ class FolderDataset(PairedDataset):
 
     Args:
         root: Folder that the layout's paths are relative to.
-        split: `all`.
+        split: `train`, `val`, `test`, where folders or lists say what they are, or `all`.
         transforms: Applied to each sample.
         reading: How files are read.
         layout: Where the files are and how they pair.
@@ -79,6 +99,7 @@ class FolderDataset(PairedDataset):
         label_classes: What the ids of YOLO files mean, in their order.
 
     Raises:
+        SplitError: If no pair is of the split, or a list of names is not of these pairs.
         LabelError: If the layout names labels that are not there, no classes are given for them, or a class name cannot
             be shown or comes twice.
     """
@@ -86,6 +107,7 @@ class FolderDataset(PairedDataset):
     dataset_name = "folder"
     url = "DATASETS.md (your own folders)"
     license = "yours"
+    splits: ClassVar[tuple[str, ...]] = (*STAGES, "all")
     layouts = (
         "ir/*, vi/* (or the folders in layout.infrared and layout.visible)",
         "any folders below, where their names or those of the pictures say what is infrared and what visible",
@@ -105,7 +127,67 @@ class FolderDataset(PairedDataset):
         self.dataset_name = layout.name
         super().__init__(root, split, transforms, reading, classes, label_classes)
 
+    @property
+    def listed_prompts(self) -> dict[str, str]:
+        """Prompts by name, where a list of pairs has them."""
+        return {record.name: record.prompt for record in self.records if record.prompt is not None}
+
+    def names_of(self, split: str) -> list[str]:
+        """The pairs that folders or lists put into a split."""
+        return [record.name for record in self.records if record.split == split]
+
+    def sequences(self) -> dict[str, list[str]]:
+        """Names by sequence; one sequence where pairs have none.
+
+        Raises:
+            PairingError: If `layout.sequence` is no regular expression, or finds nothing in a name.
+        """
+        expression = compiled(self.layout.sequence, "`layout.sequence`")
+        found: dict[str, list[str]] = {}
+        for record in self.records:
+            sequence = captured(expression, record.name) if expression else sequence_of(record.key)
+            if expression and not sequence:
+                raise PairingError(
+                    f"`layout.sequence`: '{self.layout.sequence}' finds no sequence in the name '{record.name}'. Names "
+                    f"are like this one; the first group must match in each."
+                )
+            found.setdefault(sequence, []).append(record.name)
+        return found
+
     def _find_pairs(self) -> FoundPairs:
+        found = self._listed() if self.layout.pairs else self._matched()
+        lists = {stage: getattr(self.layout, f"{stage}_list") for stage in STAGES}
+        if given := {stage: self.root / path for stage, path in lists.items() if path}:
+            found = replace(found, records=listed_splits(found.records, given))
+            unlisted = sum(not record.split for record in found.records)
+            if unlisted and "train" in given and len(given) > 1:
+                logger.warning(
+                    "%d of %d pairs are in none of the lists: no stage has them.", unlisted, len(found.records)
+                )
+        if self.layout.labels and self.reading.labels:
+            found = self._labeled(found)
+        if self.split == "all":
+            return found
+        records = [record for record in found.records if record.split == self.split]
+        if not records:
+            raise SplitError(
+                f"No pair under '{self.root}' is of '{self.split}'. Call a folder '{self.split}', or list the names in "
+                f"`layout.{self.split}_list`."
+            )
+        return replace(found, records=records)
+
+    def _listed(self) -> FoundPairs:
+        path = self.root / self.layout.pairs
+        records, others = read_pairs(path, self.root)
+        if others:
+            logger.warning(
+                "'%s': the column(s) %s are not read; known: %s.", path, ", ".join(others), ", ".join(COLUMNS)
+            )
+        if any(record.label for record in records) and self.reading.labels and not self.classes:
+            raise LabelError(f"'{path}' has labels, which need class names: set `classes`, e.g. [person, car].")
+        return FoundPairs(records)
+
+    def _matched(self) -> FoundPairs:
         infrared = self._folder(self.layout.infrared, INFRARED_FOLDERS)
         visible = self._folder(self.layout.visible, VISIBLE_FOLDERS)
         found = None
@@ -115,7 +197,7 @@ class FolderDataset(PairedDataset):
             found = match_below(self.root, self.layout.pattern, LAYOUT_OPTIONS)
         if found is None:
             raise self._not_found()
-        return self._labeled(found) if self.layout.labels and self.reading.labels else found
+        return found
 
     def _not_found(self) -> DatasetNotFoundError:
         remedy = (

@@ -185,7 +185,7 @@ def _by_key(pictures: Iterable[Picture], naming: Naming, options: Options) -> tu
 
 def _records(rows: Sequence[tuple[Key, Picture, Picture]], options: Options) -> list[PairRecord]:
     for _, infrared, visible in rows:
-        _refuse_itself(infrared, visible, options)
+        refuse_itself(infrared, visible, options)
     names = pair_names([key for key, _, _ in rows])
     return [
         PairRecord(name, infrared.path, visible.path, key=key, split=stage_of(key))
@@ -193,8 +193,12 @@ def _records(rows: Sequence[tuple[Key, Picture, Picture]], options: Options) -> 
     ]
 
 
-def _refuse_itself(infrared: Picture, visible: Picture, options: Options) -> None:
-    """Refuses one file as both pictures; only what may be one is looked at twice."""
+def refuse_itself(infrared: Picture, visible: Picture, options: Options) -> None:
+    """Refuses one file as both pictures; only what may be one is looked at twice.
+
+    Raises:
+        PairingError: Names both paths.
+    """
     if infrared.inode != visible.inode and not infrared.is_link and not visible.is_link:
         return
     try:

@@ -154,7 +154,7 @@ class Naming:
     def spelled(self, path: Path, folders: Iterable[str] = ()) -> Key | None:
         """The key as a path spells it: folders and stem; None where the pattern does not match, or nothing is left."""
         if self.pattern is not None:
-            stem = _captured(self.pattern, path.stem) or _captured(self.pattern, path.name)
+            stem = captured(self.pattern, path.stem) or captured(self.pattern, path.name)
             return (*bare_folders(folders), stem) if stem else None
         kept = bare_folders(folders)
         stem = path.stem if self.words else bare_stem(path.stem)
@@ -165,7 +165,8 @@ class Naming:
         return folded(spelled) if (spelled := self.spelled(path, folders)) else None
 
 
-def _captured(pattern: re.Pattern[str], text: str) -> str:
+def captured(pattern: re.Pattern[str], text: str) -> str:
+    """The first group of a match, or the whole match of a pattern without groups; empty where there is none."""
     found = pattern.search(text)
     return (found.group(1 if pattern.groups else 0) or "") if found else ""
 

@@ -12,12 +12,15 @@ from torch.utils.data import Dataset
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe, time_of_day
 from ivif.datamodules.datasets.pairing import PairingReport
-from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, read_prompt_folder, read_prompts
+from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompt_folder, read_prompts
 
 logger = logging.getLogger(__name__)
 
-Source = Literal["none", "coarse", "fine", "file", "folder"]
-SOURCES: Final = ("none", "coarse", "fine", "file", "folder")
+Source = Literal["none", "coarse", "fine", "file", "folder", "pairs"]
+SOURCES: Final = ("none", "coarse", "fine", "file", "folder", "pairs")
+
+_BY_NAME: Final = ("file", "folder", "pairs")
+"""Sources that have a prompt of its own for each pair."""
 
 SENTENCES: Final = {
     "m3fd": "An infrared and visible image pair of streets and campuses with people and cars in varied weather.",
@@ -67,7 +70,7 @@ class PromptConfig:
             over the boxes and the mean visible luma, over the luma alone where a pair has no label file (generated
             scenes keep their own caption). `file`: a JSONL of `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a
             text file per pair, `NAME.txt` at any depth; of several captions `NAME_1.txt`, `NAME_2.txt`, ... the first
-            counts.
+            counts. `pairs`: the column `prompt` of a list of pairs (`layout.pairs`), which counts without this option.
         path: The JSONL file or the folder.
         sentence: The sentence of `coarse`; default: the data set's own.
 
@@ -111,13 +114,14 @@ class PromptedDataset(Dataset[Sample]):
         self.pairing = reader.pairing
         self._unlabelled = frozenset(reader.pairing.unlabelled)
         self._table: dict[str, PromptEntry] = {}
-        if source.source in ("file", "folder"):
+        if source.source in _BY_NAME:
             self._table = self._read_table(Path(source.path or ""))
             missing = [name for name in reader.names if name not in self._table]
+            where = source.path or "the list of pairs"
             if missing:
                 logger.warning(
                     "%d of %d pairs of %s have no prompt in '%s' (%s%s): theirs is empty.",
-                    len(missing), len(reader), self.dataset_name, source.path, ", ".join(missing[:3]),
+                    len(missing), len(reader), self.dataset_name, where, ", ".join(missing[:3]),
                     ", ..." if len(missing) > 3 else "",
                 )  # fmt: skip
 
@@ -147,7 +151,7 @@ class PromptedDataset(Dataset[Sample]):
         """The prompts of all pairs, without opening a file; none where images decide about them (`fine`)."""
         if self.source.source == "fine":
             return []
-        if self.source.source in ("file", "folder"):
+        if self.source.source in _BY_NAME:
             return [entry.prompt if (entry := self._table.get(name)) else "" for name in self.names]
         return [self.prompt(0)] if len(self) else []
 
@@ -193,12 +197,17 @@ class PromptedDataset(Dataset[Sample]):
             targets = self.reader.load_targets(index) if self._has_boxes(sample["name"]) else None
             template = describe(time_of_day(sample["visible"]), targets, self.classes, self.reader.image_size(index))
             return sample.get("prompt") or template
-        if kind in ("file", "folder"):
+        if kind in _BY_NAME:
             entry = self._table.get(sample["name"] if sample else self.names[index])
             return entry.prompt if entry else ""
         return ""
 
     def _read_table(self, path: Path) -> dict[str, PromptEntry]:
+        if self.source.source == "pairs":
+            listed: dict[str, str] = getattr(self.reader, "listed_prompts", {})
+            if not listed:
+                raise PromptError("`prompts.source` is 'pairs', but no list in `layout.pairs` has the column 'prompt'.")
+            return {name: PromptEntry(self.dataset_name, name, prompt) for name, prompt in listed.items()}
         if self.source.source == "folder":
             return read_prompt_folder(path, self.reader.names, self.dataset_name)
         return {entry.name: entry for entry in read_prompts(path) if entry.dataset == self.dataset_name}

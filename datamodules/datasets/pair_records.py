@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
+from ivif.datamodules.datasets.pair_names import Modality
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PairRecord:
     infrared: Path
     visible: Path
     label: Path | None = None
-    label_names: Literal["visible", "infrared"] = "visible"
+    label_names: Modality = "visible"
     key: tuple[str, ...] = ()
     split: str = ""
     prompt: str | None = None

@@ -69,12 +69,13 @@ def list_files(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[P
     return files
 
 
-def list_pictures(place: Path, below: bool | None = None) -> Listing:
-    """The pictures of a place.
+def list_pictures(place: Path, below: bool | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Listing:
+    """The pictures of a place, or other files.
 
     Args:
         place: A folder, or one file, which is then the only picture.
         below: Whether pictures in folders below count; None: only where none lies directly in the folder.
+        suffixes: Endings that count, in lower case.
 
     Raises:
         PairingError: If there are more entries than a dataset has.
@@ -83,9 +84,10 @@ def list_pictures(place: Path, below: bool | None = None) -> Listing:
     if not place.is_dir():
         listing.pictures.append(Picture(place, (), place.stat().st_ino, place.is_symlink()))
         return listing
-    folders = _enter(place, (), listing)
+    folders = _enter(place, (), listing, suffixes)
     if below is None and listing.pictures:
-        listing.passed_over = sorted(folder for folder, _ in folders if _holds_pictures(folder))
+        listing.passed_over = sorted(folder for folder, _ in folders if _holds(folder, suffixes))
+    if not (below or (below is None and not listing.pictures)):
         folders = []
     seen, entries = {_identity(place)}, 0
     while folders:
@@ -94,7 +96,7 @@ def list_pictures(place: Path, below: bool | None = None) -> Listing:
             continue
         seen.add(identity)
         before = len(listing.pictures) + len(listing.others)
-        folders += _enter(folder, parts, listing)
+        folders += _enter(folder, parts, listing, suffixes)
         entries += len(listing.pictures) + len(listing.others) - before + 1
         if entries > MOST_ENTRIES:
             raise PairingError(f"More than {MOST_ENTRIES} files lie below '{place}'. Point `root` at the dataset.")
@@ -103,12 +105,14 @@ def list_pictures(place: Path, below: bool | None = None) -> Listing:
     return listing
 
 
-def _enter(folder: Path, parts: tuple[str, ...], listing: Listing) -> list[tuple[Path, tuple[str, ...]]]:
+def _enter(
+    folder: Path, parts: tuple[str, ...], listing: Listing, suffixes: Sequence[str]
+) -> list[tuple[Path, tuple[str, ...]]]:
     """Adds the files of one folder to the listing; returns its folders, each with its parts below the place."""
     folders = []
     for entry in _entries(folder):
         path, suffix = Path(entry.path), Path(entry.name).suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
+        if suffix in suffixes:
             if is_utf8(entry.name):
                 listing.pictures.append(Picture(path, parts, entry.inode(), entry.is_symlink()))
             else:
@@ -135,8 +139,8 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def _holds_pictures(folder: Path) -> bool:
-    return any(Path(entry.name).suffix.lower() in IMAGE_SUFFIXES for entry in _entries(folder))
+def _holds(folder: Path, suffixes: Sequence[str]) -> bool:
+    return any(Path(entry.name).suffix.lower() in suffixes for entry in _entries(folder))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -1,11 +1,14 @@
 """Which label file belongs to which pair."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ivif.datamodules.datasets.labels.formats import CLASS_LIST_FILES, LABEL_FORMATS, coco_stems, is_labelme
+from ivif.datamodules.datasets.pair_names import Modality, bare_folders, folded
 from ivif.datamodules.datasets.pairing import FoundPairs, PairRecord, list_files, stem_key
+from ivif.datamodules.datasets.picture_files import list_pictures
 from ivif.files.errors import LabelError
 from ivif.files.names import printable
 
@@ -21,8 +24,9 @@ def attach_labels(
 
     Args:
         found: The pairs.
-        source: A folder of one file per pair, found by the stem of its visible or infrared image; or a COCO json
-            file, which labels all the pairs that it knows; None changes nothing.
+        source: A folder of one file per pair, found by the stem of its visible or infrared image, by the pair's name,
+            or, in folders below, by its key; or a COCO json file, which labels all the pairs that it knows; None
+            changes nothing.
         suffixes: The formats to look for in a folder, best first.
         shared: Whether the folder also serves pairs that are not among `found`: its other files are then no strays.
 
@@ -30,43 +34,73 @@ def attach_labels(
         The pairs with their labels, and the label files that belong to none.
 
     Raises:
-        LabelError: If two label files of one format serve one pair.
+        LabelError: If two label files of one format serve one pair, or one file two pairs.
     """
     if source is None:
         return found
     labels = _images_by_stem([source]) if source.is_file() else _labels_by_stem(source, suffixes)
-    records = [_labelled(record, labels) for record in found.records]
+    stems = Counter(stem for record in found.records for stem in {stem_key(record.visible), stem_key(record.infrared)})
+    records = [_labelled(record, labels, stems) for record in found.records]
     if shared or source.is_file():
         return replace(found, records=records)
     labels = {stem: file for stem, file in labels.items() if file.suffix.lower() != LABEL_FORMATS["coco"]}
     known = [record.visible for record in records] + [record.infrared for record in records]
-    stems = {stem_key(path) for path in (*known, *found.unmatched_visible, *found.unmatched_infrared)}
-    strays = [file for stem, file in sorted(labels.items()) if stem not in stems]
+    used = {stem_key(path) for path in (*known, *found.unmatched_visible, *found.unmatched_infrared)}
+    used |= {name for record in records for name in _own_names(record)}
+    strays = [file for stem, file in sorted(labels.items()) if stem not in used]
     return replace(found, records=records, stray_labels=found.stray_labels + strays)
 
 
-def _labelled(record: PairRecord, labels: Mapping[str, Path]) -> PairRecord:
-    """The pair with the label of its visible image; one that only the infrared image's name leads to is that one's."""
-    if label := labels.get(stem_key(record.visible)):
-        return replace(record, label=label)
-    return replace(record, label=labels.get(stem_key(record.infrared)), label_names="infrared")
+def _labelled(record: PairRecord, labels: Mapping[str, Path], stems: Mapping[str, int]) -> PairRecord:
+    """The pair with the label of its visible image; one that only the infrared image's name leads to is that one's.
+
+    A label that a list of pairs gives stays.
+    """
+    own = next((labels[name] for name in _own_names(record) if name in labels), None)
+    if record.label or (own and own.suffix.lower() != LABEL_FORMATS["coco"]):
+        return replace(record, label=record.label or own)
+    images: tuple[tuple[Path, Modality], ...] = ((record.visible, "visible"), (record.infrared, "infrared"))
+    for image, names in images:
+        if label := labels.get(stem_key(image)):
+            if stems[stem_key(image)] > 1:
+                raise LabelError(
+                    f"'{printable(label)}' labels '{printable(stem_key(image))}', which several pairs are called, "
+                    f"'{printable(record.name)}' among them. Put labels into the folders of their pictures (below "
+                    f"`layout.labels`: {printable('/'.join(record.key))}), or call them after pairs."
+                )
+            return replace(record, label=label, label_names=names)
+    return record
+
+
+def _own_names(record: PairRecord) -> tuple[str, ...]:
+    """What a label may be called after: the pair's key, with its folders, and its name."""
+    return "/".join(record.key).casefold(), record.name.casefold()
 
 
 def _labels_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     labels: dict[str, Path] = {}
+    below = not list_files(folder, suffixes)
     for suffix in reversed(suffixes):
         if suffix == LABEL_FORMATS["coco"]:
             labels |= _images_by_stem(list_files(folder, (suffix,)))
             continue
         files: dict[str, Path] = {}
-        for file in list_files(folder, (suffix,)):
+        for stem, file in _files_by_key(folder, suffix, below):
             if file.name in CLASS_LIST_FILES:
                 continue
-            if other := files.get(stem_key(file)):
+            if other := files.get(stem):
                 raise LabelError(f"'{other}' and '{file}' label one pair. Keep one of them.")
-            files[stem_key(file)] = file
+            files[stem] = file
         labels |= files
     return labels
+
+
+def _files_by_key(folder: Path, suffix: str, below: bool) -> Iterator[tuple[str, Path]]:
+    """The label files of a folder, or of those below it, each by its key there."""
+    listing = list_pictures(folder, below, (suffix,))
+    listing.refuse_nameless()
+    for file in listing.pictures:
+        yield "/".join(folded((*bare_folders(file.folders), file.path.stem))), file.path
 
 
 def _images_by_stem(files: Sequence[Path]) -> dict[str, Path]:

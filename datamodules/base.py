@@ -27,6 +27,7 @@ from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.manifest_expansion import write_expansion
 from ivif.datamodules.manifests import Manifest, Selection
 from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView
+from ivif.datamodules.start_checks import check_stored, detected_classes, look_over
 from ivif.datamodules.workers import leave_signals_to_parent
 from ivif.files.errors import SplitError
 from ivif.running.internals import position
@@ -146,8 +147,8 @@ class FusionDataModule(LightningDataModule):
         """Opens what a stage ("fit", "validate", "test", "predict") needs, so that a user's mistake ends the run early.
 
         Raises:
-            DatasetError: If folders are missing, a stage that is needed holds no pair, or a pair lacks its picture in
-                `fused_dir`.
+            DatasetError: If folders are missing, a stage that is needed holds no pair, a label cannot be used, a
+                detector would see no box, or a pair lacks its picture in `fused_dir`.
         """
         needed = {"fit": "train", "validate": "val", "test": "test", "predict": self.predict_stage}[stage]
         if not self.stage_readers(needed):
@@ -158,9 +159,8 @@ class FusionDataModule(LightningDataModule):
             )
         for each in (needed, "val") if stage == "fit" else (needed,):
             readers = self.stage_readers(each)
-            for reader, pictured in zip(readers, self._with_fused(readers, None), strict=True):
-                if isinstance(pictured, StoredPlanes):
-                    pictured.check(dataset_of(reader), reader.names)  # type: ignore[attr-defined]
+            look_over(readers, each, detects=each == "train" and bool(detected_classes(self.trainer)))
+            check_stored(readers, self._with_fused(readers, None))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One loader over all sources; continues mid-epoch when the trainer is resuming."""
@@ -183,8 +183,7 @@ class FusionDataModule(LightningDataModule):
             pipelines.mosaic(self.transforms, self.box_rule()),
             self._previous(pairs, several_datasets(readers)),
         )
-        known = getattr(self.trainer and self.trainer.lightning_module, "class_names", ())
-        return self._loader(view, self.batch_size, sampler, class_names=known)
+        return self._loader(view, self.batch_size, sampler, class_names=detected_classes(self.trainer))
 
     def _with_fused(self, readers: Sequence[Dataset[Sample]], resized: tuple[int, int] | None) -> list[Dataset[Sample]]:
         if self.fused_dir is None:

@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch.utils.data import Dataset
 
 from ivif.commands.data.contact_sheet import Entry, draw_contact_sheet, evenly
-from ivif.commands.data.inspection import ImageReport, PairReport, PairSource, files_of, inspect
+from ivif.commands.data.inspection import ImageReport, PairReport, PairSource, inspect
 from ivif.commands.report.files import MARK, refuse_others
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.plausibility import depth_findings, picture_findings
+from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import DatasetError
 from ivif.files.table_files import TextTable
 from ivif.files.text_output import cell
@@ -104,6 +106,7 @@ def find(inspected: Sequence[Inspected]) -> Findings:
         _compare(first, second, findings)
     for entry in inspected:
         findings.notes += _within(entry)
+    findings.problems += _without_boxes(inspected)
     return findings
 
 
@@ -202,10 +205,29 @@ def _within(entry: Inspected) -> list[str]:
     return notes + (_left_out(entry, files) if files else [])
 
 
+def _without_boxes(inspected: Iterable[Inspected]) -> list[str]:
+    """A text per dataset that has labels and, over all stages, not a single box."""
+    counts: Counter[str] = Counter()
+    for entry in inspected:
+        targets = [pair.targets for pair in entry.pairs if pair.targets is not None]
+        if targets:
+            counts[entry.dataset.dataset_name] += sum(len(one["labels"]) for one in targets)
+    return [
+        f"{name} has label files, and no box in any of them is used: no detector can learn from it. Choose its labels, "
+        f"its classes or reading.unknown_labels differently, or set reading.labels to false"
+        for name, count in counts.items()
+        if not count
+    ]
+
+
 def _left_out(entry: Inspected, files: PairedDataset) -> list[str]:
     """What the reader does not hand on, beside pairs: files of other endings, stray labels, boxes."""
     notes = [f"{entry.title}: {line}, left out" for line in files.pairing.describe_unused()]
-    notes += [f"{entry.title}: {line}" for line in files.label_reader.tally.lines()]
+    tally = files.label_reader.tally
+    infrared = [pair.infrared.facts for pair in entry.pairs if pair.infrared.facts and pair.visible.facts]
+    visible = [pair.visible.facts for pair in entry.pairs if pair.infrared.facts and pair.visible.facts]
+    lines = tally.lines() + picture_findings(infrared, visible, files.reading.thermal_range)
+    notes += [f"{entry.title}: {line}" for line in lines + depth_findings(tally.channels, infrared, visible)]
     if repeated := sum(_repeated_boxes(pair.targets) for pair in entry.pairs if pair.targets is not None):
         notes.append(f"{entry.title}: {repeated} box(es) stand twice in their label file")
     return notes

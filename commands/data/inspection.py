@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset, PairRecord
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
+from ivif.datamodules.datasets.plausibility import PictureFacts, picture_facts
+from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import DatasetError
 from ivif.machine.processors import usable_processors
 
@@ -47,6 +49,7 @@ class ImageReport:
         kind: Channels and bit depth, in words.
         digest: Hash of shape and pixels: equal for equal pictures, however they are stored.
         error: What is wrong; the other fields are empty then.
+        facts: What the stored picture holds; None of pairs that are no files.
     """
 
     source: str
@@ -54,6 +57,7 @@ class ImageReport:
     kind: str = ""
     digest: str = ""
     error: str = ""
+    facts: PictureFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,6 @@ def inspect(dataset: PairSource) -> Iterator[PairReport]:
         yield from workers.map(one, range(len(dataset)))
 
 
-def files_of(dataset: PairSource) -> PairedDataset | None:
-    """The reader of the files behind a dataset, which may be wrapped (to add prompts); None for generated pairs."""
-    if isinstance(dataset, PairedDataset):
-        return dataset
-    return next((value for value in vars(dataset).values() if isinstance(value, PairedDataset)), None)
-
-
 def kind_of(pixels: Pixels) -> str:
     """Channels and bit depth in words, e.g. `grey 8 bit`, `grey as RGB 8 bit`, `RGB 16 bit`."""
     depth = "float" if pixels.dtype.kind == "f" else f"{8 * pixels.dtype.itemsize} bit"
@@ -126,7 +123,8 @@ def _inspect_file(path: Path, dataset: PairedDataset, *, infrared: bool) -> Imag
         _ = to_infrared(pixels, dataset.reading.thermal_range) if infrared else to_visible(pixels)
     except ValueError as error:
         return ImageReport(str(path), error=f"Cannot use '{path}': {error}.")
-    return _report(str(path), pixels)
+    facts = picture_facts(pixels, dataset.reading.thermal_range if infrared else None)
+    return replace(_report(str(path), pixels), facts=facts)
 
 
 def _read_targets(

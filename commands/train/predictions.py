@@ -8,12 +8,12 @@ from typing import Any
 
 from ivif.callbacks.detection_files import PARTS_OF_PICTURES
 from ivif.callbacks.prediction_writer import PredictionWriter, check_record, picture_path
-from ivif.commands.data.inspection import files_of
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import is_file
 from ivif.commands.train.checkpoints import fingerprint
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.start_checks import files_of
 from ivif.files.whole import remove_partial_files
 from ivif.lightning_modules.base import FusionTask
 
@@ -40,7 +40,7 @@ def refuse_sources(folder: Path, data: FusionDataModule, stage: str, option: str
 
 
 def _source_folders(data: FusionDataModule, stage: str) -> set[Path]:
-    files = (files_of(reader) for reader in data.stage_readers(stage))  # type: ignore[arg-type]
+    files = (files_of(reader) for reader in data.stage_readers(stage))
     records = (record for reader in files if reader is not None for record in reader.records)
     folders = {path.parent for one in records for path in (one.infrared, one.visible, one.label) if path is not None}
     return {path.resolve() for path in (*folders, *([data.fused_dir] if data.fused_dir else []))}

@@ -110,6 +110,7 @@ class LabelReader:
         key = (path, stem, size, named, file_state(path), lists)
         if key not in self._known:
             picture = self._parse(path, stem, size, lists)
+            self.tally.channels[picture.channels] += 1
             self._compare_name(path, picture, (stem, partner))
             self._known[key] = self._read(path, picture, size, self._factors(path, picture, size, named))
         return map_targets(self._known[key], torch.Tensor.clone)

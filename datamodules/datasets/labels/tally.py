@@ -28,6 +28,7 @@ class LabelTally:
         ignored: Objects of unknown classes, by name.
         unused: Objects of classes that `classes` does not choose, by name.
         scaled: Label files whose boxes were scaled, with the sizes: the first is told.
+        channels: Label files by the number of channels that they declare.
         misnamed: Label files that name another picture than theirs: the first is told.
     """
 
@@ -40,6 +41,7 @@ class LabelTally:
     ignored: Counter[str] = field(default_factory=Counter)
     unused: Counter[str] = field(default_factory=Counter)
     scaled: list[str] = field(default_factory=list)
+    channels: Counter[int] = field(default_factory=Counter)
     misnamed: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:

@@ -1,0 +1,131 @@
+"""Pictures that can be read and are still not what they should be: swapped folders, false colours, unused bits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ivif.datamodules.datasets.io import to_infrared, to_visible
+from ivif.datamodules.datasets.thermal import Pixels, ThermalRange
+
+_STEP: Final = 4
+"""Every fourth row and column is looked at."""
+
+_COLOURFUL: Final = 5 / 255
+"""Mean distance between a pixel's channels from which on a picture is in colour; cameras' grey has none at all."""
+
+_FLAT: Final = 0.05
+"""Contrast of a picture of more than 8 bits below which it is next to one grey."""
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What one picture holds.
+
+    Args:
+        channels: As stored: 1 or 3.
+        colourful: Whether the channels differ.
+        deep: Whether it has more than 8 bits.
+        highest: Largest stored value.
+        contrast: Between its darkest and its brightest hundredth, in [0, 1], after scaling.
+    """
+
+    channels: int
+    colourful: bool
+    deep: bool
+    highest: float
+    contrast: float
+
+
+def picture_facts(pixels: Pixels, thermal_range: ThermalRange | None = None) -> PictureFacts:
+    """What decoded pixels hold.
+
+    Args:
+        pixels: (H, W) or (H, W, 3), as `read_image` returns them.
+        thermal_range: Of an infrared picture: how it is scaled; None for a visible one.
+
+    Raises:
+        ValueError: If they cannot be scaled so.
+    """
+    seen = pixels[::_STEP, ::_STEP]
+    colourful = False
+    if seen.ndim == 3:
+        distance = float((seen.max(axis=-1).astype(np.float32) - seen.min(axis=-1)).mean())
+        most = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
+        colourful = distance > _COLOURFUL * most
+    deep = pixels.dtype != np.uint8
+    contrast = 1.0
+    if deep:
+        scaled = to_visible(seen) if thermal_range is None else to_infrared(seen, thermal_range)
+        low, high = np.percentile(scaled.numpy(), (1, 99))
+        contrast = float(high - low)
+    return PictureFacts(1 if pixels.ndim == 2 else 3, colourful, deep, float(seen.max()), contrast)
+
+
+def picture_findings(
+    infrared: Sequence[PictureFacts], visible: Sequence[PictureFacts], thermal_range: ThermalRange
+) -> list[str]:
+    """A line for each thing that looks wrong with pictures of one dataset, with the remedy.
+
+    Args:
+        infrared: Of its pairs, or of some of them.
+        visible: Of the same pairs.
+        thermal_range: How infrared of more than 8 bits is scaled.
+    """
+    lines = []
+    coloured = sum(facts.colourful for facts in infrared)
+    if coloured > len(infrared) / 2 and not any(facts.colourful for facts in visible):
+        lines.append(
+            f"{coloured} of {len(infrared)} infrared pictures are in colour and no visible one is: the two folders "
+            f"look swapped. Exchange them"
+        )
+    elif coloured:
+        lines.append(
+            f"{coloured} of {len(infrared)} infrared pictures are in (false) colours, of which the luma is taken: it "
+            f"does not grow with temperature. Take the grey pictures of the camera"
+        )
+    deep = sum(facts.deep for facts in infrared)
+    if 0 < deep < len(infrared):
+        lines.append(
+            f"{deep} of {len(infrared)} infrared pictures have more than 8 bits and the others have 8: both are scaled "
+            f"in different ways. Store all of them with one depth"
+        )
+    return lines + _flat(infrared, "infrared", _stretch(thermal_range)) + _flat(visible, "visible", "Store 8 bits")
+
+
+def depth_findings(
+    declared: Counter[int], infrared: Sequence[PictureFacts], visible: Sequence[PictureFacts]
+) -> list[str]:
+    """A line where label files declare another number of channels (VOC `<depth>`) than their pictures have."""
+    both = (*infrared, *visible)
+    wrong = 0
+    if both and all(facts.channels == 1 for facts in both):
+        wrong = declared[3]
+    if both and all(facts.colourful for facts in both):
+        wrong = declared[1]
+    if not wrong:
+        return []
+    return [
+        f"{wrong} label(s) declare a <depth> that neither picture of their pairs has. Use the pictures that were "
+        f"labelled, or correct the number"
+    ]
+
+
+def _flat(facts: Sequence[PictureFacts], what: str, remedy: str) -> list[str]:
+    flat = [picture for picture in facts if picture.deep and picture.contrast < _FLAT]
+    deep = sum(picture.deep for picture in facts)
+    if not flat or len(flat) < deep / 2:
+        return []
+    highest = max(picture.highest for picture in flat)
+    return [
+        f"{len(flat)} of {deep} {what} pictures of more than 8 bits come out as next to one grey (stored values up to "
+        f"{highest:g}). {remedy}"
+    ]
+
+
+def _stretch(thermal_range: ThermalRange) -> str:
+    if thermal_range.mode == "percentile":
+        return "Set `reading.thermal_range.mode` to 'fixed' with `low` and `high`"
+    return "Set `reading.thermal_range.mode` to 'percentile', or to 'fixed' with `low` and `high`"

@@ -223,7 +223,7 @@ def _transfer(url: str, stream: BufferedRandom, target: Path, remedy: str) -> No
             begin = stream.seek(0)
             stream.truncate()
         length = response.headers.get("Content-Length")
-        total = None if length is None else begin + int(length)
+        total = begin + int(length) if length and length.isdigit() else None
         _check_room(target, 0 if total is None else total - begin, remedy)
         _say(f"Fetching {shown_address(url)} to {target}{f', from byte {begin} on' if begin else ''}")
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import track
 
+from ivif.files.downloads import PlaceError
 from ivif.files.errors import UserError
 from ivif.files.names import printable
 
@@ -36,16 +37,16 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises:
         UnpackError: If it is none, is damaged, encrypted or too large, or has links, the same name twice or names that
             lead out of the folder; only of a damaged one files are there then.
-        OSError: If it cannot be written.
+        PlaceError: If it cannot be written.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             files = _files(opened, archive)
             size = sum(entry.file_size for entry in files.values())
             if size > (free := shutil.disk_usage(folder).free):
-                raise UnpackError(
+                raise PlaceError(
                     f"'{printable(archive)}' unfolds to {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free in "
-                    f"'{printable(folder)}'. Make room, or choose another folder."
+                    f"'{printable(folder)}'. Make room, or choose another place."
                 )
             common = _common_folder(files)
             console = Console(stderr=True)
@@ -56,6 +57,10 @@ def unpack(archive: Path, folder: Path) -> None:
                     shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise UnpackError(f"'{printable(archive)}' is no whole zip archive ({printable(error)}).") from error
+    except OSError as error:
+        raise PlaceError(
+            f"Cannot unpack into '{printable(folder)}': {error.strerror}. Make room, or choose another place."
+        ) from error
 
 
 def commit_of(archive: Path) -> str:

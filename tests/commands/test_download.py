@@ -1,5 +1,6 @@
 """`data download`: whole and checked, or nothing and a word on what to do."""
 
+import errno
 import fcntl
 import io
 import os
@@ -339,6 +340,22 @@ def test_a_full_disk_is_one_line(
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     refused(line("roadscene", out, "--accept_terms"), capsys, "Cannot write", "choose another --out")
     assert files_below(out) == []
+
+
+def test_a_disk_that_fills_while_unpacking_costs_no_second_download(
+    web: Web, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfileobj", full)
+        refused(
+            line("roadscene", out, "--accept_terms"), capsys, "Cannot unpack into", "No space left", "another place"
+        )
+    assert [Path(name).suffix for name in files_below(out)] == [".zip"]
+    accepted(line("roadscene", out, "--accept_terms"), capsys)
+    assert len(web.transfers()) == 1
 
 
 def test_an_unknown_name_is_told_the_known_ones(capsys: pytest.CaptureFixture[str], out: Path) -> None:

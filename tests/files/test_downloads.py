@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -40,6 +41,14 @@ def test_a_file_arrives_whole(web: Web, tmp_path: Path, capsys: pytest.CaptureFi
     assert f"Fetching {web.address}/file.bin to {target}" in capsys.readouterr().err
     fetch(f"{web.address}/file.bin", target, DIGEST)
     assert web.transfers() == [""]
+
+
+def test_a_bar_shows_how_far_it_is(
+    web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    fetch(f"{web.address}/file.bin", tmp_path / "file.bin", DIGEST)
+    assert "3.1/3.1 MB" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
 
 
 def test_a_transfer_that_breaks_goes_on_where_it_was(web: Web, tmp_path: Path) -> None:

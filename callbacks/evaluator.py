@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from ivif.callbacks.non_finite_pictures import refuse_not_finite
+from ivif.callbacks.trained_pairs import TrainedPairs, trained_pairs
 from ivif.contracts.batch import Batch, StepOutput
 from ivif.image_ops.color import recolor, split_luma_chroma
 from ivif.metrics.detection import DetectionMetrics, DetectionReport
@@ -34,7 +35,8 @@ class Evaluator(Callback):
 
     `test` adds the classic rows on the same pairs, prints the tables and writes `tables/test.csv`, `.md`,
     `test_per_image.csv`, and `detection.csv` and `.md`. `validate` does the same as `val` and `val_detection`, without
-    classic rows; validation within `fit` only logs.
+    classic rows; validation within `fit` only logs. How many of the pairs the network was trained on stands in the
+    tables, and is warned of.
 
     Args:
         metrics: Names of the metrics that validation watches; see `ivif.metrics.conventions`.
@@ -61,6 +63,7 @@ class Evaluator(Callback):
         self._method = ""
         self._detection: DetectionMetrics | None = None
         self._unlabelled: set[str] = set()
+        self._trained: TrainedPairs | None = None
         for names in (self.metrics, self.test_metrics):  # unknown names end the run here, not after training
             self._build("fused", (), names)
 
@@ -82,6 +85,7 @@ class Evaluator(Callback):
     def _begin(self, trainer: Trainer, module: LightningModule) -> None:
         class_names: Sequence[str] = getattr(module, "class_names", ())
         self._detection = DetectionMetrics(class_names) if class_names else None
+        self._trained = None if trainer.state.fn == TrainerFn.FITTING else trained_pairs(module)
         for scores in self._scores.values():
             scores.to(trainer.strategy.root_device)
 
@@ -114,6 +118,8 @@ class Evaluator(Callback):
         infrared, visible = (GreyLevels(grey_levels(batch[modality])) for modality in ("infrared", "visible"))
         for name, fused in self._pictures(outputs, batch):
             self._scores[name].update(fused, infrared, visible, batch["dataset"], batch["name"])
+        if self._trained is not None:
+            self._trained.update(batch)
         if "detections" in outputs:
             self._update_detection(outputs, batch)
 
@@ -155,16 +161,20 @@ class Evaluator(Callback):
         """Prints and writes the tables. Called on every rank, because the scores gather themselves."""
         from ivif.callbacks.tables import DetectionTable, ResultTable  # bring pandas, which training does not need
 
-        table = ResultTable(self.convention, self._scores)
+        if self._trained is not None:
+            self._trained.gather()
+        table = ResultTable(self.convention, self._scores, self._trained)
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "tables"
         table.show()
         table.write(folder, stem)
         if detection is not None:
-            detections = DetectionTable(self._method, detection, table.sizes())
+            detections = DetectionTable(self._method, detection, table.sizes(), self._trained)
             detections.show()
             detections.write(folder, detection_stem)
+        if self._trained is not None:
+            self._trained.warn(self._method)
 
     def _log(self, module: LightningModule, stage: str) -> DetectionReport | None:
         """Logs everything; returns the detections' scores, where there are any."""

@@ -8,8 +8,10 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from ivif.callbacks.detection_files import DetectionFiles, gather
+from ivif.callbacks.evaluator import method_name
 from ivif.callbacks.images import save_atomically
 from ivif.callbacks.non_finite_pictures import refuse_not_finite
+from ivif.callbacks.trained_pairs import TrainedPairs, trained_pairs
 from ivif.contracts.batch import Batch, StepOutput
 from ivif.files.inside import read_inside
 from ivif.files.whole import write_whole
@@ -47,6 +49,7 @@ class PredictionWriter(Callback):
         self.boxes = boxes
         self.results: list[Path] = []
         self._pictures: set[Path] = set()
+        self._trained: TrainedPairs | None = None
 
     @property
     def written(self) -> int:
@@ -56,6 +59,10 @@ class PredictionWriter(Callback):
     def folder(self, trainer: Trainer) -> Path:
         """The folder of this run's pictures."""
         return Path(self.output_dir) if self.output_dir is not None else Path(trainer.default_root_dir) / "fused"
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins to count the pairs that the network was trained on."""
+        self._trained = trained_pairs(pl_module)
 
     def on_predict_batch_end(
         self,
@@ -69,6 +76,15 @@ class PredictionWriter(Callback):
         """Writes the pictures of one batch."""
         several = len(trainer.num_predict_batches) > 1
         self._write(self.folder(trainer), outputs, batch, several, getattr(pl_module, "class_names", ()))
+        if self._trained is not None:
+            self._trained.update(batch)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says how many of the fused pairs the network was trained on."""
+        if self._trained is not None:
+            self._trained.gather()
+            if trainer.is_global_zero:
+                self._trained.warn(method_name(pl_module))
 
     def _write(
         self, folder: Path, outputs: StepOutput, batch: Batch, several: bool, class_names: Sequence[str]

@@ -1,13 +1,14 @@
 """Tables of what was scored: fused pictures by method and metric, detections by class; a block for each dataset."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 from rich.console import Console
 
+from ivif.callbacks.trained_pairs import OVERALL, TRAINED_ON, TrainedPairs
 from ivif.files.table_files import TextTable, mark_best, sizes_text, write_table
 from ivif.files.text_output import cell, markdown
 from ivif.files.whole import write_whole
@@ -15,9 +16,6 @@ from ivif.metrics.detection import DETECTIONS_PER_CLASS, ClassScores, DetectionR
 from ivif.metrics.detection_threshold import MATCHING_IOU
 from ivif.metrics.fusion import FusionMetrics
 from ivif.metrics.registry import METRICS, with_direction
-
-OVERALL = "all"
-"""Name of the block that averages over every image of every dataset."""
 
 MEAN = "mean"
 """Name of the row that stands for all classes with objects."""
@@ -38,15 +36,30 @@ class ResultTable:
     Args:
         convention: Convention that the scores follow; every table prints it.
         scores: Method -> its scores; with DDP, building the table gathers them from all ranks.
+        trained: Which pairs the first method has learnt from, where it has learnt at all.
     """
 
-    def __init__(self, convention: str, scores: Mapping[str, FusionMetrics]) -> None:
+    def __init__(
+        self, convention: str, scores: Mapping[str, FusionMetrics], trained: TrainedPairs | None = None
+    ) -> None:
         self.convention = convention
         rows = [{"method": method, **row} for method, metric in scores.items() for row in metric.per_image()]
         self.per_image = pd.DataFrame(rows)
         places = ("method", "dataset", "name", "width", "height")
         self.metrics = [name for name in self.per_image.columns if name not in places]
         self.summary = self._summarise()
+        self.last = ["n", "size", "undefined"]
+        if trained is not None:
+            learner = next(iter(scores))
+            self._mark(self.per_image, learner, lambda row: trained.mark(row["dataset"], row["name"]))
+            self._mark(self.summary, learner, lambda row: trained.text(row["dataset"]))
+            self.last.append(TRAINED_ON)
+
+    @staticmethod
+    def _mark(table: pd.DataFrame, learner: str, text: Callable[[Record], str]) -> None:
+        """Adds the column of what was trained on: the other methods have learnt from nothing."""
+        rows = table.to_dict("records")
+        table[TRAINED_ON] = [text(row) if row["method"] == learner else "-" for row in rows]
 
     def _summarise(self) -> pd.DataFrame:
         blocks = [(dataset, rows) for dataset, rows in self.per_image.groupby("dataset", sort=False)]
@@ -70,8 +83,8 @@ class ResultTable:
             title = f"{dataset}: means over {where}, convention '{self.convention}'"
             records = rows.to_dict("records")
             means = [[with_direction(name), *marked_means(records, name)] for name in self.metrics]
-            undefined = ["undefined values", *map(str, rows["undefined"])]
-            TextTable(["metric", *rows["method"]], [*means, undefined], title).show(console or Console())
+            last = [[name, *map(str, rows[name])] for name in self.last[2:]]
+            TextTable(["metric", *rows["method"]], [*means, *last], title).show(console or Console())
 
     def write(self, folder: Path, stem: str) -> None:
         """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.csv`, each complete or as before."""
@@ -86,10 +99,10 @@ class ResultTable:
             records = block.to_dict("records")
             means = zip(*(marked_means(records, name) for name in self.metrics), strict=True)
             rows += [
-                [row["dataset"], row["method"], *own, *(str(row[name]) for name in ("n", "size", "undefined"))]
+                [row["dataset"], row["method"], *own, *(str(row[name]) for name in self.last)]
                 for row, own in zip(records, means, strict=True)
             ]
-        table = TextTable(["dataset", "method", *map(with_direction, self.metrics), "n", "size", "undefined"], rows)
+        table = TextTable(["dataset", "method", *map(with_direction, self.metrics), *self.last], rows)
         explained = "undefined values are left out of the means; the best of each dataset is bold"
         return f"Convention `{self.convention}`; {explained}.\n\n{table.markdown()}\n"
 
@@ -106,10 +119,18 @@ class DetectionTable:
         method: What was tested.
         report: Its scores. Where there are several datasets, `OVERALL` stands for all of them.
         sizes: Dataset -> the sizes of its pictures, (width, height).
+        trained: Which pairs it has learnt from, where it has learnt at all.
     """
 
-    def __init__(self, method: str, report: DetectionReport, sizes: Mapping[str, set[tuple[int, int]]]) -> None:
+    def __init__(
+        self,
+        method: str,
+        report: DetectionReport,
+        sizes: Mapping[str, set[tuple[int, int]]],
+        trained: TrainedPairs | None = None,
+    ) -> None:
         self.method = method
+        self.trained = trained
         self.scores = report.datasets | ({OVERALL: report.overall} if len(report.datasets) > 1 else {})
         own = {dataset: sizes[dataset] for dataset in report.datasets}
         self.sizes = {name: sizes_text(found) for name, found in own.items()} | {
@@ -129,7 +150,7 @@ class DetectionTable:
             cells = [[str(row["class"]), *_cells(row)] for row in rows]
             title = f"{dataset}: detection by {self.method}, {scores.images} images, {self.sizes[dataset]}"
             TextTable(["class", *SHARES.values(), *COUNTS], cells, title).show(console)
-            console.print(cell(_explanation(scores)), soft_wrap=True, highlight=False)
+            console.print(cell(self._explained(dataset, scores)), soft_wrap=True, highlight=False)
 
     def write(self, folder: Path, stem: str = "detection") -> None:
         """Writes `<stem>.csv` and `<stem>.md`, each complete or as before."""
@@ -150,9 +171,13 @@ class DetectionTable:
             "",
             TextTable([*names, *SHARES.values(), *COUNTS, "images", "size"], rows).markdown(),
             "",
-            *(f"- {markdown(dataset)}: {markdown(_explanation(scores))}" for dataset, scores in self.scores.items()),
+            *(f"- {markdown(name)}: {markdown(self._explained(name, own))}" for name, own in self.scores.items()),
         ]
         return "\n".join(lines) + "\n"
+
+    def _explained(self, dataset: str, scores: DetectionScores) -> str:
+        text = _explanation(scores)
+        return text if self.trained is None else f"{text} Pairs that were trained on: {self.trained.text(dataset)}."
 
 
 def marked_means(records: Sequence[Record], metric: str) -> list[str]:

@@ -75,12 +75,15 @@ class Sample(_Planes):
     `infrared` (1, H, W), `visible` (3, H, W), `mask` (1, H, W), `saliency` (2, H, W; infrared, visible luma),
     `previous` (1, H, W; last epoch's fused luma), `fused` (3, H, W; a stored fused picture): uint8 0..255 or float32 in
     [0, 1]. `name` is unique within `dataset`. `content_id` is a hash of both files' bytes (of seed and index for
-    generated pairs). `clip_view_*` are the whole frame squashed to CLIP's input size, never augmented.
+    generated pairs). `picture_ids` names the decoded pictures that went into the sample, 16 hexadecimal digits each
+    (`ivif.datamodules.datasets.picture_ids`). `clip_view_*` are the whole frame squashed to CLIP's input size, never
+    augmented.
     """
 
     name: str
     dataset: str
     content_id: str
+    picture_ids: NotRequired[str]
     targets: NotRequired[Targets]
     prompt: NotRequired[str]
 
@@ -91,6 +94,7 @@ class Batch(_Planes):
     name: list[str]
     dataset: list[str]
     content_id: list[str]
+    picture_ids: NotRequired[list[str]]
     targets: NotRequired[list[Targets]]
     prompt: NotRequired[list[str]]
 

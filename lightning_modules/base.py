@@ -12,6 +12,7 @@ from ivif.bilevel.level_loss import LevelLoss, detached
 from ivif.contracts.batch import Batch, StepOutput, pair_names
 from ivif.contracts.configuration import plain_dict
 from ivif.contracts.seeds import run_seed
+from ivif.contracts.trained_pictures import TRAINED_KEY, TrainedPictures
 from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.accumulation import Window
 from ivif.lightning_modules.declaration import Declaration
@@ -19,7 +20,7 @@ from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.lightning_modules.non_finite import FiniteStepsMixin
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.lightning_modules.text_states import remember_prompts
-from ivif.machine.process_group import broadcast_first, divisor, total_count
+from ivif.machine.process_group import broadcast_first, divisor, gather_objects, total_count
 from ivif.models.layers.frozen import FrozenPartsMixin
 from ivif.running.logged_steps import logs_this_step
 
@@ -40,6 +41,9 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declar
     Args:
         optimizer: Adam's numbers.
         schedule: Learning rate over the run.
+
+    Attributes:
+        trained_pictures: What its weights have learnt from; under DDP this process's share, until a checkpoint is made.
     """
 
     loss_weights: Mapping[str, float]
@@ -50,6 +54,7 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declar
         self.optimizer_config = optimizer
         self.schedule_config = schedule
         self.diagnostics: dict[str, Tensor] = {}
+        self.trained_pictures = TrainedPictures()
         self._names: list[str] = []
         self._window = Window()
         self._stepped = False
@@ -67,15 +72,26 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declar
         """Unweighted scalar terms by name; their names are the keys of `loss_weights`."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Names the task, so that a checkpoint says how to rebuild it, and keeps what is still to be logged."""
+        """Names the task, so that a checkpoint says how to rebuild it; keeps what is to be logged, and the pictures."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[TASK_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint[DIAGNOSTICS_KEY] = {name: torch.as_tensor(value).cpu() for name, value in self.diagnostics.items()}
+        for others in gather_objects(self.trained_pictures):
+            self.trained_pictures.add(others)
+        checkpoint[TRAINED_KEY] = self.trained_pictures.entry()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the diagnostics over: some are noted every so many steps, and logged with every row until then."""
         super().on_load_checkpoint(checkpoint)
         self.diagnostics = dict(checkpoint.get(DIAGNOSTICS_KEY, {}))
+        self.trained_pictures = TrainedPictures.read(checkpoint)
+
+    def learnt_from(self) -> TrainedPictures:
+        """The pictures that its own weights, and those of a trained fusion within it, have learnt from."""
+        found = TrainedPictures()
+        for task in (part for part in self.modules() if isinstance(part, FusionTask)):
+            found.add(task.trained_pictures)
+        return found
 
     def fuse(self, batch: Batch) -> StepOutput:
         """What a step of evaluation gives: the picture, and with a detector what it finds."""
@@ -98,6 +114,7 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declar
         place = (self.current_epoch * 100_003 + batch_idx) * 1_009 + self.global_rank
         seed = (run_seed() * 1_000_000_000_039 + place) % 2**63
         self.remember_buffers()
+        self.trained_pictures.note(batch)
         # Not torch.manual_seed: for each kind of device that is not in use it formats the call stack, 0.4 ms a step.
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":

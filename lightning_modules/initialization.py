@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 from torch import Tensor
 
 from ivif.contracts.class_paths import full_path
+from ivif.contracts.trained_pictures import TrainedPictures
 from ivif.lightning_modules.base import TASK_KEY, FusionTask
 from ivif.lightning_modules.detector_training import DetectorPart
 from ivif.models.detection import DetectorWeightsError
@@ -34,7 +35,7 @@ def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any], keep: Seque
     """Copies the weights of every part that task and checkpoint share; the run's counters and optimisers start anew.
 
     Of a detector of other classes everything is taken but the rows of those that it lacks (of `reuse_classes`). It
-    brings the running average of its weights along.
+    brings the running average of its weights along. What the checkpoint was trained on, the task was from here on.
 
     Args:
         task: A task as built, before training.
@@ -44,6 +45,7 @@ def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any], keep: Seque
     Raises:
         CheckpointMismatchError: If it is of another task, shares no part, or a shared part has other weights.
         FrozenPartMismatchError: If a shared part was trained with another frozen encoder.
+        TrainedPicturesError: If its record of what it was trained on is damaged.
     """
     name = f"{type(task).__module__}.{type(task).__qualname__}"
     if full_path(str(checkpoint.get(TASK_KEY, name))) != name:
@@ -73,6 +75,7 @@ def initialise_from(task: FusionTask, checkpoint: Mapping[str, Any], keep: Seque
     task.load_state_dict(
         task.state_dict() | {f"{part}.{key}": value for part in whole for key, value in given[part].items()}
     )
+    task.trained_pictures.add(TrainedPictures.read(checkpoint))
     return Transfer(taken, tuple(fresh), tuple(part for part in given if part not in own and part not in _OF_A_RUN))
 
 

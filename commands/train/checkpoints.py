@@ -11,6 +11,7 @@ from torch import Tensor
 from ivif.commands.errors import UsageError
 from ivif.contracts.class_paths import class_of, full_path
 from ivif.contracts.run_files import LAST
+from ivif.contracts.trained_pictures import TrainedPictures, TrainedPicturesError
 from ivif.files.archives import load_checked
 from ivif.files.digests import file_digest
 from ivif.lightning_modules.base import TASK_KEY
@@ -99,6 +100,10 @@ def _refuse_malformed(path: Path, checkpoint: Mapping[str, Any], option: str) ->
             f"{option} {path}: missing, or of another kind than in a checkpoint of a run: {', '.join(wrong[:5])}. "
             f"Take a checkpoint that this suite wrote."
         )
+    try:
+        TrainedPictures.read(checkpoint)
+    except TrainedPicturesError as error:
+        raise UsageError(f"{option} {path}: {error}") from error
 
 
 def _read(path: Path, option: str) -> Any:

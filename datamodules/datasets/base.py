@@ -28,6 +28,7 @@ from ivif.datamodules.datasets.pairing import (
     find_child,
     match_folders,
 )
+from ivif.datamodules.datasets.picture_ids import picture_id
 from ivif.datamodules.datasets.reading_config import DEFAULT_READING, ReadingConfig
 from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE
 from ivif.files.errors import (
@@ -144,6 +145,7 @@ class PairedDataset(Dataset[Sample]):
             "name": record.name,
             "dataset": self.dataset_name,
             "content_id": combine_digests(infrared_digest, visible_digest, salt),
+            "picture_ids": picture_id(infrared_pixels) + picture_id(visible_pixels),
         }
         if self.has_labels:
             sample["targets"] = self._read_targets(record, (height, width))

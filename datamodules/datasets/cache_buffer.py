@@ -29,8 +29,8 @@ from ivif.files.owners import distrust
 from ivif.files.whole import remove_partial_files, whole_file
 from ivif.machine.free_memory import free_memory
 
-FORMAT_VERSION: Final = 1
-"""Raise it when the layout changes: files of other versions are then built anew."""
+FORMAT_VERSION: Final = 2
+"""Raise it when the layout changes, or what samples say beside planes: files of other versions are then built anew."""
 
 _MAGIC: Final = b"IVPLANES"
 _FOOTER: Final = struct.Struct("<QI8s")

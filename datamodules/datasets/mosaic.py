@@ -68,6 +68,8 @@ class Mosaic:
         joined["content_id"] = hashlib.blake2b(
             "".join(sample["content_id"] for sample in samples).encode(), digest_size=16
         ).hexdigest()
+        if "picture_ids" in joined:
+            joined["picture_ids"] = "".join(sample["picture_ids"] for sample in samples)
         return cast("Sample", joined)
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe
 from ivif.datamodules.datasets.pairing import PairingReport, chosen
+from ivif.datamodules.datasets.picture_ids import picture_id
 from ivif.files.errors import SplitError
 from ivif.scenes import CLASSES, RENDERER_VERSION, TIMES, annotate_scene, render_scene
 
@@ -106,6 +107,7 @@ class SyntheticDataset(Dataset[Sample]):
             "name": self._name(number),
             "dataset": self.dataset_name,
             "content_id": self._content_id(number),
+            "picture_ids": picture_id(scene.infrared) + picture_id(scene.visible),
             "targets": targets,
             "prompt": describe(time, targets, self.classes, self.size, place="road scene"),
             "mask": torch.from_numpy(scene.mask)[None],

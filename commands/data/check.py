@@ -202,6 +202,9 @@ def _within(entry: Inspected) -> list[str]:
     unlabelled = len(set(files.pairing.unlabelled) & set(files.names)) if files else 0
     if unlabelled:
         notes.append(f"{entry.title}: {unlabelled} pair(s) have no label file")
+    if files and files.reading.labels and files.label_places and not files.has_labels:
+        places = ", ".join(files.label_places)
+        notes.append(f"{entry.title}: no boxes, which were looked for in {places} under '{files.root}'")
     return notes + (_left_out(entry, files) if files else [])
 
 

@@ -74,6 +74,8 @@ class PairedDataset(Dataset[Sample]):
     splits: ClassVar[tuple[str, ...]] = ("all",)
     layouts: ClassVar[tuple[str, ...]] = ()
     """Official layouts, for the error message, relative to the root."""
+    label_places: tuple[str, ...] = ()
+    """Where its boxes are looked for, relative to the root; () for a dataset without any."""
     folder_names: ClassVar[tuple[str, ...]] = ()
     """What the dataset's own folder is called, best first."""
     inner_folders: ClassVar[tuple[str, ...]] = ()

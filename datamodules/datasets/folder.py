@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.known_layouts import remark
 from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels
 from ivif.datamodules.datasets.pair_lists import COLUMNS, read_pairs
 from ivif.datamodules.datasets.pair_matching import Options, match_below
@@ -84,7 +85,7 @@ class FolderDataset(PairedDataset):
 
     Features: whatever you have. Folders `train`, `val` and `test` are splits, as are lists; `all` is every pair.
 
-    Format: images of any supported kind; labels as VOC xml, YOLO txt or COCO json.
+    Format: images of any supported kind; labels as VOC xml, YOLO txt, COCO json or LabelMe json.
 
     Classes: as given. What YOLO ids mean is said by `label_classes`, or by a `classes.txt` or `data.yaml` beside the
         labels; without either, ids follow the order of `classes`, which must then name all of them.
@@ -155,7 +156,12 @@ class FolderDataset(PairedDataset):
         return found
 
     def _find_pairs(self) -> FoundPairs:
-        found = self._listed() if self.layout.pairs else self._matched()
+        try:
+            found = self._listed() if self.layout.pairs else self._matched()
+        except (PairingError, DatasetNotFoundError) as error:
+            if known := remark(self.root):
+                raise PairingError(f"{error} {known}") from error
+            raise
         lists = {stage: getattr(self.layout, f"{stage}_list") for stage in STAGES}
         if given := {stage: self.root / path for stage, path in lists.items() if path}:
             found = replace(found, records=listed_splits(found.records, given))
@@ -223,7 +229,9 @@ class FolderDataset(PairedDataset):
         labeled = attach_labels(found, source, suffixes)
         if not any(record.label for record in labeled.records):
             raise LabelError(
-                f"No label in '{source}' belongs to any of the {len(found.records)} pairs ({' '.join(suffixes)} by "
-                f"stem, or file_name in a COCO json)."
+                f"No label in '{source}' belongs to any of the {len(found.records)} pairs: looked for files of them "
+                f"({' '.join(dict.fromkeys(suffixes))}), such as {Path(found.records[0].visible.name).stem}"
+                f"{suffixes[0]}, or for their names in a COCO json. Correct `layout.labels` or `layout.label_format`, "
+                f"or rename the labels."
             )
         return labeled

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import attach_labels
 from ivif.datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child, match_folders
+
+BOX_FOLDERS: Final = ("Annotations", "Annotation")
+TEXT_FOLDERS: Final = ("labels", "label")
+"""Where people keep what they have converted to YOLO."""
 
 
 class LLVIP(PairedDataset):
@@ -20,7 +24,8 @@ class LLVIP(PairedDataset):
 
     Format:
         * `infrared/{train,test}/*.jpg` stored as RGB or as one channel, `visible/{train,test}/*.jpg` RGB
-        * `Annotations/*.xml`: VOC, one folder for both splits
+        * `Annotations/*.xml`: VOC, one folder for both splits; without it, `labels/{train,test}/*.txt` or
+        `labels/*.txt` as YOLO: 0 person
 
     Classes: person.
 
@@ -40,7 +45,11 @@ class LLVIP(PairedDataset):
     license = "non-commercial; see the terms at the link"
     classes = ("person",)
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "all")
-    layouts = ("infrared/{train,test}/*.jpg, visible/{train,test}/*.jpg, Annotations/*.xml",)
+    layouts = (
+        "infrared/{train,test}/*.jpg, visible/{train,test}/*.jpg, Annotations/*.xml",
+        "the same with labels/{train,test}/*.txt or labels/*.txt",
+    )
+    label_places = ("Annotations/*.xml", "labels/{train,test}/*.txt", "labels/*.txt")
     folder_names = ("LLVIP",)
     inner_folders = ("infrared", "visible", "Annotations", "train", "test")
 
@@ -57,7 +66,7 @@ class LLVIP(PairedDataset):
 
     def _find_pairs(self) -> FoundPairs:
         root, found = self._match_parts(self._part)
-        labels = find_child(root, ("Annotations", "Annotation"))
+        labels = find_child(root, BOX_FOLDERS)
         return attach_labels(found, labels, (".xml",), shared=self.split != "all")
 
     @staticmethod
@@ -66,4 +75,9 @@ class LLVIP(PairedDataset):
         if infrared is None or visible is None:
             return None
         infrared, visible = find_child(infrared, [part]), find_child(visible, [part])
-        return match_folders(infrared, visible) if infrared and visible else None
+        if infrared is None or visible is None:
+            return None
+        found = match_folders(infrared, visible)
+        text = None if find_child(root, BOX_FOLDERS) else find_child(root, TEXT_FOLDERS)
+        own = text and find_child(text, [part])
+        return attach_labels(found, own or text, (".txt",), shared=own is None)

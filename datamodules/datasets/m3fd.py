@@ -47,6 +47,7 @@ class M3FD(PairedDataset):
     license = "see the terms at the link"
     classes = ("People", "Car", "Bus", "Lamp", "Motorcycle", "Truck")
     layouts = ("Ir/*.png, Vis/*.png, Annotation/*.xml", "ir/*.png, vi/*.png, labels/*.txt")
+    label_places = ("Annotation/*.xml", "Annotations/*.xml", "labels/*.txt", "label/*.txt")
     folder_names = ("M3FD_Detection", "M3FD_Fusion", "M3FD")
     inner_folders = ("Ir", "Vis", "vi", "Annotation", "Annotations", "labels")
 
@@ -65,6 +66,7 @@ class M3FD(PairedDataset):
         self.subset = subset
         if subset == "fusion":
             self.dataset_name = "m3fd_fusion"
+            self.label_places = ()
         super().__init__(root, split, transforms, reading, classes, label_classes)
 
     def _roots(self) -> list[Path]:

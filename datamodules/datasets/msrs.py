@@ -45,6 +45,7 @@ class MSRS(PairedDataset):
     classes = ("person", "bicycle", "car")
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "all")
     layouts = ("{train,test}/{ir,vi}/*.png, detection_labels/{fusion,infrared,visible}/{train,test}/*.txt",)
+    label_places = ("detection_labels/{fusion,infrared,visible}/{train,test}/*.txt", "{train,test}/labels/*.txt")
     folder_names = ("MSRS",)
     inner_folders = ("train", "test", "ir", "vi", "detection_labels")
 

@@ -68,7 +68,8 @@ class TorchvisionDetector(Detector):
     def _counting(self, images: Tensor, targets: Sequence[Targets]) -> Iterator[list[Tensor]]:
         """Collects how many anchors have an object, where torchvision matches them, and leaves ignored regions out."""
         owner: Any = self.model.head if self.config.architecture == "fcos_resnet50" else self.model
-        compute, counts, sizes = owner.compute_loss, [], []
+        compute, counts = owner.compute_loss, []
+        sizes: list[tuple[int, int]] = []
 
         def counting(known: Any, outputs: dict[str, Tensor], anchors: Any, matched: Sequence[Tensor]) -> Any:
             counts.append(torch.stack([(own >= 0).sum() for own in matched]).sum().float())

@@ -119,7 +119,7 @@ def test_boxes_that_leave_the_picture_are_drawn_all_the_same() -> None:
 def test_only_one_object_of_a_class_bears_its_name() -> None:
     boxes = torch.tensor([[4.0, 60, 24, 90], [150, 60, 190, 110]])
     objects: Targets = {"boxes": boxes, "labels": torch.tensor([0, 0])}
-    found: Detections = {**objects, "scores": torch.tensor([0.5, 0.9])}
+    found: Detections = {"boxes": boxes, "labels": objects["labels"], "scores": torch.tensor([0.5, 0.9])}
     one, two = (
         np.asarray(draw_boxes(Image.new("RGB", (240, 160)), entry, NAMES)).max(axis=-1) for entry in (objects, found)
     )

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def _voc(inner: str) -> str:
 
 
 def _labelme(kind: str, points: list[list[float]]) -> str:
-    shape = {"label": "car", "points": points, "group_id": None, "shape_type": kind, "flags": {}}
+    shape: dict[str, Any] = {"label": "car", "points": points, "group_id": None, "shape_type": kind, "flags": {}}
     return json.dumps({"version": "5.4.1", "shapes": [shape], "imagePath": "../vi/a.png", "imageData": None})
 
 

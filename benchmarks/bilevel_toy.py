@@ -2,8 +2,10 @@
 
     python benchmarks/bilevel_toy.py [--iterations 1000] [--output benchmarks/results]
 
-All start at zero with the same step sizes. `singleton` differentiates through unrolled lower steps, as if the lower
-solution were unique. Prints a table, writes it as bilevel_toy.md and .csv, and draws bilevel_toy.png.
+All start at zero with the same step sizes. `value_function` has numbers of its own for these problems; further rows
+have those of the methods, and the same with a penalty that starts lower. `singleton` differentiates through unrolled
+lower steps, as if the lower solution were unique. Prints a table, writes it as bilevel_toy.md and .csv, and draws
+bilevel_toy.png.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from benchmarks.tables import Row, describe_machine, heading, markdown, show, wr
 from ivif.bilevel import SCHEMES  # noqa: E402
 from ivif.bilevel.toy import (  # noqa: E402
     ToyResult,
+    as_methods_set_it,
     many_solutions,
     sine,
     solve,
@@ -39,6 +42,8 @@ from ivif.bilevel.toy import (  # noqa: E402
 PROBLEMS = (many_solutions(), sine(1), sine(2))
 RUNS: Final[dict[str, Callable[..., ToyResult]]] = {
     **{scheme: partial(solve, config=toy_config(scheme)) for scheme in SCHEMES},
+    "value_function, methods' numbers": partial(solve, config=as_methods_set_it()),
+    "value_function, methods' numbers from s = 1": partial(solve, config=as_methods_set_it(start=1.0)),
     "singleton": solve_as_singleton,
 }
 
@@ -79,7 +84,7 @@ def table_rows(results: dict[tuple[str, str], tuple[ToyResult, float]], iteratio
 def draw(results: dict[tuple[str, str], tuple[ToyResult, float]], path: Path) -> None:
     """Two pictures per problem: the path of (x, last y), and the distance from the optimum over the iterations."""
     figure, axes = plt.subplots(2, len(PROBLEMS), figsize=(5 * len(PROBLEMS), 8.5), layout="constrained")
-    styles = dict(zip(RUNS, ("-", "--", "-.", "-", ":", (0, (5, 1, 1, 1))), strict=True))
+    styles = dict(zip(RUNS, ("-", "--", "-.", "-", ":", "--", "-", (0, (5, 1, 1, 1))), strict=True))
     for column, problem in enumerate(PROBLEMS):
         plane, curve = axes[0][column], axes[1][column]
         goal = torch.tensor([problem.optimum_x, *problem.optimum_y])

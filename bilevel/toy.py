@@ -85,6 +85,16 @@ VALUE_FUNCTION: Final = BilevelConfig(
 """Numbers that solve both. A penalty that starts high ends (B) on another branch; one that grows for ever diverges."""
 
 
+def as_methods_set_it(start: float = PenaltyConfig().start) -> BilevelConfig:
+    """The value function with the numbers that methods use, 50 iterations taken for an epoch.
+
+    Args:
+        start: s_0 of the penalty.
+    """
+    penalty = replace(PenaltyConfig(), start=start, growth=PenaltyConfig().growth / 50)
+    return replace(BilevelConfig(scheme="value_function"), unit="step", warmup=0, penalty=penalty)
+
+
 def toy_config(scheme: str) -> BilevelConfig:
     """The scheme's numbers for the toy problems."""
     return replace(VALUE_FUNCTION, scheme=scheme)

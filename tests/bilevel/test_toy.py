@@ -7,6 +7,7 @@ import torch
 
 from ivif.bilevel.toy import (
     VALUE_FUNCTION,
+    as_methods_set_it,
     many_solutions,
     sine,
     solve,
@@ -70,3 +71,16 @@ def test_starting_with_a_strong_penalty_ends_on_another_branch() -> None:
     strong = replace(VALUE_FUNCTION.penalty, start=5.0, growth=0.0, maximum=5.0)
     result = solve(sine(1), replace(VALUE_FUNCTION, penalty=strong), 400)
     assert result.distance > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("start", "of_a", "of_b"),
+    [(10.0, (0.0, 0.05), (2.9, 3.0)), (1.0, (0.0, 0.05), (0.05, 0.1))],
+)
+def test_what_the_numbers_of_the_methods_reach_here(
+    start: float, of_a: tuple[float, float], of_b: tuple[float, float]
+) -> None:
+    config = as_methods_set_it(start)
+    for problem, (least, most) in ((many_solutions(), of_a), (sine(1), of_b)):
+        assert least < solve(problem, config).distance < most

@@ -67,12 +67,13 @@ def test_loss_by_hand_and_its_gradients() -> None:
     assert to_codebook.flatten().tolist() == pytest.approx([-2 * (1 + 2) / 3, 2 * 3 / 3])
 
 
-def test_beta_one_has_the_gradients_of_the_printed_loss() -> None:
+def test_beta_one_times_the_numbers_of_a_vector_has_the_gradients_of_the_printed_loss() -> None:
+    """Eq 11 sums over a vector's numbers, here 4, where ours takes their mean."""
     quantizer = VectorQuantizer(8, 4, beta=1.0)
     vectors = _vectors().requires_grad_()
     result = quantizer(vectors)
-    printed = (vectors - quantizer.codebook[result.indices]).square().mean()
-    ours = torch.autograd.grad(result.loss, (vectors, quantizer.codebook))
+    printed = (vectors - quantizer.codebook[result.indices]).square().sum(dim=-1).mean()
+    ours = torch.autograd.grad(4 * result.loss, (vectors, quantizer.codebook))
     theirs = torch.autograd.grad(printed, (vectors, quantizer.codebook))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other)

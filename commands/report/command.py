@@ -1,13 +1,22 @@
 """`ivif report`: scores folders of fused images that anyone made, and shows what runs logged."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
+from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
 from ivif.commands.report.files import OVERWRITE
 from ivif.files.pictures import MAX_PIXELS
+
+STAGE: Final = "Which pairs of --data."
+
+PAIRS: Final = (
+    "Which pairs count: `shared`, those that all methods have, so that means can be compared; `all`, for each method "
+    "those that it has."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -16,8 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UsageError: If the command line is wrong, or a folder or pair is not there.
     """
-    parser = _parser()
-    config = parser.parse_args(list(arguments))
+    arguments = rewrite(arguments).arguments
+    parser = _parser(reads=any(re.match(r"--data\b", argument) for argument in arguments))
+    config = parser.parse_args(arguments)
     options = config[config.subcommand]
     # each brings pandas, matplotlib, torch or W&B as it needs them
     if config.subcommand == "run":
@@ -31,31 +41,48 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.report.workspace import report_workspace
 
         return report_workspace(options.project, options.entity, Path(options.out), options.save, options.overwrite)
-    from ivif.commands.report.score import score
+    from ivif.commands.report.score import Sources, score
 
+    data = parser.instantiate(config)[config.subcommand].data if options.data else None
+    folders = (Path(name) if name else None for name in (options.infrared, options.visible))
     return score(
-        infrared=Path(options.infrared),
-        visible=Path(options.visible),
+        Sources(*folders, data, options.stage, options.pair, options.max_pixels),
         fused=[Path(folder) for folder in options.fused],
         convention=options.convention or ["standard"],
         metrics=options.metrics,
-        pair=options.pair,
         out=Path(options.out),
         classic=options.classic,
+        every_pair=options.pairs == "all",
         device=options.device,
         overwrite=options.overwrite,
-        max_pixels=options.max_pixels,
     )
 
 
-def _parser() -> SuiteParser:
+def _parser(reads: bool) -> SuiteParser:
+    """The parser of all `report` commands; only where one `reads` a dataset, it has all options of that."""
     parser = SuiteParser(
         prog=f"{program()} report", description="Scores fused images that anyone made, and shows runs."
     )
-    scores = SuiteParser(description="Scores folders of fused images, made by any method, against their source pairs.")
     several: dict[str, Any] = {"type": str, "nargs": "+", "action": "extend"}
-    scores.add_argument("--infrared", type=str, required=True, help="Folder of infrared images.")
-    scores.add_argument("--visible", type=str, required=True, help="Folder of visible images, grey or colour.")
+    scores, page, board = _scores(reads, several), _page(several), _board()
+    for command in (scores, page, board):
+        command.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
+    parser.add_described({"score": scores, "run": page, "workspace": board})
+    return parser
+
+
+def _scores(reads: bool, several: dict[str, Any]) -> SuiteParser:
+    scores = SuiteParser(description="Scores folders of fused images, made by any method, against their source pairs.")
+    scores.add_argument("--infrared", type=str | None, default=None, help="Folder of infrared images.")
+    scores.add_argument("--visible", type=str | None, default=None, help="Folder of visible images, grey or colour.")
+    if reads:
+        from ivif.datamodules.base import FusionDataModule  # brings Lightning
+
+        scores.add_subclass_arguments(FusionDataModule, "data", fail_untyped=False)
+    else:
+        scores.add_argument("--data", type=str | None, default=None, help="A dataset, instead of the two folders.")
+    scores.add_argument("--stage", type=Literal["train", "val", "test", "all"], default="test", help=STAGE)
+    scores.add_argument("--pairs", type=Literal["shared", "all"], default="shared", help=PAIRS)
     scores.add_argument("--fused", required=True, help="Folder of one method's results; repeat it.", **several)
     scores.add_argument("--convention", help="standard, mgfusion, cddfuse, vifb, ivif_zoo; several at will.", **several)
     scores.add_argument("--metrics", help="Which metrics; default: those of the convention.", **several)
@@ -66,18 +93,23 @@ def _parser() -> SuiteParser:
     )
     scores.add_argument("--device", type=str, default="cpu", help="cpu, cuda, ...")
     scores.add_argument("--max_pixels", type=int, default=MAX_PIXELS, help="Larger pictures are left out, undecoded.")
+    return scores
+
+
+def _page(several: dict[str, Any]) -> SuiteParser:
     page = SuiteParser(description="Writes a run as one HTML page: curves, panels, tables, configuration.")
     page.add_argument("folder", type=str, nargs="+", help="The run folder, then those of tests of it.")
     page.add_argument("--out", type=str | None, default=None, help="The page to write; default: FOLDER/report.html.")
     page.add_argument("--picture", type=str | None, default=None, help="Also a PNG or JPEG of its beginning.")
     page.add_argument("--curves", type=str | None, default=None, help="Also a figure of loss and validation metrics.")
     page.add_argument("--metrics", help="Metrics of that figure, where logged; default: Qabf VIF SSIM.", **several)
+    return page
+
+
+def _board() -> SuiteParser:
     board = SuiteParser(description="Writes the definition of a W&B workspace and report; --save creates them.")
     board.add_argument("--entity", type=str, required=True, help="Your W&B user or team.")
     board.add_argument("--project", type=str, default="ivif-lightning", help="The project whose runs are shown.")
     board.add_argument("--out", type=str, default="runs/report", help="Folder of workspace.json and report.json.")
     board.add_argument("--save", action="store_true", help="Create both online; needs a key and a network.")
-    for command in (scores, page, board):
-        command.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
-    parser.add_described({"score": scores, "run": page, "workspace": board})
-    return parser
+    return board

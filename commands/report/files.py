@@ -31,8 +31,9 @@ _EDGE: Final = 4096
 """Bytes at the beginning and at the end of a file in which its mark is looked for."""
 
 _BEGINNINGS: Final = (
-    b"method,name,convention,metric,value\n",
+    b"method,name,convention,metric,value",
     b"convention,metric,direction,method,",
+    b"dataset,convention,metric,direction,method,",
     b"# Scores\n",
     b'{\n  "entity": ',
     b'{\n  "id": "",\n  "name": "",\n  "displayName": "Infrared-visible fusion"',

@@ -1,65 +1,102 @@
 """`ivif report score`: folders of fused images that anyone made, against their source pairs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
 
 from ivif.commands.errors import UsageError
 from ivif.commands.report.files import refuse_others
-from ivif.commands.report.scored_files import UNPAIRED, ScoreInputs, collect
+from ivif.commands.report.score_inputs import ScoreInputs
+from ivif.commands.report.scored_files import collect, collect_stage
+from ivif.commands.report.scoring import Scoring
 from ivif.commands.report.tables import COLUMNS, FILES, show_means, write_tables
-from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
-from ivif.datamodules.datasets.pair_transforms import fit
-from ivif.files.errors import UnreadableFileError
 from ivif.files.pictures import MAX_PIXELS
 from ivif.files.text_output import cell
-from ivif.image_ops.color import recolor, split_luma_chroma
 from ivif.machine.devices import choose_device
 from ivif.metrics.conventions import check_names, suite
-from ivif.metrics.functional import Triplet
-from ivif.metrics.preparation import grey_levels
 
-Row = tuple[str, str, str, str, float]
+if TYPE_CHECKING:
+    from ivif.datamodules.base import FusionDataModule  # with Lightning, which only pairs of a dataset need
+
+MOST_SHOWN = 5
+"""Problems that are printed where nothing could be scored, so that no report holds them."""
 
 
-def score(  # noqa: PLR0913 - one argument for each option
-    infrared: Path,
-    visible: Path,
+@dataclass(frozen=True)
+class Sources:
+    """Where the pairs come from: two folders, or a stage of a dataset.
+
+    Attributes:
+        infrared: Folder of infrared images, or one.
+        visible: Folder of visible images, grey or colour, or one; colour is scored by its luma.
+        data: A dataset, instead of the folders.
+        stage: Which of its pairs: train, val, test or all.
+        pair: Regular expression whose first group in a file's stem names the pair; the stem by default.
+        max_pixels: Most pixels of a picture.
+    """
+
+    infrared: Path | None = None
+    visible: Path | None = None
+    data: "FusionDataModule | None" = None
+    stage: str = "test"
+    pair: str | None = None
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def part(self) -> str:
+        """Which part of a dataset is scored, in brackets; nothing for folders."""
+        return f" (stage {self.stage}, manifest {self.data.manifest.name})" if self.data is not None else ""
+
+    def collect(self, fused: Sequence[Path]) -> ScoreInputs:
+        """All pairs, with the files of the methods' folders.
+
+        Raises:
+            UsageError: If there is no pair, or it is not said where they are.
+        """
+        folders = [folder for folder in (self.infrared, self.visible) if folder is not None]
+        if self.data is not None and not folders:
+            self.data.prompts = None  # scores need no words, and their file may be elsewhere
+            return collect_stage(self.data.stage_readers(self.stage), fused, self.pair, self.max_pixels)
+        if self.data is not None or len(folders) < 2:
+            raise UsageError("Say where the pairs are: either --infrared DIR and --visible DIR, or --data DATASET.")
+        return collect(folders[0], folders[1], fused, self.pair, self.max_pixels)
+
+
+def score(
+    sources: Sources,
     fused: Sequence[Path],
     convention: Sequence[str] = ("standard",),
     metrics: Sequence[str] | None = None,
-    pair: str | None = None,
     out: Path = Path("runs/report"),
     classic: bool = True,
+    every_pair: bool = False,
     device: str = "cpu",
     overwrite: bool = False,
-    max_pixels: int = MAX_PIXELS,
 ) -> int:
     """Scores every folder of fused images, prints the means, and writes tables and a figure into `out`.
 
-    Files are per_image.csv (method, name, convention, metric, value), summary.csv, summary.md, summary.tex and
-    figure.png. Whatever has no partner, another size, or cannot be read is named on the terminal and in summary.md.
+    Files are per_image.csv (a row per method, pair, convention and metric), summary.csv, summary.md, summary.tex and
+    figure.png. Whatever has no partner, another size, or cannot be read is counted on the terminal and named in
+    summary.md. A folder of which nothing can be scored is left out of the tables, and makes the exit code 1.
 
     Args:
-        infrared: Folder of infrared images.
-        visible: Folder of visible images, grey or colour; colour is scored by its luma.
+        sources: The pairs.
         fused: One folder per method.
         convention: Names of conventions.
         metrics: Names of metrics; each convention's own by default.
-        pair: Regular expression whose first group in a file's stem names the pair; the stem by default.
         out: Folder for the results.
         classic: Whether to add the rows average, maximum, Laplacian pyramid and contourlet.
+        every_pair: Score each method on all pairs that it has; by default on those that all methods have.
         device: Where to compute.
         overwrite: Whether other files of these names may be replaced.
-        max_pixels: Most pixels of a picture.
 
     Returns:
-        0.
+        The exit code: 1 if a method is not in the tables, else 0.
 
     Raises:
         UsageError: If a folder is missing, a name is unknown, there is nothing to score, or other files have the names
@@ -71,85 +108,56 @@ def score(  # noqa: PLR0913 - one argument for each option
         raise UsageError(str(error)) from error
     refuse_others([out / name for name in FILES], overwrite)
     device = str(choose_device(device))
-    inputs = collect(infrared, visible, fused, pair, max_pixels)
-    rows: list[Row] = []
+    inputs = sources.collect(fused)
+    total = len(inputs.pairs)
+    scoring = Scoring(inputs, names, classic, device, every_pair)
     with Progress(transient=True) as progress:
-        for name in progress.track(inputs.pairs, description="scoring"):
-            rows += _score_pair(name, inputs, names, classic, device)
-    console = Console()
-    for problem in inputs.problems:
-        console.print(cell(f"warning: {problem}"), style="yellow", soft_wrap=True, highlight=False)
-    empty = sorted(set(inputs.methods) - {str(row[0]) for row in rows})
-    if empty or not rows:
-        told = "".join(f"\n{problem}" for problem in inputs.problems if f": {UNPAIRED}" in problem)
-        raise UsageError(
-            f"Nothing of {', '.join(empty) or 'any method'} could be scored; the warnings above name every file.{told}"
-        )
-    summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), inputs.problems, out)
+        rows = scoring.run(progress)
+    console, problems = Console(), list(inputs.problems)
+    if not rows:
+        _show(console, problems[:MOST_SHOWN])
+        raise UsageError("\n".join([f"Nothing of {', '.join(inputs.methods)} could be scored.", *_not_scored(scoring)]))
+    counted, not_scored = _counted(scoring, f"{total} pairs{sources.part}", total), _not_scored(scoring)
+    summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), [counted, *not_scored], problems, out)
+    named = f"{inputs.problems.summary()}; '{out / 'summary.md'}' names each"
+    _show(console, [named] if len(problems) > 1 else problems)
     show_means(summary, console)
+    console.print(cell(counted), soft_wrap=True, highlight=False)
     console.print(cell(f"Tables and figure: {out}"), soft_wrap=True, highlight=False)
-    return 0
+    for line in not_scored:
+        console.print(cell(line), style="red", soft_wrap=True, highlight=False)
+    return int(bool(not_scored))
 
 
-def _score_pair(
-    name: str, inputs: ScoreInputs, names: dict[str, tuple[str, ...]], classic: bool, device: str
-) -> Iterator[Row]:
-    infrared_path, visible_path = inputs.pairs[name]
-    visible = _read(visible_path, inputs, colour=True)
-    infrared = None if visible is None else _read(infrared_path, inputs, size=tuple(visible.shape[2:]))
-    if infrared is None or visible is None:
-        return
-    sources = grey_levels(infrared).to(device), grey_levels(visible).to(device)
-    for method, fused in _results(name, inputs, (infrared, visible), classic):
-        triplet = Triplet(fused.to(device), *sources)
-        for convention, chosen in names.items():
-            try:
-                values = suite(convention).score(triplet, chosen)
-            except ValueError as error:
-                raise UsageError(f"'{name}' cannot be scored: {error} See --metrics.") from error
-            for metric, value in values.items():
-                number = float(value)
-                yield method, name, convention, metric, number if abs(number) < float("inf") else float("nan")
+def _show(console: Console, problems: Sequence[str]) -> None:
+    for problem in problems:
+        console.print(cell(f"warning: {problem}"), style="yellow", soft_wrap=True, highlight=False)
 
 
-def _results(
-    name: str, inputs: ScoreInputs, sources: tuple[Tensor, Tensor], classic: bool
-) -> Iterator[tuple[str, Tensor]]:
-    for method, files in inputs.methods.items():
-        fused = _read(files[name], inputs, colour=True) if name in files else None
-        if fused is None:
-            continue
-        if fused.shape[2:] != sources[0].shape[2:]:
-            inputs.problems.append(
-                f"{files[name]} is {_size(fused)}, its pair is {_size(sources[0])}: {method} is not scored on '{name}'"
-            )
-            continue
-        yield method, grey_levels(fused)
-    if classic:
-        from ivif.models.classic import CLASSIC_FUSIONS
-
-        visible_luma, chroma = split_luma_chroma(sources[1])
-        for method, fuse in CLASSIC_FUSIONS.items():
-            label = f"{method} (classic)" if method in inputs.methods else method
-            yield label, grey_levels(recolor(fuse(sources[0], visible_luma), chroma))
+def _counted(scoring: Scoring, pairs: str, total: int) -> str:
+    """Which of a `total` of pairs the tables are over, in a sentence."""
+    usable = len(scoring.inputs.pairs)
+    lacking = {method: usable - len(scoring.usable[method]) for method in scoring.compared()}
+    missing = ", ".join(f"{count} for {method}" for method, count in lacking.items() if count)
+    broken = f"; {total - usable} cannot be used" if usable < total else ""
+    text = f"Scored: {len(scoring.counted())} of {pairs}"
+    if missing and scoring.every_pair:
+        return f"{text}, each method on those that it has{broken}; missing are {missing}; other pairs, no ranks."
+    if missing:
+        remedy = "--pairs all scores each method on what it has"
+        return f"{text}, those that all methods have{broken}; missing are {missing} ({remedy})."
+    return f"{text}{broken}."
 
 
-def _read(path: Path, inputs: ScoreInputs, colour: bool = False, size: tuple[int, ...] | None = None) -> Tensor | None:
-    """The image (1, 1 or 3, H, W) in [0, 1], at a size if one is given; or None with a line among the problems."""
-    try:
-        pixels = read_image(path, max_pixels=inputs.max_pixels)
-        image = to_visible(pixels) if colour else to_infrared(pixels)
-    except (UnreadableFileError, ValueError) as error:
-        inputs.problems.append(f"{path}: {error} Left out.")
-        return None
-    if size is not None and tuple(image.shape[1:]) != size:
-        inputs.problems.append(
-            f"{path} is {_size(image)}, its visible image {size[1]}x{size[0]}: it is resized to that"
-        )
-        image = fit(image, (size[0], size[1]))
-    image = image.float() / 255.0 if image.dtype == torch.uint8 else image.float()
-    return image.unsqueeze(0)
+def _not_scored(scoring: Scoring) -> list[str]:
+    """A line for each method that is not in the tables."""
+    left_out = [method for method in scoring.usable if method not in scoring.compared()]
+    return [f"NOT SCORED: {method}: {_why(scoring, method)}" for method in left_out]
 
 
-def _size(image: Tensor) -> str:
-    return f"{image.shape[-1]}x{image.shape[-2]}"
+def _why(scoring: Scoring, method: str) -> str:
+    if scoring.usable[method]:
+        return "it has no pair that the others have; score it alone, or with --pairs all."
+    reason = scoring.inputs.unusable.get(method) or next(iter(scoring.inputs.problems), "")
+    count = len(scoring.inputs.methods[method])
+    return f"none of its {count} pictures of these pairs can be used: {reason}" if count else reason

@@ -4,13 +4,18 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from torch.utils.data import Dataset
+
 from ivif.callbacks.detection_files import RESULTS
 from ivif.callbacks.prediction_writer import RECORD
+from ivif.commands.data.inspection import files_of
 from ivif.commands.errors import UsageError
+from ivif.commands.report.score_inputs import Pair, Problems, ScoreInputs, read_pair, read_sample
+from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
 from ivif.datamodules.datasets.pair_matching import SUGGESTED, Options, match_listings
 from ivif.datamodules.datasets.pair_names import Naming, Picture, compiled, folded, path_ends
@@ -21,26 +26,6 @@ from ivif.files.names import UTF8_REMEDY
 from ivif.files.pictures import MAX_PIXELS
 
 OPTIONS: Final = Options("--infrared", "--visible", "--pair", "--data folder.yaml --data.layout.pairs")
-
-UNPAIRED: Final = "none of its pictures"
-"""How the problem begins of a folder that is no method's results for these pairs."""
-
-
-@dataclass
-class ScoreInputs:
-    """What is to be scored.
-
-    Attributes:
-        pairs: Name -> infrared and visible file.
-        methods: Method -> name -> fused file.
-        problems: One line per file that could not be used; grows while files are read.
-        max_pixels: Most pixels of a picture.
-    """
-
-    pairs: dict[str, tuple[Path, Path]]
-    methods: dict[str, dict[str, Path]]
-    problems: list[str] = field(default_factory=list)
-    max_pixels: int = MAX_PIXELS
 
 
 def collect(
@@ -60,23 +45,93 @@ def collect(
         Pairs and methods; files without partner are among the problems.
 
     Raises:
-        UsageError: If a folder is missing or given twice, the pattern is no regular expression, two files of one folder
-            have one name, or there is no pair at all.
+        UsageError: If a folder is missing or given twice, the pattern is no regular expression, two sources have one
+            name, or there is no pair at all.
     """
-    problems: list[str] = []
+    problems = Problems()
     try:
-        found = source_pairs(infrared, visible, pattern or "", problems)
-        methods = {
-            label: fused_files(place, found.records, pattern or "", problems)
-            for label, place in zip(_labels(fused), fused, strict=True)
-        }
+        records = source_pairs(infrared, visible, pattern or "", problems).records
     except PairingError as error:
         raise UsageError(str(error)) from error
-    pairs = {record.name: (record.infrared, record.visible) for record in found.records}
-    return ScoreInputs(pairs, methods, problems, max_pixels)
+    pairs = {record.name: Pair(record, partial(read_pair, record, max_pixels, problems)) for record in records}
+    methods, unusable = _methods(fused, {"": pairs}, pattern or "", problems)
+    return ScoreInputs(pairs, methods, unusable, problems, max_pixels)
 
 
-def source_pairs(infrared: Path, visible: Path, pattern: str, problems: list[str]) -> FoundPairs:
+def collect_stage(
+    readers: Sequence[Dataset[Sample]], fused: Sequence[Path], pattern: str | None, max_pixels: int = MAX_PIXELS
+) -> ScoreInputs:
+    """The pairs of a dataset's stage, as its readers give them, and their fused files.
+
+    Where there are several datasets, pairs are called `<dataset>/<name>`, and a method's folder has one for each.
+
+    Args:
+        readers: From the datamodule.
+        fused: As for `collect`; further pictures there may be those of other stages.
+        pattern: As for `collect`.
+        max_pixels: Most pixels of a fused picture.
+
+    Raises:
+        UsageError: If there is no pair, a folder is missing or given twice, or the pattern is no regular expression.
+    """
+    datasets: dict[str, dict[str, Pair]] = {}
+    for reader in readers:
+        dataset, files = str(reader.dataset_name), files_of(reader)  # type: ignore[attr-defined, arg-type]
+        for index, name in enumerate(reader.names):  # type: ignore[attr-defined]
+            record = files.records[index] if files else PairRecord(name, Path(f"{name}.png"), Path(f"{name}.png"))
+            key = f"{dataset}/{name}" if len(readers) > 1 else name
+            datasets.setdefault(dataset, {})[key] = Pair(record, partial(read_sample, reader, index), dataset)
+    pairs = {key: pair for own in datasets.values() for key, pair in own.items()}
+    if not pairs:
+        raise UsageError("--data has no pair in this --stage. Choose another: --stage train, val, test or all.")
+    problems = Problems()
+    methods, unusable = _methods(fused, datasets, pattern or "", problems)
+    return ScoreInputs(pairs, methods, unusable, problems, max_pixels)
+
+
+def _methods(
+    fused: Sequence[Path], datasets: Mapping[str, Mapping[str, Pair]], pattern: str, problems: Problems
+) -> tuple[dict[str, dict[str, Path]], dict[str, str]]:
+    """The fused files of each method, and why those of a method cannot be used: a bad folder is left out alone."""
+    labels = _labels(fused)
+    for place in fused:
+        if not place.exists():
+            raise UsageError(f"There is no folder '{place}'.")
+    try:
+        compiled(pattern, OPTIONS.pattern)
+    except PairingError as error:
+        raise UsageError(str(error)) from error
+    methods, unusable = {}, {}
+    for label, place in zip(labels, fused, strict=True):
+        try:
+            methods[label] = _of_method(label, place, datasets, pattern, problems)
+        except (UsageError, PairingError) as error:
+            methods[label], unusable[label] = {}, str(error)
+    return methods, unusable
+
+
+def _of_method(
+    label: str, place: Path, datasets: Mapping[str, Mapping[str, Pair]], pattern: str, problems: Problems
+) -> dict[str, Path]:
+    files = {}
+    for dataset, pairs in datasets.items():
+        nested = place / dataset
+        if len(datasets) > 1 and not nested.is_dir():
+            continue
+        names = {pair.record.name: key for key, pair in pairs.items()}
+        records = [pair.record for pair in pairs.values()]
+        others = problems if not dataset else Problems()  # pictures of other stages are none
+        found = fused_files(nested if nested.is_dir() else place, records, pattern, others)
+        files |= {names[name]: path for name, path in found.items()}
+    if not files:
+        raise UsageError(f"there is no folder {', '.join(datasets)} in '{place}'")
+    every = [key for pairs in datasets.values() for key in pairs]
+    if missing := [key for key in every if key not in files]:
+        problems.add(f"missing in {label}", f"{place}: no picture of {', '.join(missing)}", len(missing))
+    return files
+
+
+def source_pairs(infrared: Path, visible: Path, pattern: str, problems: Problems) -> FoundPairs:
     """The pairs of two places; what belongs to none is added to the problems.
 
     Raises:
@@ -85,24 +140,28 @@ def source_pairs(infrared: Path, visible: Path, pattern: str, problems: list[str
     """
     listings = _listed(infrared, problems), _listed(visible, problems)
     found = match_listings(*listings, pattern, OPTIONS)
-    problems += [f"{path}: no partner in {visible}, left out" for path in found.unmatched_infrared]
-    problems += [f"{path}: no partner in {infrared}, left out" for path in found.unmatched_visible]
-    problems += [f"{path}: says neither infrared nor visible, left out" for path in found.unmarked]
-    problems += [f"{path}: a folder beside pictures, left out" for path in found.passed_over]
+    for kind, text, paths in (
+        ("without a partner", f"no partner in {visible}", found.unmatched_infrared),
+        ("without a partner", f"no partner in {infrared}", found.unmatched_visible),
+        ("of no modality", "says neither infrared nor visible", found.unmarked),
+        ("folders", "a folder beside pictures", found.passed_over),
+    ):
+        for path in paths:
+            problems.add(kind, f"{path}: {text}, left out")
     return found
 
 
-def fused_files(place: Path, records: Sequence[PairRecord], pattern: str, problems: list[str]) -> dict[str, Path]:
+def fused_files(place: Path, records: Sequence[PairRecord], pattern: str, problems: Problems) -> dict[str, Path]:
     """The fused picture of each pair that has one, in the order of the pairs.
 
     Args:
         place: The folder of a method's results, or one of them.
         records: The pairs.
         pattern: Regular expression that names pairs; empty: their stems do.
-        problems: Gets a line for each picture without a pair, and each pair without a picture.
+        problems: Gets what is no picture, or of no pair.
 
     Raises:
-        UsageError: If the place is missing, or two pictures are of one pair.
+        UsageError: If the place is missing, nothing in it is of a pair, or two pictures are of one.
         PairingError: If the pattern is no regular expression.
     """
     listing = _listed(place, problems)
@@ -113,13 +172,12 @@ def fused_files(place: Path, records: Sequence[PairRecord], pattern: str, proble
         advised = next((each for each in SUGGESTED if _would_pair(listing.pictures, records, each)), None)
         remedy = f"Give the pattern that finds what they share (--pair '{advised}')" if advised else "Rename them"
         names = first_of(picture.path.name for picture in listing.pictures)
-        problems.append(f"{place}: {UNPAIRED} ({names}) has the name of a pair. {remedy}.")
-    problems += [f"{place}: no picture of '{record.name}'" for record in records if files and record.name not in files]
+        raise UsageError(f"none of its pictures ({names}) has the name of a pair. {remedy}.")
     return {record.name: files[record.name] for record in records if record.name in files}
 
 
 def _of_pairs(
-    pictures: Iterable[Picture], records: Sequence[PairRecord], pattern: str, problems: list[str]
+    pictures: Iterable[Picture], records: Sequence[PairRecord], pattern: str, problems: Problems
 ) -> dict[str, Path]:
     naming = Naming(compiled(pattern, OPTIONS.pattern))
     by_name = {record.name.casefold(): record.name for record in records}
@@ -130,11 +188,13 @@ def _of_pairs(
         stem, key = picture.path.stem.casefold(), naming.key(picture.path, picture.folders)
         name = by_name.get(stem) or by_end.get(stem) or (by_key.get("_".join(key)) if key else None)
         if name is None:
-            problems.append(f"{picture.path}: of no pair, left out")
-        elif name not in files or picture.path.stem == name:  # predictions of before names kept their case
+            problems.add("of no pair", f"{picture.path}: of no pair, left out")
+        elif name not in files:
             files[name] = picture.path
-        elif files[name].stem != name:
+        elif (picture.path.stem == name) == (files[name].stem == name):
             raise UsageError(f"'{files[name]}' and '{picture.path}' are both of the pair '{name}'. Remove one of them.")
+        elif picture.path.stem == name:  # beside predictions of before names kept their case
+            files[name] = picture.path
     return files
 
 
@@ -146,7 +206,7 @@ def _would_pair(pictures: Iterable[Picture], records: Sequence[PairRecord], patt
     if keys != partners or None in keys or len(set(keys)) < len(keys):
         return False
     try:
-        return bool(_of_pairs(pictures, records, pattern, []))
+        return bool(_of_pairs(pictures, records, pattern, Problems()))
     except UsageError:
         return False
 
@@ -174,14 +234,17 @@ def _unambiguous(entries: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     return {key: name for key, name in named.items() if key not in several}
 
 
-def _listed(place: Path, problems: list[str]) -> Listing:
+def _listed(place: Path, problems: Problems) -> Listing:
     """The pictures of a place; what is none is added to the problems."""
     if not place.exists():
         raise UsageError(f"There is no folder '{place}'.")
     listing = list_pictures(place)
     others = [path for path in listing.others if path.name not in (RECORD, RESULTS)]
-    problems += [f"{path}: not an image file, left out" for path in others if path.parent == place]
-    problems += [f"{path}: its name is not UTF-8, left out. {UTF8_REMEDY}" for path in listing.nameless]
+    for path in others:
+        if path.parent == place:
+            problems.add("that are no pictures", f"{path}: not an image file, left out")
+    for path in listing.nameless:
+        problems.add("whose names are not UTF-8", f"{path}: its name is not UTF-8, left out. {UTF8_REMEDY}")
     if not listing.pictures:
         raise UsageError(f"'{place}' holds no pictures ({' '.join(IMAGE_SUFFIXES)}), nor does a folder below it.")
     return listing

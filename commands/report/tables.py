@@ -9,97 +9,133 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from ivif.callbacks.trained_pairs import OVERALL
 from ivif.commands.report.files import save_figure
-from ivif.files.table_files import Best, Second, TextTable, write_table
+from ivif.files.names import printable
+from ivif.files.table_files import Best, Second, TextTable, sizes_text, write_table
 from ivif.files.text_output import label, markdown
 from ivif.files.whole import write_whole
 from ivif.metrics.conventions import CONVENTIONS
 from ivif.metrics.registry import METRICS, with_direction
 
-COLUMNS = ("method", "name", "convention", "metric", "value")
+COLUMNS = ("method", "name", "convention", "metric", "value", "dataset", "width", "height")
 """Columns of `per_image.csv`."""
 
 FILES: Final = ("per_image.csv", "summary.csv", "summary.md", "summary.tex", "figure.png")
 """What `write_tables` writes."""
 
+BLOCK: Final = ["dataset", "convention", "metric"]
+"""Columns of which a method has one row for each value."""
+
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Statistics of every method, convention and metric over the images where the metric is defined.
+    """Statistics of every dataset, method, convention and metric over the images where the metric is defined.
 
     Args:
-        scores: Columns `COLUMNS`; NaN: undefined.
+        scores: Columns `COLUMNS`; NaN: undefined. Names of several datasets differ.
 
     Returns:
-        Columns convention, metric, direction, method, n, images, mean, std (sample), median, rank (1: best mean).
+        Columns dataset, convention, metric, direction, method, n, images, size, mean, std (sample), median, rank (1:
+        best mean, as it is shown). A mean over fewer images than there are where any method is defined has no rank.
+        Of several datasets `OVERALL` stands for all of them.
     """
-    groups = scores.groupby(["convention", "metric", "method"], sort=False)["value"]
-    table = groups.agg(n="count", images="size", mean="mean", std="std", median="median").reset_index()
+    if scores["dataset"].nunique() > 1:
+        scores = pd.concat([scores, scores.assign(dataset=OVERALL)])
+    groups = scores.groupby([*BLOCK, "method"], sort=False)
+    table = groups["value"].agg(n="count", images="size", mean="mean", std="std", median="median")
+    sizes = scores.assign(size=list(zip(scores["width"], scores["height"], strict=True)))
+    table.insert(2, "size", sizes.groupby([*BLOCK, "method"], sort=False)["size"].agg(sizes_text))
+    defined = scores.dropna(subset="value").groupby(BLOCK)["name"].nunique().rename("defined")
+    table = table.reset_index().merge(defined.reset_index(), on=BLOCK, how="left")
     upward = table["metric"].map(lambda metric: METRICS[metric].higher_is_better)
-    signed = table["mean"].where(~upward, -table["mean"])
-    table["rank"] = signed.groupby([table["convention"], table["metric"]]).rank(method="min")
-    table.insert(2, "direction", upward.map({True: "higher", False: "lower"}))
-    return table
+    shown = table["mean"].map(lambda mean: float(_number(mean)) if pd.notna(mean) else mean)
+    compared = shown.where(~upward, -shown).where(table["n"] == table["defined"])
+    table["rank"] = compared.groupby([table[name] for name in BLOCK]).rank(method="min")
+    table.insert(3, "direction", upward.map({True: "higher", False: "lower"}))
+    return table.drop(columns="defined")
 
 
-def write_tables(scores: pd.DataFrame, problems: Sequence[str], out: Path) -> pd.DataFrame:
-    """Writes `FILES` into `out`; returns the summary."""
+def write_tables(scores: pd.DataFrame, counted: Sequence[str], problems: Sequence[str], out: Path) -> pd.DataFrame:
+    """Writes `FILES` into `out`; returns the summary.
+
+    Args:
+        scores: Columns `COLUMNS`.
+        counted: Which pairs were scored, and a line for each method that is not in the tables.
+        problems: A line for whatever was left out.
+        out: The folder.
+    """
     summary = summarise(scores)
     write_table(scores, out / "per_image.csv", undefined="nan")
     write_table(summary, out / "summary.csv", undefined="nan")
-    write_whole(out / "summary.md", _markdown(summary, problems))
-    write_whole(out / "summary.tex", _latex(summary))
+    write_whole(out / "summary.md", _markdown(summary, counted, problems))
+    write_whole(out / "summary.tex", _latex(summary, counted))
     save_figure(_box_plots(scores), out / "figure.png", dpi=120)
     return summary
 
 
 def show_means(summary: pd.DataFrame, console: Console) -> None:
-    """Prints the means of every convention, metrics as rows so that they fit a terminal."""
-    for convention, rows in summary.groupby("convention", sort=False):
+    """Prints the means of every dataset and convention, metrics as rows so that they fit a terminal."""
+    for (dataset, convention), rows in summary.groupby(["dataset", "convention"], sort=False):
         found = [
-            [str(metric), *(_ranked(_number(mean), rank) for mean, rank in zip(own["mean"], own["rank"], strict=True))]
+            [with_direction(str(metric)), *_marked(own, lambda row: _number(row["mean"]))]
             for metric, own in rows.groupby("metric", sort=False)
         ]
-        columns = ["metric", *dict.fromkeys(map(str, rows["method"]))]
-        TextTable(columns, found, f"means, convention '{convention}' (rank)").show(console)
+        first = rows.drop_duplicates("method")
+        same = first[["images", "size"]].drop_duplicates()
+        if len(same) > 1:
+            found += [[title, *map(str, first[name])] for title, name in (("pairs", "images"), ("size", "size"))]
+        over = f" over {same['images'].iloc[0]} pairs, {same['size'].iloc[0]}" if len(same) == 1 else ""
+        columns = ["metric", *map(str, first["method"])]
+        TextTable(columns, found, f"{dataset}: means{over}, convention '{convention}'").show(console)
 
 
-def _table(rows: pd.DataFrame, kind: Callable[[Any], str], *more: str) -> TextTable:
-    """Methods as rows, metrics as columns of what `kind` says of each; before those the columns `more`."""
-    metrics = list(dict.fromkeys(rows["metric"]))
-    cells = [
-        [str(method), *(str(own[name].iloc[0]) for name in more), *(kind(row) for row in own.to_dict("records"))]
-        for method, own in rows.groupby("method", sort=False)
-    ]
-    return TextTable(["method", *more, *map(with_direction, metrics)], cells)
+def _table(rows: pd.DataFrame, kind: Callable[[Any], str], second: bool = False) -> TextTable:
+    """Methods as rows, metrics as columns of what `kind` says of each, the best marked; number and size of images."""
+    columns = [_marked(own, kind, second) for _, own in rows.groupby("metric", sort=False)]
+    first = rows.drop_duplicates("method")
+    places = [list(map(str, first[name])) for name in ("method", "images", "size")]
+    titles = map(with_direction, dict.fromkeys(rows["metric"]))
+    return TextTable(["method", "n", "size", *titles], list(zip(*places, *columns, strict=True)))
 
 
-def _markdown(summary: pd.DataFrame, problems: Sequence[str]) -> str:
-    blocks = ["# Scores"]
-    for convention, rows in summary.groupby("convention", sort=False):
+def _marked(rows: pd.DataFrame, kind: Callable[[Any], str], second: bool = False) -> list[str]:
+    """A metric of every method, with `n` where it is undefined on some images; the best of several marked."""
+    marks: dict[float, type[str]] = {1.0: Best} | ({2.0: Second} if second else {})
+    several = rows["rank"].count() > 1
+    cells = []
+    for row in rows.to_dict("records"):
+        text = kind(row) if row["n"] == row["images"] else f"{kind(row)} (n={row['n']})"
+        cells.append(marks.get(row["rank"], str)(text) if several else text)
+    return cells
+
+
+def _markdown(summary: pd.DataFrame, counted: Sequence[str], problems: Sequence[str]) -> str:
+    blocks = ["# Scores", *map(markdown, counted)]
+    for (dataset, convention), rows in summary.groupby(["dataset", "convention"], sort=False):
         blocks += [
-            f"## Convention `{convention}`",
+            f"## Convention `{convention}`, {markdown(dataset)}",
             CONVENTIONS[str(convention)].summary,
-            "Mean ± standard deviation (rank):",
-            _table(rows, lambda row: _ranked(_spread(row), row["rank"]), "images").markdown(),
-            "Median (images on which the metric is defined):",
-            _table(rows, lambda row: f"{_number(row['median'])} ({row['n']})").markdown(),
+            "Mean ± standard deviation (rank); the best of each metric is bold:",
+            _table(rows, lambda row: _ranked(_spread(row), row["rank"])).markdown(),
+            "Median:",
+            _table(rows.assign(rank=math.nan), lambda row: _number(row["median"])).markdown(),
         ]
-    left_out = "\n".join(f"- {markdown(problem)}" for problem in problems)
-    return "\n\n".join([*blocks, *(["## Left out", left_out] if problems else ["Nothing was left out."])]) + "\n"
+    listed = "\n".join(f"- {markdown(problem)}" for problem in problems)
+    blocks += ["## Left out or resized", listed] if problems else ["Nothing was left out."]
+    return "\n\n".join(blocks) + "\n"
 
 
-def _latex(summary: pd.DataFrame) -> str:
-    marks: dict[float, type[str]] = {1.0: Best, 2.0: Second}
-    blocks = ["% needs \\usepackage{booktabs}; best mean bold, second underlined"]
-    for convention, rows in summary.groupby("convention", sort=False):
-        table = _table(rows, lambda row: marks.get(row["rank"], str)(_spread(row)))
-        blocks.append(f"% convention {convention}: {CONVENTIONS[str(convention)].summary}\n{table.latex()}")
+def _latex(summary: pd.DataFrame, counted: Sequence[str]) -> str:
+    needs = "needs \\usepackage{booktabs}; best mean bold, second underlined; (n=...): defined on so many images"
+    blocks = ["\n".join(f"% {printable(line)}" for line in (needs, *counted))]
+    for (dataset, convention), rows in summary.groupby(["dataset", "convention"], sort=False):
+        about = f"% {printable(dataset)}, convention {convention}: {CONVENTIONS[str(convention)].summary}"
+        blocks.append(f"{about}\n{_table(rows, _spread, second=True).latex()}")
     return "\n\n".join(blocks) + "\n"
 
 
 def _ranked(text: str, rank: float) -> str:
-    ranked = text if math.isnan(rank) else f"{text} ({int(rank)})"
-    return Best(ranked) if rank == 1 else ranked
+    return text if math.isnan(rank) else f"{text} ({int(rank)})"
 
 
 def _spread(row: Any) -> str:

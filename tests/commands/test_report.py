@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ivif.commands.errors import UsageError
 from ivif.commands.report.command import main
-from ivif.commands.report.tables import summarise
+from ivif.commands.report.tables import COLUMNS, _latex, summarise
 from ivif.metrics import FusionMetrics
 from ivif.metrics.functional import formula_triplet, qabf
 from tests.fakes import write_folder
@@ -51,7 +51,8 @@ def test_files_hold_every_method_image_convention_and_metric(folders: Path) -> N
     more = ["--fused", str(folders / "results" / "other"), "--convention", "standard", "--convention", "cddfuse"]
     assert main([*_arguments(folders, *more), "--metrics", "EN", "Qabf", "SCD"]) == 0
     table = pd.read_csv(folders / "out" / "per_image.csv")
-    assert list(table.columns) == ["method", "name", "convention", "metric", "value"]
+    columns = ["method", "name", "convention", "metric", "value", "dataset", "width", "height"]
+    assert list(table.columns) == columns
     assert set(table["method"]) == {"mine", "other", "average", "maximum", "laplacian_pyramid", "contourlet"}
     assert len(table) == 6 * len(NAMES) * 2 * 3
     undefined = table[table["value"].isna()]
@@ -81,13 +82,17 @@ def test_what_does_not_fit_is_named_and_the_rest_is_scored(folders: Path, capsys
     (folders / "results" / "mine" / "two.png").unlink()
     (folders / "results" / "mine" / "notes.txt").write_text("x")
     assert main(_arguments(folders, "--metrics", "EN")) == 0
-    shown = capsys.readouterr().out
+    shown = capsys.readouterr().out.replace("\n", " ")
     report = (folders / "out" / "summary.md").read_text()
-    for word in ("lonely", "leftover", "64x20", "'two'", "notes.txt"):
-        assert word in shown
+    for word in ("lonely", "leftover", "64x20", "no picture of two", "notes.txt"):
         assert word in report
+    assert shown.count("warning") == 1
+    kinds = "1 without a partner, 1 that are no pictures, 1 of no pair, 1 missing in mine"
+    assert f"warning: {kinds}, 1 of another size than their pair; " in shown
+    assert "Scored: 1 of 3 pairs, those that all methods have; missing are 2 for mine (--pairs all" in shown
     table = pd.read_csv(folders / "out" / "per_image.csv")
-    assert list(table[table["method"] == "mine"]["name"]) == ["three"]
+    assert set(table["method"]) == {"mine", "average", "maximum", "laplacian_pyramid", "contourlet"}
+    assert set(table["name"]) == {"three"}
 
 
 def test_records_that_predict_leaves_are_no_pictures(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,16 +133,33 @@ def test_mistakes_are_explained(folders: Path, more: list[str], message: str) ->
     assert message in str(error.value)
 
 
+def _table(rows: list[tuple[str, str, str, float]]) -> pd.DataFrame:
+    """Rows (method, name, metric, value) of pictures of 8x6."""
+    filled = [(method, name, "standard", metric, value, "folder", 8, 6) for method, name, metric, value in rows]
+    return pd.DataFrame(filled, columns=list(COLUMNS))
+
+
 def test_ranks_follow_the_direction_and_statistics_leave_undefined_values_out() -> None:
-    rows = [("a", "1", "standard", "Qcv", 4.0), ("a", "2", "standard", "Qcv", 2.0), ("b", "1", "standard", "Qcv", 1.0)]
-    rows += [("b", "2", "standard", "Qcv", float("nan")), ("a", "1", "standard", "EN", 7.0)]
-    rows += [("b", "1", "standard", "EN", 6.0)]
-    table = summarise(pd.DataFrame(rows, columns=["method", "name", "convention", "metric", "value"]))
-    table = table.set_index(["metric", "method"])
-    assert list(table["rank"][[("Qcv", "a"), ("Qcv", "b"), ("EN", "a"), ("EN", "b")]]) == [2, 1, 1, 2]
+    rows = [("a", "1", "Qcv", 4.0), ("a", "2", "Qcv", 2.0), ("b", "1", "Qcv", 1.0), ("b", "2", "Qcv", 1.5)]
+    rows += [("c", "1", "Qcv", 0.5), ("c", "2", "Qcv", float("nan")), ("a", "1", "EN", 7.0), ("b", "1", "EN", 7.00001)]
+    rows += [("c", "1", "EN", 6.0), ("a", "2", "EN", float("nan"))]
+    summary = summarise(_table(rows))
+    table = summary.set_index(["metric", "method"])
+    assert list(table["rank"]["Qcv"].fillna(0)) == [2, 1, 0]  # that of c is over another picture
+    assert list(table["rank"]["EN"]) == [1, 1, 3]  # equal as they are shown, on the picture where all are defined
     assert table.loc[("Qcv", "a"), "mean"] == 3.0
     assert table.loc[("Qcv", "a"), "std"] == pytest.approx(2**0.5)
-    assert (table.loc[("Qcv", "b"), "n"], table.loc[("Qcv", "b"), "images"]) == (1, 2)
+    assert (table.loc[("Qcv", "c"), "n"], table.loc[("Qcv", "c"), "images"]) == (1, 2)
+    assert set(table["size"]) == {"8x6"}
+    latex = _latex(summary, [])
+    assert "b & 2 & 8x6 & \\textbf{1.25" in latex
+    assert "a & 2 & 8x6 & \\underline{3 $\\pm$ 1.414} & \\textbf{7 (n=1)}" in latex
+    assert "c & 2 & 8x6 & 0.5 (n=1) & 6" in latex
+
+
+def test_methods_on_other_pictures_have_no_rank_though_there_are_as_many() -> None:
+    summary = summarise(_table([("a", "1", "EN", 7.0), ("b", "2", "EN", 6.0)]))
+    assert summary["rank"].isna().all()
 
 
 def test_a_method_without_any_match_is_refused_with_the_remedy(tmp_path: Path) -> None:

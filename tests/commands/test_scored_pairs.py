@@ -54,7 +54,8 @@ def test_predictions_pair_again_whatever_named_them(tmp_path: Path, kind: str) -
     (name,) = predicted(root, FolderLayout(pattern=pattern), tmp_path / "out")
     inputs = collect(root, root, [tmp_path / "out"], pattern)
     assert inputs.methods == {"out": {name: tmp_path / "out" / f"{name}.png"}}
-    assert inputs.pairs == {name: (root / infrared, root / visible)}
+    found = {name: (pair.record.infrared, pair.record.visible) for name, pair in inputs.pairs.items()}
+    assert found == {name: (root / infrared, root / visible)}
     assert not [line for line in inputs.problems if "left out" in line]
 
 

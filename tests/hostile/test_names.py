@@ -119,10 +119,10 @@ def _folders(place: Path, methods: tuple[str, ...]) -> list[str]:
 def test_report_score_takes_any_names(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     methods = tuple(name for name in HOSTILE if "/" not in name)
     out = place / "tables"
-    options = [*_folders(place, methods), "--metrics=EN", "--classic=false", f"--out={out}"]
+    options = [*_folders(place, methods), "--metrics=EN", "--classic=false", "--pairs=all", f"--out={out}"]
     printed = accepted(["report", "score", *options], capsys)
     assert not OBEYED.search(printed)
-    assert "/[/]a.txt: not an image file, left out" in printed.replace("\n", "")
+    assert r"/\[/\]a.txt: not an image file, left out" in (out / "summary.md").read_text(encoding="utf-8")
     scores = read_table(out / "per_image.csv")
     assert set(scores["method"]) == {*methods, "["}
     assert set(scores["name"]) == {"000", f"{CLEAR}[red]\n"}
@@ -132,7 +132,7 @@ def test_report_score_takes_any_names(place: Path, capsys: pytest.CaptureFixture
     assert "\\input" not in tex
     assert r"\textbackslash{}input\{x\} & " in tex
     rows = [line for line in (out / "summary.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {4, 3}  # method, images, EN; method, EN
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}  # method, n, size, EN
     assert Image.open(out / "figure.png").width > 100
 
 
@@ -266,9 +266,10 @@ def test_report_score_leaves_out_names_that_are_no_text(place: Path, capsys: pyt
     root = _latin(place)
     folders = [f"--infrared={root / 'ir'}", f"--visible={root / 'vi'}", f"--fused={root / 'vi'}"]
     printed = accepted(["report", "score", *folders, "--metrics=EN", "--classic=false", f"--out={place / 't'}"], capsys)
-    assert "caf\\udce9.png: its name is not UTF-8, left out" in printed.replace("\n", "")
+    assert "2 whose names are not UTF-8" in printed.replace("\n", "")
     assert set(read_table(place / "t" / "per_image.csv")["name"]) == {"000"}
-    assert "udce9" in (place / "t" / "summary.md").read_text(encoding="utf-8")
+    report = (place / "t" / "summary.md").read_text(encoding="utf-8")
+    assert "caf\\\\udce9.png: its name is not UTF-8, left out" in report
 
 
 def test_data_check_takes_any_names(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

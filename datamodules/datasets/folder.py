@@ -210,7 +210,9 @@ class FolderDataset(PairedDataset):
             "Point `root` at the folder that holds yours. Folders of other names go into "
             "`layout.infrared` and `layout.visible` (DATASETS.md, your own folders)."
         )
-        return DatasetNotFoundError(self.dataset_name, self.root, self.layouts, remedy=remedy)
+        given = (("infrared", self.layout.infrared), ("visible", self.layout.visible))
+        absent = [f"{path} (`layout.{kind}`)" for kind, path in given if path and not (self.root / path).exists()]
+        return DatasetNotFoundError(self.dataset_name, self.root, absent or self.layouts, remedy=remedy)
 
     def _folder(self, given: str, spellings: Sequence[str]) -> Path | None:
         if not given:

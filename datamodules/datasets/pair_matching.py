@@ -85,8 +85,11 @@ def match_listings(infrared: Listing, visible: Listing, pattern: str, options: O
             raise _one_place(infrared.place, options)
         return both
     namings = _namings(pattern, options)
-    if infrared.place.is_dir() or visible.place.is_dir():
+    folders = [listing.place.is_dir() for listing in (infrared, visible)]
+    if any(folders):
         found = _match(namings, (infrared.pictures, visible.pictures, ()), (infrared.place, visible.place), options)
+        if not all(folders):  # a single picture says which of the folder's is meant
+            return FoundPairs(found.records)
     else:
         one, other = infrared.pictures[0], visible.pictures[0]
         shared = (each for each in namings if (key := each.key(one.path)) and key == each.key(other.path))
@@ -175,8 +178,8 @@ def _by_key(pictures: Iterable[Picture], naming: Naming, options: Options) -> tu
             without_key.append(picture.path)
         elif key in keyed:
             raise PairingError(
-                f"'{keyed[key].path}' and '{picture.path}' both stand for '{'/'.join(key)}'. Keep one of them, or use "
-                f"a pattern that tells them apart ({_asked(options)})."
+                f"'{keyed[key].path}' and '{picture.path}' both stand for '{'/'.join(key)}'. Keep one of them, or list "
+                f"the pairs that you mean in a file ({options.pairs} FILE)."
             )
         else:
             keyed[key] = picture
@@ -222,6 +225,11 @@ def _refuse_empty(listing: Listing) -> None:
 
 
 def _one_place(place: Path, options: Options) -> PairingError:
+    if not place.is_dir():
+        return PairingError(
+            f"{options.infrared} and {options.visible} are both '{place}': a picture is not paired with itself. Name "
+            f"the picture of each."
+        )
     return PairingError(
         f"{options.infrared} and {options.visible} are both '{place}', where neither folders nor names tell the two "
         f"apart: a picture is not paired with itself. Give two folders, call pictures 0001_ir.png and 0001_vis.png, "

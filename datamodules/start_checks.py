@@ -105,6 +105,9 @@ def _picture_lines(reader: PairedDataset, indices: Sequence[int]) -> list[str]:
 def _no_boxes(files: Sequence[PairedDataset], stage: str) -> str:
     names = ", ".join(reader.dataset_name for reader in files)
     labelled = sum(record.label is not None for reader in files for record in reader.records)
+    if not labelled:
+        places = "; ".join(reader.where_boxes_were_looked_for for reader in files)
+        return f"A detector cannot learn from {names}: no pair has a label file. {places}."
     pairs = sum(map(len, files))
     lines = "; ".join(line for reader in files for line in reader.label_reader.tally.lines())
     return (

@@ -119,7 +119,7 @@ def write_labelme(folder: Path, boxes: Mapping[str, Sequence[Box]], size: tuple[
     """One json per picture, each object as a rectangle."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, objects in boxes.items():
-        shapes = [
+        shapes: list[dict[str, Any]] = [
             {
                 "label": label,
                 "points": [[left, top], [right, bottom]],
@@ -129,7 +129,7 @@ def write_labelme(folder: Path, boxes: Mapping[str, Sequence[Box]], size: tuple[
             }
             for label, left, top, right, bottom in objects
         ]
-        content = {
+        content: dict[str, Any] = {
             "version": "5.4.1",
             "flags": {},
             "shapes": shapes,

@@ -203,8 +203,7 @@ def _within(entry: Inspected) -> list[str]:
     if unlabelled:
         notes.append(f"{entry.title}: {unlabelled} pair(s) have no label file")
     if files and files.reading.labels and files.label_places and not files.has_labels:
-        places = ", ".join(files.label_places)
-        notes.append(f"{entry.title}: no boxes, which were looked for in {places} under '{files.root}'")
+        notes.append(f"{entry.title}: no pair has a label file. {files.where_boxes_were_looked_for}")
     return notes + (_left_out(entry, files) if files else [])
 
 

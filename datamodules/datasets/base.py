@@ -120,6 +120,11 @@ class PairedDataset(Dataset[Sample]):
         """The names of the pairs, in order."""
         return [record.name for record in self.records]
 
+    @property
+    def where_boxes_were_looked_for(self) -> str:
+        """A clause for messages about a dataset without boxes."""
+        return f"Boxes were looked for in {' and '.join(self.label_places)} under '{self.root}'"
+
     def __len__(self) -> int:
         return len(self.records)
 

@@ -47,7 +47,7 @@ class M3FD(PairedDataset):
     license = "see the terms at the link"
     classes = ("People", "Car", "Bus", "Lamp", "Motorcycle", "Truck")
     layouts = ("Ir/*.png, Vis/*.png, Annotation/*.xml", "ir/*.png, vi/*.png, labels/*.txt")
-    label_places = ("Annotation/*.xml", "Annotations/*.xml", "labels/*.txt", "label/*.txt")
+    label_places: tuple[str, ...] = ("Annotation/*.xml", "Annotations/*.xml", "labels/*.txt", "label/*.txt")
     folder_names = ("M3FD_Detection", "M3FD_Fusion", "M3FD")
     inner_folders = ("Ir", "Vis", "vi", "Annotation", "Annotations", "labels")
 

@@ -44,9 +44,9 @@ class LabelReader:
     """Reads one pair's boxes from whatever format its label file has.
 
     Boxes are clipped to the image; those whose shorter side is then below `minimum_side` pixels are dropped, and the
-    first of them is named in a warning, as is the first file with polygons or turned boxes, which are read as the boxes
-    around them. Crowds and objects that are hard to see become ignored regions. `tally` counts what was found. A file
-    is parsed once per process, and again when it or the class list beside it has changed.
+    first of them is named in a warning. Polygons and turned boxes become the boxes around them; crowds and objects that
+    are hard to see become ignored regions. `tally` counts what was found. A file is parsed once per process, and again
+    when it or the class list beside it has changed.
 
     Args:
         classes: The classes that are used; labels are positions in it.
@@ -131,8 +131,9 @@ class LabelReader:
                 continue
             is_ignored = entry.ignored or self._is_ignored(entry)
             self.tally.regions += is_ignored
-            self._tell_enclosing(path, entry)
             (regions if is_ignored else objects).extend(((left, top, right, bottom), label) for label in labels)
+        if any(entry.enclosing for entry in picture.boxes):
+            self.tally.enclosing.append(f"'{printable(path)}'")
         return {**_targets(objects), "ignored": _targets(regions)} if regions else _targets(objects)
 
     def _labels(self, path: Path, entry: LabeledBox, listed: Sequence[str]) -> Sequence[int]:
@@ -237,11 +238,6 @@ class LabelReader:
                 "boxes are left out (reading.minimum_box_side); `ivif data check` counts them.",
                 path, corners, entry.name, self.minimum_side, size[1], size[0],
             )  # fmt: skip
-
-    def _tell_enclosing(self, path: Path, entry: LabeledBox) -> None:
-        self.tally.enclosing += entry.enclosing
-        if entry.enclosing and self.tally.enclosing == 1:
-            logger.warning("'%s': polygons and turned boxes are read as the upright boxes around them.", path)
 
 
 def _targets(rows: Sequence[tuple[Box, int]]) -> Targets:

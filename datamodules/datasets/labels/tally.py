@@ -24,7 +24,7 @@ class LabelTally:
         beyond: Boxes that reach beyond their pictures by more than rounding.
         corners: Boxes whose extent is larger than where they begin, both ways: rare, unless these are corners.
         regions: Crowds, objects that are hard to see, and those of ignored classes.
-        enclosing: Polygons and turned boxes, of which the boxes around them were taken.
+        enclosing: Label files of whose polygons or turned boxes the boxes around them were taken: the first is told.
         ignored: Objects of unknown classes, by name.
         unused: Objects of classes that `classes` does not choose, by name.
         scaled: Label files whose boxes were scaled, with the sizes: the first is told.
@@ -37,9 +37,9 @@ class LabelTally:
     beyond: int = 0
     corners: int = 0
     regions: int = 0
-    enclosing: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
     unused: Counter[str] = field(default_factory=Counter)
+    enclosing: list[str] = field(default_factory=list)
     scaled: list[str] = field(default_factory=list)
     channels: Counter[int] = field(default_factory=Counter)
     misnamed: list[str] = field(default_factory=list)
@@ -54,7 +54,10 @@ class LabelTally:
                 f"{self.regions} region(s) where finding something is neither right nor wrong (crowds, difficult)"
             )
         if self.enclosing:
-            lines.append(f"{self.enclosing} polygon(s) or turned box(es) are read as the upright boxes around them")
+            lines.append(
+                f"the polygons or turned boxes of {len(self.enclosing)} label file(s) are read as the upright boxes "
+                f"around them, first {self.enclosing[0]}"
+            )
         if self.ignored:
             lines.append(f"objects of unknown classes, left out ({_counted(self.ignored)})")
         if self.unused:

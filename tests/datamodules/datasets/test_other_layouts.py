@@ -1,21 +1,27 @@
 """Public datasets that the folder reader takes as they are released, with the options that DATASETS.md gives."""
 
+import io
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from rich.console import Console
 
+from ivif.commands.data.check import check
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.llvip import LLVIP
+from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.reading_config import ReadingConfig
 from ivif.datamodules.folder import FolderDataModule
+from ivif.datamodules.start_checks import look_over
 from ivif.files.errors import LabelError, PairingError
 from tests import other_layouts
-from tests.fakes import scene, write_folder, write_llvip
+from tests.fakes import Box, scene, write_folder, write_llvip, write_msrs
 from tests.inputs import brings
 
 PAGE: Final = Path(__file__).parents[3] / "DATASETS.md"
@@ -92,14 +98,12 @@ def test_flir_v2_alone_is_named(below: str, tmp_path: Path) -> None:
 @brings(
     "labels", "DroneVehicle, one label set per modality", "works", "the boxes around its polygons, in the white border"
 )
-def test_drone_vehicle_has_the_labels_of_the_modality_that_is_chosen(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_drone_vehicle_has_the_labels_of_the_modality_that_is_chosen(tmp_path: Path) -> None:
     root = other_layouts.write_drone_vehicle(tmp_path)
     reader = _documented("DroneVehicle", root)
     assert _boxes(reader) == [[_box(0, 10)] * 2, [_box(1, 10)] * 2]
     assert reader.load_targets(0)["labels"].tolist() == [4, 0]
-    assert sum("polygons" in record.getMessage() for record in caplog.records) == 1
+    assert [line for line in reader.label_reader.tally.lines() if "polygons or turned boxes of 2 label file(s)" in line]
     visible = FolderLayout("train/trainimgr", "train/trainimg", labels="train/trainlabel")
     assert _boxes(FolderDataset(root, layout=visible, classes=["car"])) == [[], []]
 
@@ -159,8 +163,11 @@ def test_llvip_converted_to_yolo_has_the_same_boxes(by_split: bool, tmp_path: Pa
 @brings("labels", "a folder of LabelMe json files", "works", "one file per picture, by its name")
 def test_a_folder_of_labelme_files_labels_its_pairs(label_format: str, tmp_path: Path) -> None:
     root = write_folder(tmp_path, size=other_layouts.SIZE, count=3)
-    boxes = {f"{number:03d}": [("car", *_box(number)), ("person", 1, 2, 9, 9)] for number in range(3)}
-    other_layouts.write_labelme(root / "labelme", {name: list(objects) for name, objects in boxes.items()})  # type: ignore[misc]
+    corners = [scene(number, other_layouts.SIZE)[2] for number in range(3)]
+    boxes: dict[str, list[Box]] = {
+        f"{number:03d}": [("car", *box[1:]), ("person", 1, 2, 9, 9)] for number, box in enumerate(corners)
+    }
+    other_layouts.write_labelme(root / "labelme", boxes)
     layout = FolderLayout(labels="labelme", label_format=label_format)
     reader = FolderDataset(root, layout=layout, classes=["person", "car"])
     assert _boxes(reader) == [[_box(number), [1, 2, 9, 9]] for number in range(3)]
@@ -177,3 +184,24 @@ def test_where_boxes_were_looked_for_is_said(tmp_path: Path) -> None:
     layout = FolderLayout(labels="mine", label_format="voc")
     with pytest.raises(LabelError, match=r"No label in '.*mine' belongs to any of the 4 pairs.* 000\.xml.*Correct"):
         FolderDataset(root, layout=layout, classes=["person", "car"])
+
+
+@brings(
+    "labels",
+    "a dataset without its label folder",
+    "refused",
+    "a detector's `fit` and `data check` say where it was looked for",
+)
+def test_the_places_of_boxes_are_named_where_there_are_none(tmp_path: Path) -> None:
+    root = write_msrs(tmp_path / "MSRS")
+    shutil.rmtree(root / "detection_labels")
+    reader = MSRS(root, "train")
+    places = (
+        r"no pair has a label file\. Boxes were looked for in detection_labels/.* and .*labels/\*\.txt under '.*MSRS'"
+    )
+    with pytest.raises(LabelError, match=f"cannot learn from msrs: {places}"):
+        look_over([reader], "train", detects=True)
+    look_over([reader], "train", detects=False)
+    stream = io.StringIO()
+    assert check({"train": [reader]}, tmp_path / "out", Console(file=stream, width=140)) == 0
+    assert re.search(places, " ".join(stream.getvalue().split()))

@@ -93,8 +93,8 @@ class UnifiedDataModule(FusionDataModule):
                 f"{self.roots.get(name) or f'{_folder_name(name)}/ (any case)'}: {_url(name)}" for name in absent
             ]
             remedy = (
-                "Download those that you want, unpack them side by side, and point `root` at the folder "
-                "that holds theirs (DATASETS.md shows the expected layouts); `roots` names others."
+                "Download those that you want (`ivif data download` can get some), unpack them side by side, and point "
+                "`root` at the folder that holds theirs (DATASETS.md shows the expected layouts); `roots` names others."
             )
             raise DatasetNotFoundError(", ".join(self.datasets), self.root, folders, remedy=remedy)
         return readers

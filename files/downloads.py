@@ -4,15 +4,13 @@ import hashlib
 import http.client
 import os
 import shutil
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import IO, Final
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -22,11 +20,6 @@ from ivif.files.digests import file_digest
 from ivif.files.errors import UserError
 from ivif.files.names import file_name, printable
 from ivif.files.text_output import cell
-
-T = TypeVar("T")
-
-ANSWER_SECONDS: Final = 5.0
-"""How long all servers together may take to say whether they have a file."""
 
 STALL_SECONDS: Final = 30.0
 """How long a transfer may stand still."""
@@ -77,42 +70,29 @@ def shown_address(url: str) -> str:
     return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
-def answers(calls: Sequence[Callable[[], T]], seconds: float = ANSWER_SECONDS) -> list[T | Exception]:
-    """What several calls give, made at once; those that take too long are left behind.
+def check_address(url: str) -> None:
+    """Refuses what is no address of the web, and names and passwords in one, which would reach name servers and logs.
 
-    A name server that does not answer holds a call up for as long as it likes, whatever its time limit.
+    Raises:
+        DownloadError: Says which of them it is.
+    """
+    if not url.lower().startswith(("http://", "https://")):
+        raise DownloadError("only http and https addresses are fetched")
+    if "@" in urlsplit(url).netloc:
+        raise DownloadError("addresses with a name or password in them are not used")
+
+
+def ask_for(url: str, seconds: float) -> None:
+    """Asks an address whether it has a file, without fetching it.
 
     Args:
-        calls: Functions that ask a server.
-        seconds: How long all of them together may take.
-
-    Returns:
-        The value of each, or its error.
-    """
-    found: list[T | Exception] = [DownloadError(f"no answer within {seconds:g} seconds") for _ in calls]
-
-    def ask(index: int, call: Callable[[], T]) -> None:
-        try:
-            found[index] = call()
-        except Exception as error:
-            found[index] = error
-
-    threads = [threading.Thread(target=ask, args=entry, daemon=True) for entry in enumerate(calls)]
-    deadline = time.monotonic() + seconds
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return list(found)
-
-
-def ask_for(url: str) -> None:
-    """Asks an address whether it has a file, without fetching it.
+        url: The address.
+        seconds: How long it may take to answer, once its host is known.
 
     Raises:
         DownloadError: If it has not, or nothing answers.
     """
-    _open(url, ANSWER_SECONDS).close()
+    _open(url, seconds).close()
 
 
 def fetch(url: str, target: Path, digest: str = "", remedy: str = "") -> Path:
@@ -245,10 +225,9 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 def _open(url: str, seconds: float, begin: int = 0) -> http.client.HTTPResponse:
     """The answer of an address; one that says that nothing is left after `begin` counts."""
-    if not url.lower().startswith(("http://", "https://")):
-        raise DownloadError("only http and https addresses are fetched")
+    check_address(url)
     headers = {"User-Agent": "ivif-lightning", "Accept-Encoding": "identity"}
-    request = urllib.request.Request(  # noqa: S310 - a web address, see above
+    request = urllib.request.Request(  # noqa: S310 - a checked address
         url, headers=headers | ({"Range": f"bytes={begin}-"} if begin else {})
     )
     try:

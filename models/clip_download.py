@@ -2,11 +2,19 @@
 
 import os
 import re
+import threading
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from ivif.files.downloads import DownloadError, PlaceError, answers, ask_for, fetch, shown_address
+from ivif.files.downloads import DownloadError, PlaceError, ask_for, check_address, fetch, shown_address
+
+T = TypeVar("T")
+
+ANSWER_SECONDS: Final = 5.0
+"""How long all places together may take to say whether they have a file."""
 
 DOWNLOAD_VARIABLE: Final = "IVIF_DOWNLOAD"
 """Environment variable whose 0 forbids downloads, as `HF_HUB_OFFLINE` does."""
@@ -54,6 +62,8 @@ def download(sources: list[Source], directory: Path) -> Path:
         PlaceError: If it cannot be written there.
         DownloadError: If no place has it, in one line for each.
     """
+    import huggingface_hub.file_download  # noqa: F401 - takes its time, which is not the servers'
+
     reasons = []
     asked = answers([partial(_published, source) for source in sources])
     for source, digest in zip(sources, asked, strict=True):
@@ -69,6 +79,35 @@ def download(sources: list[Source], directory: Path) -> Path:
     raise DownloadError("\n".join(reasons))
 
 
+def answers(calls: Sequence[Callable[[], T]], seconds: float = ANSWER_SECONDS) -> list[T | Exception]:
+    """What several calls give, made at once; those that take too long are left behind.
+
+    A name server that does not answer holds a call up for as long as it likes, whatever its time limit.
+
+    Args:
+        calls: Functions that ask a server.
+        seconds: How long all of them together may take.
+
+    Returns:
+        The value of each, or its error.
+    """
+    found: list[T | Exception] = [DownloadError(f"no answer within {seconds:g} seconds") for _ in calls]
+
+    def ask(index: int, call: Callable[[], T]) -> None:
+        try:
+            found[index] = call()
+        except Exception as error:
+            found[index] = error
+
+    threads = [threading.Thread(target=ask, args=entry, daemon=True) for entry in enumerate(calls)]
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return list(found)
+
+
 def _published(source: Source) -> str:
     """The sha256 of a file as its place publishes it; asks whether the file is there.
 
@@ -76,14 +115,13 @@ def _published(source: Source) -> str:
         DownloadError: If it is not, or nobody says what its sha256 is.
     """
     if source.digest:
-        ask_for(source.url)
+        ask_for(source.url, ANSWER_SECONDS)
         return source.digest
     from huggingface_hub import get_hf_file_metadata
 
-    if not source.url.startswith(("http://", "https://")):
-        raise DownloadError("only http and https addresses are fetched: correct HF_ENDPOINT")
+    check_address(source.url)
     try:
-        etag = get_hf_file_metadata(source.url, token=False, timeout=5).etag or ""
+        etag = get_hf_file_metadata(source.url, token=False, timeout=ANSWER_SECONDS).etag or ""
     except Exception as error:  # the errors of its HTTP library, whose texts hold addresses, and of the hub
         status = getattr(getattr(error, "response", None), "status_code", None)
         raise DownloadError(f"the hub answers {status}" if status else f"no answer ({type(error).__name__})") from error

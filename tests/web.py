@@ -1,6 +1,7 @@
 """Servers on this machine that answer as those of weights and datasets do: a hub, its storage, an archive's address."""
 
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 SIGNATURE = "X-Amz-Signature=5igned"
 """What a hub's redirects carry, and no message may show."""
@@ -113,7 +115,8 @@ def serving(files: dict[str, bytes]) -> Iterator[Web]:
     """A server of files by path; below `/hub` it is a hub, whose files lie at another host's address."""
     web = Web(files)
     handler = type("Handler", (_Handler,), {"web": web})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    direct = patch.dict(os.environ, {"no_proxy": "*", "NO_PROXY": "*"})
+    with direct, ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         web.address = f"http://127.0.0.1:{server.server_port}"

@@ -17,7 +17,7 @@ from ivif.files.downloads import DownloadError
 from ivif.models import clip_weights
 from ivif.models.clip import TINY_ARCHITECTURE, build_image_text_encoder, instantiate
 from ivif.models.clip_config import ClipConfig
-from ivif.models.clip_download import Source, download
+from ivif.models.clip_download import Source, answers, download
 from ivif.models.clip_weights import ClipWeightsError, locate_weights
 from tests.commands.runs import newest_run, tiny_run
 from tests.inputs import brings
@@ -173,9 +173,20 @@ def test_a_damaged_file_of_the_hubs_cache_is_not_used(web: Web, weights: bytes, 
     refusal(lambda: locate_weights(ClipConfig("clip_tiny", "invented")), ClipWeightsError, "sha256", str(blob))
 
 
+def test_answers_come_at_once_and_none_is_waited_for_longer() -> None:
+    def slow() -> str:
+        time.sleep(3)
+        return "too late"
+
+    start = time.monotonic()
+    first, second, third = answers([slow, lambda: "here", lambda: str(1 / 0)], seconds=0.3)
+    assert time.monotonic() - start < 1
+    assert (str(first), second, type(third)) == ("no answer within 0.3 seconds", "here", ZeroDivisionError)
+
+
 RANK = """
 import pathlib, sys
-from ivif.models.clip_download import Source, download
+from ivif.models.clip_download import Source, answers, download
 print(download([Source(sys.argv[1], "folder/open_clip_model.safetensors", "")], pathlib.Path(sys.argv[2])))
 """
 

@@ -78,7 +78,8 @@ def check_command(arguments: Sequence[str]) -> None:
     if given in COMMANDS:
         return
     if given.startswith("-"):
-        command = next((argument for argument in arguments if argument in COMMANDS), "COMMAND")
+        any_command = "fit" if ".help" in given else "COMMAND"  # whose options are those of all
+        command = next((argument for argument in arguments if argument in COMMANDS), any_command)
         options = [argument for argument in arguments if argument != command]
         raise UsageError(
             f"{given}: the command comes first, its options after it: {program()} {shlex.join([command, *options])}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from ivif.commands.cli import main
-from ivif.commands.parsing.command_line import find_config
+from ivif.commands.parsing.named_files import find_config
 from ivif.testing.parameters import ParametrizedTests
 
 SHORT: Final = (

@@ -1,5 +1,7 @@
 """A look at a configuration file before the parser reads it: what YAML allows, but no configuration means."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +9,8 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ivif.commands.errors import UsageError
+from ivif.contracts.class_paths import full_path, known_names
+from ivif.contracts.plugins import DATASETS, METHODS
 from ivif.files.plain_yaml import LARGEST_TEXT, PlainYamlError, measure
 
 GROUPS: Final = (
@@ -22,6 +26,13 @@ GROUPS: Final = (
     "boxes",
 )
 """Sections of which the parser assumes that they are mappings, or files that hold one."""
+
+
+CLASS_OPTIONS: Final = {"--model": METHODS, "--data": DATASETS}
+"""Options whose value can be the name of a class -> the kind of those that there are."""
+
+_WHOLE: Final = {"model", "data", "trainer"}
+"""Keys that whole configurations have."""
 
 
 def is_file(text: str) -> bool:
@@ -61,11 +72,28 @@ def check_config_file(option: str, path: Path) -> None:
     if not isinstance(root, MappingNode):
         raise _refusal(option, path, "holds no mapping of options, but a list or a single value")
     _check(root, option, path)
+    _refuse_other_kind(option, path, {str(key.value): value for key, value in root.value})
     for key, value in root.value:
         named = isinstance(value, ScalarNode) and value.value.endswith((".yaml", ".yml"))
         whole = isinstance(value, MappingNode) or named
         if isinstance(value, SequenceNode) or (key.value in GROUPS and not whole):
             raise _refusal(option, path, f"needs a mapping of options for '{key.value}'", _line(value))
+
+
+def _refuse_other_kind(option: str, path: Path, parts: Mapping[str, Node]) -> None:
+    """Refuses a whole configuration where a part is chosen, and a part where a whole configuration is."""
+    file = min(str(path), os.path.relpath(path), key=len)
+    kind = meant = ""
+    if option == "--config" and "class_path" in parts:
+        name = full_path(str(parts["class_path"].value))
+        takes = [other for other, group in CLASS_OPTIONS.items() if name in known_names(group).values()]
+        kind, meant = f"chooses one part, {parts['class_path'].value}", f"{takes[0] if takes else '--PART'} {file}"
+    elif option == "--config" and {"program", "parameters"} <= parts.keys():
+        kind, meant = "is a sweep of W&B", f"wandb sweep {file}"
+    elif option in CLASS_OPTIONS and "class_path" not in parts and _WHOLE & parts.keys():
+        kind, meant = "is a whole configuration", f"--config {file}"
+    if kind:
+        raise UsageError(f"{option} {file}: the file {kind}. Give it as: {meant}")
 
 
 def _check(root: Node, option: str, path: Path) -> None:

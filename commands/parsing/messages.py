@@ -12,6 +12,8 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from ivif.commands.errors import UsageError, reason
+from ivif.commands.parsing.named_files import option_for
+from ivif.commands.parsing.option_names import as_typed, nearest
 from ivif.commands.program import program
 from ivif.contracts.class_paths import known_names, refusal
 from ivif.contracts.plugins import DATASETS, METHODS
@@ -28,7 +30,8 @@ _NAMED: Final = {"model": METHODS, "data": DATASETS}
 """Options whose value is the name of a class that may come from an installed package."""
 
 _MISSING: Final = {
-    "model": "no method is given: add --config FILE, for instance --config mgfusion.yaml",
+    "model": "no method is given: add --config FILE, for instance --config mgfusion.yaml; validate, test and predict "
+    "take the method of a checkpoint: --ckpt_path FILE, or --run RUN_FOLDER",
     "data": "no data are given: add --data FILE, for instance --data folder.yaml",
 }
 
@@ -65,26 +68,21 @@ def explain(message: str, options: Mapping[str, Any]) -> UsageError:
     return UsageError(as_typed(text), hint)
 
 
-def as_typed(text: str) -> str:
-    """A text with the options of methods and datasets in their documented form.
-
-    Example:
-        >>> as_typed("--model.init_args.clip: no such file")
-        '--model.clip: no such file'
-    """
-    return re.sub(r"\b(model|data)\.init_args\.", r"\1.", text)
-
-
 def _unrecognized(words: list[str], options: Mapping[str, Any]) -> str:
     """Of words that belong to no option: those before the first option; else the unknown options."""
     names = [word for word in words if re.match(r"-(?![\d.])", word)]
-    strays = [f"'{word}' belongs to no option" for word in takewhile(lambda word: word not in names, words)]
+    strays = [_stray(word) for word in takewhile(lambda word: word not in names, words)]
     return "\n".join(strays or [_unknown(name.lstrip("-").partition("=")[0], options) for name in names])
 
 
+def _stray(word: str) -> str:
+    meant = option_for(word)
+    return f"'{word}' belongs to no option{f': it is given as {meant}' if meant else ''}"
+
+
 def _unknown(key: str, options: Mapping[str, Any]) -> str:
-    nearest = get_close_matches(key, options, n=1, cutoff=0.8)
-    return f"{key}: there is no such option{_NEAREST if nearest else ''}{''.join(nearest)}"
+    found = nearest(key, options)
+    return f"{key}: there is no such option{_NEAREST if found else ''}{', '.join(found)}"
 
 
 def _wrong_value(key: str, text: str, options: Mapping[str, Any]) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import PurePath
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, get_args
 
 from jsonargparse import Namespace
 
 from ivif.commands.errors import UsageError
-from ivif.commands.parsing.messages import as_typed
+from ivif.commands.parsing.option_names import as_typed, constructor_types
 from ivif.contracts.class_paths import class_of
 
 _LEAST: Final = {
@@ -92,7 +92,7 @@ def plain_run_name(name: str) -> str:
 def _nulls(kind: type[Any], values: Any, path: str) -> Iterator[str]:
     if not isinstance(values, Namespace):
         return
-    hints = _hints(kind)
+    hints = constructor_types(kind)
     for key, value in vars(values).items():
         accepted = get_args(hints.get(key)) or (hints.get(key),)
         if value is None and key in hints and hints[key] is not Any and not {None, type(None), Any} & set(accepted):
@@ -100,12 +100,3 @@ def _nulls(kind: type[Any], values: Any, path: str) -> Iterator[str]:
         for nested in accepted:
             if isinstance(nested, type) and is_dataclass(nested):
                 yield from _nulls(nested, value, f"{path}.{key}")
-
-
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    """Types of the constructor's arguments, those that it hands on to its parents among them."""
-    hints: dict[str, Any] = {}
-    for parent in reversed(kind.__mro__):
-        if parent.__module__ != "builtins" and "__init__" in vars(parent):
-            hints |= get_type_hints(vars(parent)["__init__"])
-    return hints

@@ -5,9 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import is_file
-from ivif.files.plain_yaml import load_plain, parse_plain
+from ivif.contracts.class_paths import full_path
+from ivif.files.plain_yaml import PlainYamlError, load_plain, parse_plain
 
 PARTS: Final = ("--model", "--data", "--trainer.logger")
 """Options that choose a whole part, by a file or a class; options inside it come after them."""
@@ -42,17 +45,18 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     return [*arguments[:1], *_named_first(configs, parts), *files, *(word for item in parts for word in item), *rest]
 
 
-def names_part(arguments: Sequence[str], section: str) -> bool:
-    """Whether a file or an option says which class the model, or the data, are of.
+def named_class(arguments: Sequence[str], section: str) -> str | None:
+    """The class that files and options say the model, or the data, are of; None if none does.
 
     Args:
         arguments: The command, then options; files and classes stand apart from their option.
         section: `model` or `data`.
     """
     items = [item for item in _items(arguments[1:]) if len(item) == 2 or _part(item)]
-    files = [_content(item[1]).get(section) for item in items if item[0] == "--config"]
-    chosen = [item for item in items if _part(item) == f"--{section}"]
-    return any(_names_class(part) for part in files) or any(_item_names_class(item) for item in chosen)
+    parts = [_content(item[1]).get(section) for item in items if item[0] == "--config"]
+    parts += [_value(item[-1]) for item in items if _part(item) == f"--{section}"]
+    named = [part if isinstance(part, str) else part["class_path"] for part in parts if _names_class(part)]
+    return full_path(str(named[-1])) if named else None
 
 
 def _items(arguments: Sequence[str]) -> Iterator[list[str]]:
@@ -96,6 +100,16 @@ def _names_class(section: Any) -> bool:
 
 def _item_names_class(item: Sequence[str]) -> bool:
     return _names_class(load_plain(Path(item[-1]))) if is_file(item[-1]) else True
+
+
+def _value(text: str) -> Any:
+    """What an option that chooses a part says: a file, a class or a mapping."""
+    if is_file(text):
+        return load_plain(Path(text))
+    try:
+        return parse_plain(text)
+    except (PlainYamlError, yaml.YAMLError):
+        return text
 
 
 def _content(config: str) -> Any:

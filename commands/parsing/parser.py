@@ -1,12 +1,15 @@
 """The argument parser: jsonargparse's, with errors as one readable message instead of usage text."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from ivif.commands.parsing.help_texts import completed
 from ivif.commands.parsing.messages import explain
+from ivif.commands.parsing.option_names import options_inside
+from ivif.commands.parsing.order import named_class
 from ivif.commands.parsing.yaml_values import guard_parser
 from ivif.commands.program import program
 
@@ -26,7 +29,25 @@ class SuiteParser(ArgumentParser):
         Raises:
             UsageError: With the part of the message that names the key, the value and what was expected.
         """
-        raise explain(message, self.option_types()) from ex
+        raise explain(message, self.option_types() | self._options_inside()) from ex
+
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:
+        """As jsonargparse's; remembers the words, of which messages tell what they mean."""
+        self._words = list(args or ())
+        return super().parse_args(args, *others, **kwargs)  # type: ignore[arg-type]
+
+    def format_help(self) -> str:
+        """As jsonargparse's, for users: with the methods and data that can be named."""
+        return completed(super().format_help(), self._option_string_actions)
+
+    def _options_inside(self) -> dict[str, Any]:
+        """Options of the method and data that the command line names."""
+        outer: Any = self
+        while hasattr(outer, "parent_parser"):  # of a command: the words came to the parser of all
+            outer = outer.parent_parser
+        words = getattr(outer, "_words", [])
+        named = {section: named_class(words, section) for section in ("model", "data")}
+        return {name: kind for key, path in named.items() if path for name, kind in options_inside(key, path).items()}
 
     def add_described(self, commands: Mapping[str, "SuiteParser"]) -> None:
         """Adds commands below this one, each with the first sentence of its description in the list of `--help`."""

@@ -9,7 +9,7 @@ import yaml
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.checkpoint_settings import settings_of
 from ivif.commands.parsing.config_files import check_config_file
-from ivif.commands.parsing.order import names_part
+from ivif.commands.parsing.order import named_class
 from ivif.contracts.run_files import CONFIG, LAST
 
 _USES_WEIGHTS: Final = ("validate", "test", "predict")
@@ -81,10 +81,10 @@ def with_settings_of_checkpoint(arguments: list[str]) -> list[str]:
         UsageError: If the checkpoint brings none.
     """
     checkpoint = _checkpoint(arguments)
-    if checkpoint is None or arguments[0] not in _USES_WEIGHTS or names_part(arguments, "model"):
+    if checkpoint is None or arguments[0] not in _USES_WEIGHTS or named_class(arguments, "model"):
         return arguments
     settings = settings_of(Path(checkpoint), arguments[0])
-    if names_part(arguments, "data"):
+    if named_class(arguments, "data"):
         settings.pop("data", None)
     return [arguments[0], "--config", yaml.safe_dump(settings), *arguments[1:]]
 

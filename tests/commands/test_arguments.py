@@ -1,12 +1,15 @@
 """Command lines as people type them."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ivif.commands.errors import UsageError, readable
-from ivif.commands.parsing.command_line import find_config, rewrite
+from ivif.commands.parsing.command_line import rewrite
+from ivif.commands.parsing.named_files import find_config
 from ivif.configs import CONFIGS
+from tests.inputs import brings
 
 
 def test_bare_names_are_found_among_the_committed_configurations(
@@ -31,6 +34,86 @@ def test_a_file_here_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert find_config("--config", "mgfusion.yaml") == "mgfusion.yaml"
 
 
+@brings("options", "a file for another option (`--config tno.yaml`)", "refused", "the option that takes it is said")
+@pytest.mark.parametrize(
+    ("option", "value", "meant"),
+    [
+        ("--config", "tno.yaml", "--data tno.yaml"),
+        ("--config", "mgfusion_text", None),
+        ("--config", "mgfusion_cpu", "--config mgfusion_cpu.yaml"),
+        ("--config", "TNODataModule", "--data TNODataModule"),
+        ("--config", "MGFusionTask", "--model MGFusionTask"),
+        ("--config", "both.yaml", "--trainer.logger both.yaml"),
+        ("--data", "tno", "--data tno.yaml"),
+        ("--data", "MGFusionTask", "--model MGFusionTask"),
+        ("--model", "mgfusion", "--config mgfusion.yaml"),
+        ("--model", "tno.yaml", "--data tno.yaml"),
+    ],
+)
+def test_what_another_option_takes_is_given_to_that(option: str, value: str, meant: str | None) -> None:
+    with pytest.raises(UsageError, match=f": it is given as {re.escape(meant)}\\.$" if meant else "no such file here"):
+        find_config(option, value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "meant"),
+    [
+        ("--config", "data/tno.yaml", r"chooses one part, TNODataModule\. Give it as: --data \S+/tno\.yaml$"),
+        ("--config", "own.yaml", r"chooses one part, my\.Own\. Give it as: --PART own\.yaml$"),
+        ("--data", "mgfusion.yaml", r"is a whole configuration\. Give it as: --config \S+/mgfusion\.yaml$"),
+        ("--model", "mgfusion_cpu.yaml", r"is a whole configuration\. Give it as: --config \S+/mgfusion_cpu\.yaml$"),
+        ("--config", "sweeps/mgfusion.yaml", r"is a sweep of W&B\. Give it as: wandb sweep \S+/mgfusion\.yaml$"),
+    ],
+)
+def test_a_file_of_another_kind_is_known_by_its_content(
+    option: str, value: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("class_path: my.Own\n")
+    with pytest.raises(UsageError, match=meant):
+        rewrite(["fit", option, value])
+
+
+@brings("options", "`--model.clip`, `--data.root`: options of a method or dataset", "works", "no `init_args` is needed")
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("--model.clip=x", "--model.init_args.clip=x"),
+        ("--data.reading.labels=false", "--data.init_args.reading.labels=false"),
+        ("--model.init_args.clip=x", "--model.init_args.clip=x"),
+        ("--model.class_path=X", "--model.class_path X"),
+        ("--model.crops.size=null", '--model.init_args.crops={"size": null}'),
+    ],
+)
+def test_options_have_a_short_form(short: str, long: str) -> None:
+    assert " ".join(rewrite(["fit", short]).arguments) == f"fit {long}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--model.help", "MGFusionTask"], "ivif.lightning_modules.mgfusion.MGFusionTask"),
+        (["--data.help=TNODataModule"], "ivif.datamodules.tno.TNODataModule"),
+        (["--config", "detection.yaml", "--model.help"], "ivif.lightning_modules.detection.DetectionTask"),
+    ],
+)
+def test_help_of_a_class_takes_its_name(arguments: list[str], named: str) -> None:
+    assert rewrite(["fit", *arguments]).arguments[-1] == named
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.help", "Nothing"], r"--model\.help: there is no class Nothing\. Known: .*MGFusionTask"),
+        (["--data.help"], r"--data\.help: name a class\. Known: .*TNODataModule"),
+        (["--data.help", "MGFusionTask"], r"there is no class MGFusionTask\. Known: Folder"),
+    ],
+)
+def test_help_of_an_unknown_class_names_those_that_there_are(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        rewrite(["fit", *arguments])
+
+
 def test_class_paths_pass_through() -> None:
     assert find_config("--data", "ivif.datamodules.tno.TNODataModule") == "ivif.datamodules.tno.TNODataModule"
 
@@ -43,7 +126,6 @@ def test_class_paths_pass_through() -> None:
         ("--data", "configs/msr.yaml", r"nearest there: data/msrs\.yaml"),
         ("--config", "qqqq.yaml", r"none in configs/\. See configs/ for all"),
         ("--data", "nowhere.yaml", r"none in configs/\. See configs/data/ for all"),
-        ("--config", "synthetic.yaml", r"none in configs/\. See configs/ for all"),
     ],
 )
 def test_an_unknown_file_names_the_nearest(option: str, value: str, named: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from ivif.commands.cli import main
 from ivif.commands.errors import readable
 from ivif.commands.parsing.messages import explain
+from tests.inputs import brings
 from tests.refusals import refused
 
 METHOD = "--config=mgfusion.yaml"
@@ -31,7 +32,39 @@ METHOD = "--config=mgfusion.yaml"
             ["model.network.chanels: there is no such option, but there is model.network.channels"],
         ),
         (["--qqqqqq", "x"], ["qqqqqq: there is no such option"]),
-        (["mgfusion.yaml"], ["'mgfusion.yaml' belongs to no option"]),
+        (["nothing.yaml"], ["'nothing.yaml' belongs to no option"]),
+        (["mgfusion.yaml"], ["'mgfusion.yaml' belongs to no option: it is given as --config mgfusion.yaml"]),
+        (["tno.yaml"], ["'tno.yaml' belongs to no option: it is given as --data tno.yaml"]),
+        pytest.param(
+            ["--max_steps=3", "--batch_size", "4", "--loss.intensity=3", "--clip=x", "--root", "x", "--batchsize=3"],
+            [
+                "max_steps: there is no such option, but there is trainer.max_steps",
+                "batch_size: there is no such option, but there is loading.batch_size",
+                "loss.intensity: there is no such option, but there is model.loss.intensity",
+                "clip: there is no such option, but there is model.clip",
+                "root: there is no such option, but there is data.root",
+                "batchsize: there is no such option, but there is loading.batch_size",
+            ],
+            marks=brings(
+                "options",
+                "an option by its last part alone (`--max_steps`, `--clip`)",
+                "refused",
+                "its name is said",
+            ),
+        ),
+        pytest.param(
+            ["--lr=3", "--ckpt=x", "--output", "x", "--seed=3", "--weights=x"],
+            [
+                "lr: there is no such option, but there is model.schedule.peak",
+                "ckpt: there is no such option, but there is ckpt_path",
+                "output: there is no such option, but there is output_dir",
+                "seed: there is no such option, but there is seed_everything, loading.seed",
+                "weights: there is no such option, but there is ckpt_path, model.clip.weights",
+            ],
+            marks=brings(
+                "options", "an option as it is called elsewhere (`--lr`, `--ckpt`)", "refused", "its name here is said"
+            ),
+        ),
     ],
 )
 def test_an_unknown_option_is_answered_with_the_nearest(
@@ -39,6 +72,20 @@ def test_an_unknown_option_is_answered_with_the_nearest(
 ) -> None:
     assert main(["fit", METHOD, *arguments]) == 1
     assert capsys.readouterr().err.removeprefix("error: ").splitlines()[:-1] == lines
+
+
+def test_a_method_with_levels_has_several_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    named = "lr: there is no such option, but there is model.lower.schedule.peak, model.upper.schedule.peak\n"
+    refused(["fit", "--config=text_to_pixels.yaml", "--lr=3"], capsys, named)
+
+
+def test_other_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
+    refused(
+        ["data", "check", "--data=tno.yaml", "--output=x"],
+        capsys,
+        "output: there is no such option, but there is out\n",
+    )
+    refused(["test", "--data=tno.yaml", "--ckpt=x"], capsys, "ckpt: there is no such option, but there is ckpt_path\n")
 
 
 def test_in_a_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,7 @@ class PairedDataset(Dataset[Sample]):
     @property
     def where_boxes_were_looked_for(self) -> str:
         """A clause for messages about a dataset without boxes."""
-        return f"Boxes were looked for in {' and '.join(self.label_places)} under '{self.root}'"
+        return f"Boxes were looked for in {', '.join(self.label_places)} under '{self.root}'"
 
     def __len__(self) -> int:
         return len(self.records)

@@ -31,7 +31,11 @@ def _trained(name: str, device: str | torch.device) -> dict[str, Tensor]:
     boxes = torch.tensor([[4.0, 4.0, 30.0, 40.0], [20.0, 10.0, 60.0, 44.0]], device=device)
     targets = [
         {"boxes": boxes, "labels": torch.tensor([0, 1], device=device)},
-        {"boxes": boxes[:0], "labels": torch.zeros(0, dtype=torch.int64, device=device)},
+        {
+            "boxes": boxes[:0],
+            "labels": torch.zeros(0, dtype=torch.int64, device=device),
+            "ignored": {"boxes": boxes[1:], "labels": torch.tensor([1], device=device)},
+        },
     ]
     terms = detector.loss(images, targets)  # type: ignore[arg-type]
     torch.autograd.backward(torch.stack(list(terms.values())).sum())

@@ -51,7 +51,8 @@ class LabelTally:
             lines.append(f"{self.dropped} box(es) outside the image or below reading.minimum_box_side, left out")
         if self.regions:
             lines.append(
-                f"{self.regions} region(s) where finding something is neither right nor wrong (crowds, difficult)"
+                f"{self.regions} region(s) where finding something is neither right nor wrong (crowds, difficult, "
+                f"ignored classes)"
             )
         if self.enclosing:
             lines.append(

@@ -196,9 +196,7 @@ def test_the_places_of_boxes_are_named_where_there_are_none(tmp_path: Path) -> N
     root = write_msrs(tmp_path / "MSRS")
     shutil.rmtree(root / "detection_labels")
     reader = MSRS(root, "train")
-    places = (
-        r"no pair has a label file\. Boxes were looked for in detection_labels/.* and .*labels/\*\.txt under '.*MSRS'"
-    )
+    places = r"no pair has a label file\. Boxes were looked for in detection_labels/.*, .*labels/\*\.txt under '.*MSRS'"
     with pytest.raises(LabelError, match=f"cannot learn from msrs: {places}"):
         look_over([reader], "train", detects=True)
     look_over([reader], "train", detects=False)

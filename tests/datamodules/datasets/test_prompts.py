@@ -3,7 +3,7 @@ import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from ivif.datamodules.datasets.prompts import (
 )
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from tests.fakes import Faults, write_msrs
+from tests.inputs import brings
 
 
 class PlainReader:
@@ -189,6 +190,33 @@ def test_folder_faults(tmp_path: Path) -> None:
     (tmp_path / "Text_ir" / "a.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(PromptError, match=r"a\.txt'.*UTF-8"):
         PromptedDataset(PlainReader(["a"]), PromptConfig("folder", tmp_path / "Text_ir"))
+
+
+LINE = '{"dataset": "msrs", "name": "a", "prompt": "a road 一条路"}\n'
+
+
+@pytest.mark.parametrize(
+    ("encoding", "outcome"),
+    [
+        pytest.param(
+            "utf-16", "", marks=brings("labels", "prompts in UTF-16 with its mark", "works", "read as they are")
+        ),
+        pytest.param("gbk", "GBK", marks=brings("labels", "prompts in GBK", "refused", "named, with a command")),
+        pytest.param("utf-16-le", "UTF-16LE", id="no mark"),
+    ],
+)
+@pytest.mark.parametrize("source", ["file", "folder"])
+def test_prompts_in_other_encodings_are_read_or_named(
+    source: Literal["file", "folder"], encoding: str, outcome: str, tmp_path: Path
+) -> None:
+    path = tmp_path / ("p.jsonl" if source == "file" else "a.txt")
+    path.write_bytes((LINE if source == "file" else "a road 一条路").encode(encoding))
+    config = PromptConfig(source, path if source == "file" else tmp_path)
+    if not outcome:
+        assert _prompts(PromptedDataset(PlainReader(["a"]), config)) == ["a road 一条路"]
+        return
+    with pytest.raises(PromptError, match=rf"{path.name}': it is not UTF-8, but may be {outcome}.*iconv -f {outcome}"):
+        PromptedDataset(PlainReader(["a"]), config)
 
 
 def test_wrong_configurations_are_named() -> None:

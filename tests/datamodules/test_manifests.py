@@ -14,7 +14,9 @@ from ivif.datamodules.manifest_rules import SPLITS_FOLDER, checksum, known_manif
 from ivif.datamodules.manifests import Manifest
 from ivif.files.errors import SplitError
 
-MANIFESTS = ("default", "m3fd_scenes", "mgfusion", "msrs_detection", "roadscene_msrs")
+MANIFESTS = (
+    *("default", "m3fd_random", "m3fd_scenes", "mgfusion", "msrs_detection", "roadscene_msrs", "text_to_pixels"),
+)
 SAMPLE_NAMES: Mapping[str, Mapping[str, list[str]]] = {
     "roadscene": {"all": [*known_names("roadscene", "all"), *(f"FLIR_unknown_{number}" for number in range(45))]},
     "m3fd": {"all": known_names("m3fd", "all")},
@@ -76,6 +78,32 @@ def test_mgfusion_has_the_counts_of_the_paper(dataset: str, train: int, test: in
     assert (len(chosen["train"].names), len(chosen["test"].names)) == (train, test)
     assert chosen["val"].names == chosen["test"].names
     assert not set(chosen["train"].names) & set(chosen["test"].names)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "dataset", "tested"),
+    [
+        ("default", "tno", 42),
+        ("default", "m3fd_fusion", 300),
+        ("mgfusion", "tno", 42),  # all of the paper's 55 that there are
+        ("text_to_pixels", "tno", 37),
+        ("text_to_pixels", "roadscene", 60),
+        ("text_to_pixels", "m3fd_fusion", 300),
+    ],
+)
+def test_fusion_is_tested_on_the_pairs_of_the_papers(manifest: str, dataset: str, tested: int) -> None:
+    rule = Manifest.load(manifest)
+    assert len(rule.select(dataset, "test", names_of(dataset, "all")).names) == tested
+    assert rule.pool(dataset, "train") is None
+
+
+@pytest.mark.parametrize(("manifest", "within", "leaked"), [("m3fd_random", 1, 775), ("m3fd_scenes", 10, 0)])
+def test_how_many_test_frames_of_m3fd_have_a_neighbour_in_training(manifest: str, within: int, leaked: int) -> None:
+    rule, names = Manifest.load(manifest), names_of("m3fd", "all")
+    trained = {int(name) for name in rule.select("m3fd", "train", names).names}
+    tested = [int(name) for name in rule.select("m3fd", "test", names).names]
+    near = range(-within, within + 1)
+    assert sum(any(number + step in trained for step in near) for number in tested) == leaked
 
 
 def test_mgfusion_never_trains_on_tno() -> None:
@@ -191,7 +219,7 @@ def test_msrs_detection_divides_day_and_night_alike() -> None:
 
 
 def test_an_unknown_name_lists_the_known_manifests() -> None:
-    with pytest.raises(SplitError, match=r"Unknown manifest 'mgfussion'\. Known: default, m3fd_scenes, mgfusion"):
+    with pytest.raises(SplitError, match=r"manifest 'mgfussion'\. Known: default, m3fd_random, m3fd_scenes, mgfusion"):
         Manifest.load("mgfussion")
     with pytest.raises(SplitError, match=r"does not cover the dataset 'kaist'.*roadscene"):
         Manifest.load("mgfusion").pool("kaist", "test")

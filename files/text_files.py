@@ -57,7 +57,7 @@ def _as_declared(content: bytes, path: Path, error: UnicodeDecodeError) -> str:
 def _half_of_the_bytes_are_null(content: bytes) -> str:
     """The name of UTF-16 without a mark, in which every other byte of plain text is 0; else an empty text."""
     even, odd = content[0::2].count(0), content[1::2].count(0)
-    if min(even, odd) * 20 > max(even, odd) or max(even, odd) * 4 < len(content):
+    if min(even, odd) * 4 > max(even, odd) or max(even, odd) * 4 < len(content):
         return ""
     return "UTF-16LE" if odd > even else "UTF-16BE"
 

@@ -54,8 +54,9 @@ def described(group: str) -> dict[str, str]:
 
 def _summary_of_package(name: str, group: str) -> str:
     entry = installed(group)[name]
-    summary = entry.dist.metadata.get("Summary", "") if entry.dist else ""
-    return f"{summary or 'no description'} (package {entry.module.partition('.')[0]})"
+    metadata = entry.dist.metadata if entry.dist else {}
+    summary = metadata["Summary"] if "Summary" in metadata else "no description"  # noqa: SIM401 - has no get
+    return f"{summary} (package {entry.module.partition('.')[0]})"
 
 
 def _first_line(path: str) -> str:

@@ -31,14 +31,14 @@ class SuiteParser(ArgumentParser):
         """
         raise explain(message, self.option_types() | self._options_inside()) from ex
 
-    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """As jsonargparse's; remembers the words, of which messages tell what they mean."""
         self._words = list(args or ())
-        return super().parse_args(args, *others, **kwargs)  # type: ignore[arg-type]
+        return super().parse_args(args, *others, **kwargs)
 
-    def format_help(self) -> str:
+    def format_help(self, *formatter: Any) -> str:  # type: ignore[override]
         """As jsonargparse's, for users: with the methods and data that can be named."""
-        return completed(super().format_help(), self._option_string_actions)
+        return completed(super().format_help(*formatter), self._option_string_actions)
 
     def _options_inside(self) -> dict[str, Any]:
         """Options of the method and data that the command line names."""

@@ -7,7 +7,7 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BufferedRandom
 from pathlib import Path
 from typing import IO, Final
@@ -25,7 +25,7 @@ STALL_SECONDS: Final = 30.0
 """How long a transfer may stand still."""
 
 TRIES: Final = 3
-"""How often a transfer that got something before it broke is taken up again, and once more."""
+"""How many transfers of one file are begun, as long as each gets something before it breaks."""
 
 UNFINISHED: Final = ".download"
 """Ending of a file that is being fetched, or was when its process ended; its name begins with a dot."""
@@ -119,13 +119,15 @@ def fetch(url: str, target: Path, digest: str = "", remedy: str = "") -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _held(partial, target) as stream:
             if not _is_there(target, digest):
-                _receive(url, stream, target, remedy)
-                _check_digest(stream, digest)
-                os.fsync(stream.fileno())
-                partial.replace(target)
+                try:
+                    _receive(url, stream, target, remedy)
+                    _check_digest(stream, digest)
+                    os.fsync(stream.fileno())
+                    partial.replace(target)
+                except OSError:
+                    partial.unlink(missing_ok=True)  # a full disk is not left full
+                    raise
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()  # a full disk is not left full
         reason = error.strerror or type(error).__name__
         raise PlaceError(f"Cannot write '{printable(target)}': {reason}. {remedy}".rstrip()) from error
     return target
@@ -197,8 +199,9 @@ def _transfer(url: str, stream: BufferedRandom, target: Path, remedy: str) -> No
         if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             if response.headers.get("Content-Range") == f"bytes */{begin}":
                 return  # all of it was here
-            stream.truncate(0)
-            raise DownloadError("what arrived before is no part of it, and was removed; the next try begins anew")
+            stream.truncate(0)  # what arrived before is no part of it
+            _transfer(url, stream, target, remedy)
+            return
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             begin = stream.seek(0)
             stream.truncate()
@@ -206,9 +209,9 @@ def _transfer(url: str, stream: BufferedRandom, target: Path, remedy: str) -> No
         total = begin + int(length) if length and length.isdigit() else None
         _check_room(target, 0 if total is None else total - begin, remedy)
         _say(f"Fetching {shown_address(url)} to {target}{f', from byte {begin} on' if begin else ''}")
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task(printable(target.name).replace("[", "("), total=total, completed=begin)
+            bar = progress.add_task(printable(target.name), total=total, completed=begin)
             while block := _read(response):
                 stream.write(block)
                 progress.advance(bar, len(block))
@@ -267,7 +270,7 @@ def _check_digest(stream: BufferedRandom, digest: str) -> None:
     """
     stream.seek(0)
     actual = hashlib.file_digest(stream, "sha256").hexdigest()
-    if not actual.startswith(digest.lower()):
+    if not actual.startswith(digest):
         stream.truncate(0)
         raise DownloadError(f"what arrived has sha256 {actual[:16]}..., not {digest[:16]}..., and was removed")
 

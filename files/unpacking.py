@@ -55,7 +55,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(files[path]) as source, place.open("xb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise UnpackError(f"'{printable(archive)}' is no whole zip archive ({printable(error)}).") from error
     except OSError as error:
         raise PlaceError(
@@ -103,7 +103,9 @@ def _problem(entry: zipfile.ZipInfo, path: PurePosixPath) -> str:
         return "a link, pipe or device"
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in entry.filename or ":" in path.parts[0]:
         return "a name that leads out of the folder"
-    return "encrypted, and no password is known" if entry.flag_bits & 1 else ""
+    if entry.flag_bits & 1:
+        return "encrypted, and no password is known"
+    return "" if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else "compressed in an unusual way"
 
 
 def _common_folder(files: dict[PurePosixPath, zipfile.ZipInfo]) -> int:

@@ -97,6 +97,11 @@ def _encrypted(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def _unusual(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("ir/1.png", b"one")
+
+
 def _damaged(path: Path) -> None:
     archive_of(path, ("ir/1.png", bytes(range(256)) * 100))
     content = bytearray(path.read_bytes())
@@ -118,6 +123,7 @@ def _page(path: Path) -> None:
     [
         (_twice, "a name that it has twice"),
         (_encrypted, "encrypted"),
+        (_unusual, "compressed in an unusual way"),
         (_damaged, "no whole zip archive"),
         (_cut, "no whole zip archive"),
         (_page, "no whole zip archive"),

@@ -13,7 +13,9 @@ from ivif.models.captioner import END, LONGEST, PADDING, SHORTEST, START, Captio
 from ivif.models.clip import TINY_ARCHITECTURE
 from ivif.models.clip_encoder import OPENAI_MEAN, OPENAI_STD
 from ivif.models.clip_weights import ClipWeightsError
+from tests.inputs import brings
 from tests.tiny_coca import ARCHITECTURE, HUB_FOLDER, TAG, register, tiny_coca, write_weights
+from tests.web import serving
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +169,20 @@ def test_missing_weights_of_the_published_models(spec: str, folder: str) -> None
     assert "--coca FILE" in message
     assert "HF_HUB_OFFLINE=1 forbids downloads" in message
     assert "model.init_args" not in message
+
+
+@brings("downloads", "`data prompts --by coca` without CoCa's weights", "works", "fetched once, like CLIP's")
+def test_missing_weights_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "open_clip_model.safetensors"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    with serving({f"/laion/{HUB_FOLDER}/{name}": write_weights(tmp_path / name).read_bytes()}) as web:
+        monkeypatch.setenv("HF_ENDPOINT", f"{web.address}/hub")
+        identities = {build_captioner(f"{TAG}/{ARCHITECTURE}").identity for _ in range(2)}
+        assert web.transfers() == [""]
+    assert identities == {
+        build_captioner(str(tmp_path / "weights" / HUB_FOLDER / name)).identity.replace("custom", TAG)
+    }
 
 
 def test_a_dead_network_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

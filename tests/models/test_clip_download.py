@@ -126,6 +126,12 @@ def test_downloads_can_be_forbidden(
     assert web.asked == []
 
 
+@brings(
+    "downloads",
+    "a machine without a network, or with one that swallows everything",
+    "refused",
+    "within five seconds: the page that says what to fetch and where to put it",
+)
 def test_a_network_that_swallows_everything_is_given_up_within_five_seconds(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,7 @@ class FusionDataModule(LightningDataModule):
             )
         for each in (needed, "val") if stage == "fit" else (needed,):
             readers = self.stage_readers(each)
-            look_over(readers, each, detects=each == "train" and bool(detected_classes(self.trainer)))
+            look_over(readers, each, detects=stage == "fit" and bool(detected_classes(self.trainer)))
             check_stored(readers, self._with_fused(readers, None))
 
     def train_dataloader(self) -> DataLoader[Batch]:

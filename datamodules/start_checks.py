@@ -1,6 +1,7 @@
 """What a run looks at before its first step: every label file, and a few pictures of every dataset."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,21 +34,21 @@ def look_over(readers: Sequence[Dataset[Sample]], stage: str, *, detects: bool) 
     Args:
         readers: Of the stage.
         stage: `train`, `val`, `test` or `all`.
-        detects: Whether a detector is to learn from these pairs.
+        detects: Whether a detector is to learn from these pairs, or to be validated on them.
 
     Raises:
         LabelError: If a label file cannot be used, or a detector would learn from pairs without a single box.
     """
     files = [reader for dataset in readers if (reader := files_of(dataset))]
-    boxes = sum(_count_boxes(reader) for reader in files)
+    boxes = sum((_count_boxes(reader) for reader in files), Counter[int]())
     for reader in files:
         indices = spread(len(reader), MOST_PAIRS)
         seen = f" ({len(indices)} of {len(reader)} pairs looked at)"
         lines = [(line, "") for line in reader.label_reader.tally.lines()]
         for line, note in lines + [(line, seen) for line in _picture_lines(reader, indices)]:
             logger.warning("%s %s: %s%s.", stage, reader.dataset_name, line, note)
-    if detects and files and len(files) == len(readers) and not boxes:
-        raise LabelError(_no_boxes(files, stage))
+    if detects and files and len(files) == len(readers):
+        _compare_classes(files, stage, boxes)
 
 
 def check_stored(readers: Sequence[Dataset[Sample]], pictured: Sequence[Dataset[Sample]]) -> None:
@@ -72,14 +73,25 @@ def spread(length: int, most: int) -> list[int]:
     return [position * length // count for position in range(count)]
 
 
-def _count_boxes(reader: PairedDataset) -> int:
+def _compare_classes(files: Sequence[PairedDataset], stage: str, boxes: Counter[int]) -> None:
+    """Refuses to train a detector that sees no box, and names the classes of which it sees none."""
+    if stage == "train" and not boxes:
+        raise LabelError(_no_boxes(files))
+    absent = [name for label, name in enumerate(files[0].classes) if not boxes[label]]
+    if absent:
+        what = "learnt" if stage == "train" else "scored"
+        logger.warning("%s: no box of class %s; it cannot be %s.", stage, ", ".join(absent), what)
+
+
+def _count_boxes(reader: PairedDataset) -> Counter[int]:
+    """Boxes of each label."""
+    count: Counter[int] = Counter()
     if not reader.has_labels:
-        return 0
-    count = 0
+        return count
     for index, record in enumerate(reader.records):
         if record.label is not None:
             try:
-                count += len(reader.load_targets(index)["labels"])
+                count.update(reader.load_targets(index)["labels"].tolist())
             except UnreadableFileError:  # its picture: loading will say so, where it is needed
                 continue
     return count
@@ -102,7 +114,7 @@ def _picture_lines(reader: PairedDataset, indices: Sequence[int]) -> list[str]:
     return picture_findings(infrared, visible, thermal_range) + depth_findings(declared, infrared, visible)
 
 
-def _no_boxes(files: Sequence[PairedDataset], stage: str) -> str:
+def _no_boxes(files: Sequence[PairedDataset]) -> str:
     names = ", ".join(reader.dataset_name for reader in files)
     labelled = sum(record.label is not None for reader in files for record in reader.records)
     if not labelled:
@@ -111,7 +123,7 @@ def _no_boxes(files: Sequence[PairedDataset], stage: str) -> str:
     pairs = sum(map(len, files))
     lines = "; ".join(line for reader in files for line in reader.label_reader.tally.lines())
     return (
-        f"A detector cannot learn from {names}: the label files of {labelled} of {pairs} '{stage}' pairs hold no box "
+        f"A detector cannot learn from {names}: the label files of {labelled} of {pairs} training pairs hold no box "
         f"that is used{f' ({lines})' if lines else ''}. See with `ivif data check` what is there, and give pairs with "
         f"boxes of {', '.join(files[0].classes)}."
     )

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.known_layouts import remark
-from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels
+from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels, named_image
 from ivif.datamodules.datasets.pair_lists import COLUMNS, read_pairs
 from ivif.datamodules.datasets.pair_matching import Options, match_below
 from ivif.datamodules.datasets.pair_names import captured, compiled, sequence_of
@@ -191,7 +191,7 @@ class FolderDataset(PairedDataset):
             )
         if any(record.label for record in records) and self.reading.labels and not self.classes:
             raise LabelError(f"'{path}' has labels, which need class names: set `classes`, e.g. [person, car].")
-        return FoundPairs(records)
+        return FoundPairs([named_image(record) for record in records] if self.reading.labels else records)
 
     def _matched(self) -> FoundPairs:
         infrared = self._folder(self.layout.infrared, INFRARED_FOLDERS)

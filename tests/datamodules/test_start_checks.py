@@ -16,7 +16,7 @@ from ivif.datamodules.datasets.base import ReadingConfig
 from ivif.datamodules.datasets.folder import FolderLayout
 from ivif.datamodules.datasets.thermal import ThermalRange
 from ivif.datamodules.folder import FolderDataModule
-from ivif.datamodules.start_checks import MOST_PAIRS, spread
+from ivif.datamodules.start_checks import MOST_PAIRS, look_over, spread
 from ivif.files.errors import LabelError
 from tests.commands.runs import QUIET
 from tests.fakes import Faults, png_16_bit, write_folder
@@ -187,6 +187,18 @@ def test_labels_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     reader: Any = data.stage_readers("train")[0]
     monkeypatch.setattr(reader.label_reader, "_parse", None)
     assert len(reader[0]["targets"]["labels"]) == 1
+
+
+@brings("labels", "a class of `classes` without a single box", "reported", "at the start of a detector's `fit`")
+def test_classes_that_a_detector_cannot_learn_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = module(write_folder(tmp_path, count=3), YOLO, classes=["person", "dog", "car"], train_fraction=0.7)
+    held_out = data.stage_readers("val")[0].names  # type: ignore[attr-defined]
+    with caplog.at_level(logging.WARNING):
+        look_over(data.stage_readers("train"), "train", detects=True)
+        look_over(data.stage_readers("val"), "val", detects=True)
+    absent = {"000": "dog, car", "001": "person, dog", "002": "dog, car"}[held_out[0]]  # of person, car, person
+    assert "train: no box of class dog; it cannot be learnt." in caplog.text
+    assert f"val: no box of class {absent}; it cannot be scored." in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ REFUSED: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
     ),
     "two images with one name.json": (
         coco(images=[{"id": 1, "file_name": "vi/a.png"}, {"id": 2, "file_name": "ir/A.jpg"}]),
-        ("no COCO json", "one name"),
+        ("vi/a.png", "ir/A.jpg", "called alike"),
     ),
     "400 digits.json": (
         coco(annotation={"bbox": [10**400, 1, 2, 3]}),

@@ -51,6 +51,25 @@ def attach_labels(
     return replace(found, records=records, stray_labels=found.stray_labels + strays)
 
 
+def named_image(record: PairRecord) -> PairRecord:
+    """A pair whose label was listed beside it, with the image that a json file of many images knows.
+
+    Raises:
+        LabelError: If it knows neither.
+    """
+    if record.label is None or record.label.suffix.lower() != LABEL_FORMATS["coco"] or is_labelme(record.label):
+        return record
+    stems = coco_stems(record.label)
+    if stem_key(record.visible) in stems:
+        return record
+    if stem_key(record.infrared) in stems:
+        return replace(record, label_names="infrared")
+    raise LabelError(
+        f"'{printable(record.label)}' labels neither '{printable(record.visible.name)}' nor "
+        f"'{printable(record.infrared.name)}', beside which it is listed. Correct the list."
+    )
+
+
 def _labelled(record: PairRecord, labels: Mapping[str, Path], stems: Mapping[str, int]) -> PairRecord:
     """The pair with the label of its visible image; one that only the infrared image's name leads to is that one's.
 

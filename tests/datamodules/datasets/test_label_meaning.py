@@ -58,6 +58,19 @@ def test_a_label_is_read_by_the_name_that_attached_it(tmp_path: Path) -> None:
     assert boxes(flir(tmp_path, ((160, 128), (160, 128)))) == [20, 30, 60, 80]
 
 
+def test_a_listed_json_is_read_by_the_name_that_it_knows(tmp_path: Path) -> None:
+    flir(tmp_path, ((160, 128), (320, 256)))
+    table = "infrared,visible,label\nir/FLIR_00006_PreviewData.jpeg,vi/FLIR_00006_RGB.jpg,coco.json\n"
+    (tmp_path / "pairs.csv").write_text(table)
+    layout = FolderLayout(pairs="pairs.csv")
+    assert boxes(FolderDataset(tmp_path, layout=layout, classes=CLASSES)) == [40, 60, 120, 160]
+    coco(tmp_path / "coco.json", "other.jpg", [20, 30, 40, 50])
+    refusal(
+        lambda: FolderDataset(tmp_path, layout=layout, classes=CLASSES),
+        LabelError, "coco.json", "FLIR_00006_RGB.jpg", "FLIR_00006_PreviewData.jpeg",
+    )  # fmt: skip
+
+
 @brings(
     "labels", "labels of infrared pictures smaller than the visible ones, of one shape", "works", "boxes are scaled"
 )
@@ -176,6 +189,21 @@ def test_several_coco_files_are_one_set_of_labels(tmp_path: Path) -> None:
         lambda: FolderDataset(root, layout=layout, classes=CLASSES),
         LabelError, "copy.json", "instances_val.json", "'003'", "layout.labels",
     )  # fmt: skip
+
+
+@brings("labels", "a COCO json with two images of one name (`ir/1.png`, `vi/1.png`)", "refused", "names both")
+def test_images_of_one_name_in_a_json_are_named(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    content = json.loads((root / "coco.json").read_text())
+    content["images"][0]["file_name"] = "C:\\mine\\000.png"
+    (root / "coco.json").write_text(json.dumps(content))
+    layout = FolderLayout(labels="coco.json")
+    assert FolderDataset(root, layout=layout, classes=CLASSES).pairing.unlabelled == ()
+    content["images"].append({"id": 99, "file_name": "ir/000.bmp"})
+    (root / "coco.json").write_text(json.dumps(content))
+    refusal(
+        lambda: FolderDataset(root, layout=layout, classes=CLASSES), LabelError, "coco.json", "000.png", "ir/000.bmp"
+    )
 
 
 def yolo(root: Path, *ids: int) -> Path:

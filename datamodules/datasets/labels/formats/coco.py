@@ -1,9 +1,9 @@
 """COCO json: one file for many pictures, boxes as left, top, width, height in pixels."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ivif.datamodules.datasets.labels.class_names import checked_class_name
@@ -55,9 +55,7 @@ def _coco_index(path: Path, _state: FileState) -> dict[str, LabeledPicture]:
         names = {entry["id"]: checked_class_name(str(entry["name"]), f"'{printable(path)}'") for entry in categories}
         if len(names) != len(categories):
             raise ValueError("two of its categories have one id")
-        stems = {image["id"]: Path(image["file_name"]).stem.casefold() for image in content["images"]}
-        if len(stems) != len(content["images"]) or len(set(stems.values())) != len(stems):
-            raise ValueError("two of its images have one id, or one name without folder and ending")
+        stems = _image_stems(content["images"], path)
         boxes: dict[str, list[LabeledBox]] = {stem: [] for stem in stems.values()}
         for annotation in content["annotations"]:
             where = f"'{printable(path)}', annotation {annotation.get('id')}"
@@ -75,6 +73,24 @@ def _coco_index(path: Path, _state: FileState) -> dict[str, LabeledPicture]:
         stem: LabeledPicture(tuple(boxes[stem]), size, classes=listed)
         for stem, size in zip(stems.values(), sizes, strict=True)
     }
+
+
+def _image_stems(images: Sequence[Mapping[str, Any]], path: Path) -> dict[Any, str]:
+    """Id -> stem in lower case, whichever system's folders stand before it."""
+    stems: dict[Any, str] = {}
+    files: dict[str, str] = {}
+    for image in images:
+        stem = PureWindowsPath(image["file_name"]).stem.casefold()
+        if image["id"] in stems:
+            raise ValueError(f"two of its images have the id {told(image['id'])}")
+        if stem in files:
+            raise LabelError(
+                f"'{printable(path)}' labels '{told(files[stem])}' and '{told(image['file_name'])}', which are called "
+                f"alike without folder and ending. Leave one of them out."
+            )
+        stems[image["id"]] = stem
+        files[stem] = image["file_name"]
+    return stems
 
 
 def _coco_object(

@@ -225,6 +225,7 @@ def test_a_detector_is_not_trained_without_a_single_box(
         "--config=detection.yaml",
         "--config=detection_cpu.yaml",
         *data,
+        "--trainer.max_steps=1",
         *QUIET,
         f"--runs_dir={tmp_path / 'runs'}",
     ]

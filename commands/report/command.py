@@ -44,9 +44,9 @@ def main(arguments: Sequence[str]) -> int:
     from ivif.commands.report.score import Sources, score
 
     data = parser.instantiate(config)[config.subcommand].data if options.data else None
-    folders = (Path(name) if name else None for name in (options.infrared, options.visible))
+    infrared, visible = (Path(name) if name else None for name in (options.infrared, options.visible))
     return score(
-        Sources(*folders, data, options.stage, options.pair, options.max_pixels),
+        Sources(infrared, visible, data, options.stage, options.pair, options.max_pixels),
         fused=[Path(folder) for folder in options.fused],
         convention=options.convention or ["standard"],
         metrics=options.metrics,

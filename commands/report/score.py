@@ -120,7 +120,7 @@ def score(
     counted, not_scored = _counted(scoring, f"{total} pairs{sources.part}", total), _not_scored(scoring)
     summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), [counted, *not_scored], problems, out)
     named = f"{inputs.problems.summary()}; '{out / 'summary.md'}' names each"
-    _show(console, [named] if len(problems) > 1 else problems)
+    _show(console, [named] if len(inputs.problems) > 1 else problems)
     show_means(summary, console)
     console.print(cell(counted), soft_wrap=True, highlight=False)
     console.print(cell(f"Tables and figure: {out}"), soft_wrap=True, highlight=False)

@@ -21,6 +21,10 @@ class Problems:
     def __init__(self) -> None:
         self._found: dict[str, dict[str, int]] = {}
 
+    def __len__(self) -> int:
+        """How many files."""
+        return sum(sum(own.values()) for own in self._found.values())
+
     def __iter__(self) -> Iterator[str]:
         """All lines, by kind."""
         return (text for own in self._found.values() for text in own)

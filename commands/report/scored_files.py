@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 
 from ivif.callbacks.detection_files import RESULTS
 from ivif.callbacks.prediction_writer import RECORD
-from ivif.commands.data.inspection import files_of
 from ivif.commands.errors import UsageError
 from ivif.commands.report.score_inputs import Pair, Problems, ScoreInputs, read_pair, read_sample
 from ivif.contracts.batch import Sample
@@ -21,6 +20,7 @@ from ivif.datamodules.datasets.pair_matching import SUGGESTED, Options, match_li
 from ivif.datamodules.datasets.pair_names import Naming, Picture, compiled, folded, path_ends
 from ivif.datamodules.datasets.pair_records import FoundPairs, PairRecord, first_of
 from ivif.datamodules.datasets.picture_files import Listing, list_pictures
+from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import PairingError
 from ivif.files.names import UTF8_REMEDY
 from ivif.files.pictures import MAX_PIXELS
@@ -76,7 +76,7 @@ def collect_stage(
     """
     datasets: dict[str, dict[str, Pair]] = {}
     for reader in readers:
-        dataset, files = str(reader.dataset_name), files_of(reader)  # type: ignore[attr-defined, arg-type]
+        dataset, files = str(reader.dataset_name), files_of(reader)  # type: ignore[attr-defined]
         for index, name in enumerate(reader.names):  # type: ignore[attr-defined]
             record = files.records[index] if files else PairRecord(name, Path(f"{name}.png"), Path(f"{name}.png"))
             key = f"{dataset}/{name}" if len(readers) > 1 else name
@@ -113,7 +113,7 @@ def _methods(
 def _of_method(
     label: str, place: Path, datasets: Mapping[str, Mapping[str, Pair]], pattern: str, problems: Problems
 ) -> dict[str, Path]:
-    files = {}
+    files: dict[str, Path] = {}
     for dataset, pairs in datasets.items():
         nested = place / dataset
         if len(datasets) > 1 and not nested.is_dir():

@@ -54,7 +54,9 @@ class Scoring:
         scored: set[str] = set()
         while left := self.counted() - scored:
             methods, names = self.compared(), [name for name in self.inputs.pairs if name in left]
-            scored.update(name for name in progress.track(names, description="scoring") if self._score(name, methods))
+            for name in progress.track(names, description="scoring"):
+                self._score(name, methods)
+            scored.update(names)
         methods, counted = self.compared(), self.counted()
         own = [row for row in self.rows if row[1] in counted]
         return [row for row in own if row[0] in methods or row[0] not in self.inputs.methods]
@@ -73,26 +75,22 @@ class Scoring:
             return set()
         return set(self.inputs.pairs) if self.every_pair else set.intersection(*names)
 
-    def _score(self, name: str, methods: list[str]) -> bool:
-        """Adds the rows of a pair; False where it is not one that counts after all."""
+    def _score(self, name: str, methods: list[str]) -> None:
+        """Adds the rows of a pair, or takes it out of the pairs where it cannot be used."""
         pair = self.inputs.pairs[name]
         try:
             sources = pair.read()
         except (UserError, ValueError) as error:
             self._drop(name, "of a pair that cannot be used", f"{name}: {error}")
-            return False
+            return
         own = [method for method in methods if name in self.usable[method]]
         pictures = {method: found for method in own if (found := self._read(method, name, sources)) is not None}
-        if not self.every_pair and len(pictures) < len(methods):
-            return False
         if self.classic:
             pictures |= _classic(self.inputs, sources)
         try:
             self.rows += self._values(name, sources, pictures)
         except ValueError as error:
             self._drop(name, "of a pair too small for a metric", f"'{name}' cannot be scored: {error} See --metrics.")
-            return False
-        return True
 
     def _drop(self, name: str, kind: str, text: str) -> None:
         self.inputs.problems.add(kind, text)

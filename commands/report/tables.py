@@ -42,11 +42,11 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     if scores["dataset"].nunique() > 1:
         scores = pd.concat([scores, scores.assign(dataset=OVERALL)])
     groups = scores.groupby([*BLOCK, "method"], sort=False)
-    table = groups["value"].agg(n="count", images="size", mean="mean", std="std", median="median")
-    sizes = scores.assign(size=list(zip(scores["width"], scores["height"], strict=True)))
-    table.insert(2, "size", sizes.groupby([*BLOCK, "method"], sort=False)["size"].agg(sizes_text))
+    statistics = groups["value"].agg(n="count", images="size", mean="mean", std="std", median="median")
+    found = [sizes_text(zip(own["width"], own["height"], strict=True)) for _, own in groups[["width", "height"]]]
+    statistics.insert(2, "size", found)
     defined = scores.dropna(subset="value").groupby(BLOCK)["name"].nunique().rename("defined")
-    table = table.reset_index().merge(defined.reset_index(), on=BLOCK, how="left")
+    table = statistics.reset_index().merge(defined.reset_index(), on=BLOCK, how="left")
     upward = table["metric"].map(lambda metric: METRICS[metric].higher_is_better)
     shown = table["mean"].map(lambda mean: float(_number(mean)) if pd.notna(mean) else mean)
     compared = shown.where(~upward, -shown).where(table["n"] == table["defined"])

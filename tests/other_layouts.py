@@ -115,6 +115,19 @@ def write_msrs_detection(root: Path, count: int = 2, size: tuple[int, int] = SIZ
     return root
 
 
+def write_kaist(root: Path, count: int = 2, size: tuple[int, int] = SIZE) -> Path:
+    """`images/set00/V000/{lwir,visible}`, `annotations-xml/set00/V000`: corner and size, a person and a crowd each."""
+    names = [f"I{1216 + 20 * number:05d}" for number in range(count)]
+    folder = root / "images" / "set00" / "V000"
+    boxes = _write_pairs([(folder / "lwir" / f"{n}.jpg", folder / "visible" / f"{n}.jpg") for n in names], size)
+    for name, (_, left, top, right, bottom) in zip(names, boxes, strict=True):
+        place = f"<bndbox><x>{left}</x><y>{top}</y><w>{right - left}</w><h>{bottom - top}</h></bndbox>"
+        crowd = "<bndbox><x>30</x><y>20</y><w>15</w><h>18</h></bndbox>"
+        objects = f"<object><name>person</name>{place}</object><object><name>people</name>{crowd}</object>"
+        _write_xml(root / "annotations-xml" / "set00" / "V000" / f"{name}.xml", objects, size)
+    return root
+
+
 def write_labelme(folder: Path, boxes: Mapping[str, Sequence[Box]], size: tuple[int, int] = SIZE) -> Path:
     """One json per picture, each object as a rectangle."""
     folder.mkdir(parents=True, exist_ok=True)

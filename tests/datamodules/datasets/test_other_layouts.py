@@ -108,6 +108,16 @@ def test_drone_vehicle_has_the_labels_of_the_modality_that_is_chosen(tmp_path: P
     assert _boxes(FolderDataset(root, layout=visible, classes=["car"])) == [[], []]
 
 
+@brings("labels", "KAIST's tree and its `annotations-xml`", "works", "persons, and crowds as ignored regions")
+def test_kaist_has_persons_and_ignores_crowds(tmp_path: Path) -> None:
+    reader = _documented("KAIST", other_layouts.write_kaist(tmp_path) / "images")
+    assert _boxes(reader) == [[_box(0)], [_box(1)]]
+    for index in range(2):
+        regions = reader.load_targets(index)["ignored"]
+        assert regions["boxes"].tolist() == [[30, 20, 45, 38]]
+        assert regions["labels"].tolist() == [0]
+
+
 @brings("labels", "HIT-UAV", "refused", "named: it has infrared pictures alone")
 @pytest.mark.parametrize("below", ["", "normal_xml"])
 def test_hit_uav_is_named(below: str, tmp_path: Path) -> None:

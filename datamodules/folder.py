@@ -75,8 +75,8 @@ class FolderDataModule(PairedDataModule):
         if listed or (parts["train"] and (parts["val"] or parts["test"])):
             return parts[stage] or parts[{"val": "test", "test": "val"}.get(stage, stage)]
         ordered = self._ordered(reader, reader.names)
-        trained = self._trained(reader, ordered)
-        return trained if stage == "train" else [name for name in ordered if name not in set(trained)]
+        trained = dict.fromkeys(self._trained(reader, ordered))
+        return list(trained) if stage == "train" else [name for name in ordered if name not in trained]
 
     def _trained(self, reader: FolderDataset, ordered: Sequence[str]) -> list[str]:
         """The pairs to train on where nothing says which: whole sequences, where there are several."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 from ivif.datamodules.datasets.pair_matching import match_folders
 from ivif.datamodules.datasets.pair_names import INFRARED_FOLDERS, VISIBLE_FOLDERS
 from ivif.datamodules.datasets.pair_records import FoundPairs, PairingReport, PairRecord
-from ivif.datamodules.datasets.picture_files import list_files
+from ivif.datamodules.datasets.picture_files import list_files, list_folders
 from ivif.files.errors import SplitError
 
 __all__ = [
@@ -31,7 +31,7 @@ def find_child(folder: Path, spellings: Sequence[str]) -> Path | None:
     """The first sub-folder spelled as one of `spellings`: exactly if there is one, else in any case."""
     if not folder.is_dir():
         return None
-    children = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir()}
+    children = {child.name: child for child in list_folders(folder)}
     for spelling in spellings:
         if spelling in children:
             return children[spelling]

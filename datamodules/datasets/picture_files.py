@@ -69,6 +69,12 @@ def list_files(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[P
     return files
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted; files are not looked at one by one."""
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(entry.name for entry in entries if _is(entry.is_dir))]
+
+
 def list_pictures(place: Path, below: bool | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Listing:
     """The pictures of a place, or other files.
 
@@ -100,8 +106,8 @@ def list_pictures(place: Path, below: bool | None = None, suffixes: Sequence[str
         entries += len(listing.pictures) + len(listing.others) - before + 1
         if entries > MOST_ENTRIES:
             raise PairingError(f"More than {MOST_ENTRIES} files lie below '{place}'. Point `root` at the dataset.")
-    listing.pictures.sort(key=lambda picture: picture.path)
-    listing.others.sort()
+    listing.pictures.sort(key=lambda picture: str(picture.path))  # paths take ten times as long to compare
+    listing.others.sort(key=str)
     return listing
 
 
@@ -111,7 +117,7 @@ def _enter(
     """Adds the files of one folder to the listing; returns its folders, each with its parts below the place."""
     folders = []
     for entry in _entries(folder):
-        path, suffix = Path(entry.path), Path(entry.name).suffix.lower()
+        path, suffix = Path(entry.path), _ending(entry.name)
         if suffix in suffixes:
             if is_utf8(entry.name):
                 listing.pictures.append(Picture(path, parts, entry.inode(), entry.is_symlink()))
@@ -122,6 +128,12 @@ def _enter(
         elif _is(entry.is_dir) and is_utf8(entry.name):
             folders.append((path, (*parts, entry.name)))
     return folders
+
+
+def _ending(name: str) -> str:
+    """As `Path.suffix` in lower case, in a tenth of the time."""
+    stem, dot, ending = name.rpartition(".")
+    return f".{ending.lower()}" if stem and ending and dot else ""
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -140,7 +152,7 @@ def _is(kind: Callable[[], bool]) -> bool:
 
 
 def _holds(folder: Path, suffixes: Sequence[str]) -> bool:
-    return any(Path(entry.name).suffix.lower() in suffixes for entry in _entries(folder))
+    return any(_ending(entry.name) in suffixes for entry in _entries(folder))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -210,7 +210,9 @@ class PromptedDataset(Dataset[Sample]):
             return {name: PromptEntry(self.dataset_name, name, prompt) for name, prompt in listed.items()}
         if self.source.source == "folder":
             return read_prompt_folder(path, self.reader.names, self.dataset_name)
-        return {entry.name: entry for entry in read_prompts(path) if entry.dataset == self.dataset_name}
+        spelled = {name.casefold(): name for name in self.reader.names}  # names by a pattern were once in lower case
+        entries = (entry for entry in read_prompts(path) if entry.dataset == self.dataset_name)
+        return {spelled.get(entry.name.casefold(), entry.name): entry for entry in entries}
 
 
 def warn_if_labels_leak(dataset: PromptedDataset, split: str, *, scores_detection: bool) -> bool:

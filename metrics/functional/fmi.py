@@ -1,12 +1,37 @@
 """Feature mutual information over pixels: of 3x3 windows, from a model of their joint distribution."""
 
+from typing import Final, NamedTuple
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
 _SIDE = 3
 _COUNT = _SIDE**2
+
+_WINDOWS: Final = {"cpu": 8192}
+"""Windows at a time, by device: on a CPU what is computed of them stays in its cache."""
+_WINDOWS_ELSEWHERE: Final = 2**19
+
+
+class _Distribution(NamedTuple):
+    """Values of windows as distributions over the nine positions, column by column.
+
+    Attributes:
+        p: (9, N), the values stretched to [0, 1], divided by their sum.
+        flat: (N,), whether the values are equal.
+        centred: (9, N), `p` without its mean, divided by the root of its sum of squares; without meaning where `flat`.
+        deviation: (N,) float64, standard deviation of the position.
+        entropy: (N,).
+    """
+
+    p: Tensor
+    flat: Tensor
+    centred: Tensor
+    deviation: Tensor
+    entropy: Tensor
 
 
 @triplet_metric(smallest=_SIDE)
@@ -15,8 +40,9 @@ def feature_mutual_information(triplet: Triplet) -> Tensor:
 
     Source: Haghighat and Razian, "Fast-FMI: non-reference image fusion metric", 2014, its code's feature 'none': the
     nine values of a window, stretched to [0, 1], are taken as a distribution over the nine positions (column by
-    column); the joint distribution follows from their correlation (Nelsen). Two windows with equal values score 1. In
-    float64.
+    column); the joint distribution follows from their correlation (Nelsen). Two windows with equal values score 1, and
+    so do two of one value each, to whose correlation the reference comes by rounding. In float32, but for the
+    distributions and their spread: that changes a score by less than 1e-7.
 
     Returns:
         (B,) float64, around [0, 1].
@@ -26,81 +52,72 @@ def feature_mutual_information(triplet: Triplet) -> Tensor:
         >>> round(feature_mutual_information(*formula_triplet("average")).item(), 3)
         0.574
     """
-    windows = [_windows(image.double()) for image in (triplet.fused, triplet.infrared, triplet.visible)]
-    scores = [_window_scores(windows[0], source) for source in windows[1:]]
-    return (scores[0] + scores[1]).mean((1, 2)) / 2
+    images = triplet.fused, triplet.infrared, triplet.visible
+    windows = [_windows(image) for image in images]
+    differ = [functional.max_pool2d((images[0] != each).float(), _SIDE, 1).flatten() for each in images[1:]]
+    some = _WINDOWS.get(images[0].device.type, _WINDOWS_ELSEWHERE)
+    scores = []
+    for parts in zip(*(each.split(some, dim=-1) for each in (*windows, *differ)), strict=True):
+        fused, *sources = (_distribution(part) for part in parts[:3])
+        pairs = zip(sources, parts[3:], strict=True)
+        scores.append(sum(_window_scores(fused, source).masked_fill_(apart == 0, 1) for source, apart in pairs) / 2)
+    return torch.cat(scores).view(len(images[0]), -1).mean(dim=1, dtype=torch.float64)
 
 
 def _windows(image: Tensor) -> Tensor:
-    """(9, B, h, w): the values of each window, column by column as MATLAB counts them."""
+    """(9, N): the values of each window of all images, column by column as MATLAB counts them."""
     height, width = image.shape[-2] - _SIDE + 1, image.shape[-1] - _SIDE + 1
     parts = [
         image[:, 0, row : row + height, column : column + width] for column in range(_SIDE) for row in range(_SIDE)
     ]
-    return torch.stack(parts)
+    return torch.stack(parts).flatten(1)
 
 
-def _window_scores(fused: Tensor, source: Tensor) -> Tensor:
-    equal = (fused == source).all(dim=0)
-    first, second = _distribution(fused), _distribution(source)
-    joint = _joint_entropy(first, second)
-    marginal = _entropy(first) + _entropy(second)
-    shared = marginal - joint
-    score = torch.where(shared == 0, torch.zeros_like(shared), 2 * shared / marginal)
-    return torch.where(equal, torch.ones_like(score), score)
+def _distribution(values: Tensor) -> _Distribution:
+    above = (values - values.amin(dim=0)).double()
+    total = above.sum(dim=0)
+    flat = total == 0
+    exact = above.div_(total).masked_fill_(flat, 1 / _COUNT)
+    positions = torch.arange(_COUNT, dtype=exact.dtype, device=exact.device) - _COUNT // 2
+    mean, square = torch.stack([positions, positions.square()]) @ exact
+    p = exact.float()
+    centred = p - 1 / _COUNT
+    centred /= centred.square().sum(dim=0).sqrt_()
+    return _Distribution(p, flat, centred, (square - mean.square()).clamp_(min=0).sqrt_(), _entropy(p))
 
 
-def _distribution(windows: Tensor) -> Tensor:
-    low, high = windows.amin(dim=0), windows.amax(dim=0)
-    span = high - low
-    flat = span == 0
-    unit = torch.where(flat, torch.ones_like(windows), (windows - low) / span.masked_fill(flat, 1.0))
-    return unit / unit.sum(dim=0)
+def _window_scores(fused: _Distribution, source: _Distribution) -> Tensor:
+    marginal = fused.entropy + source.entropy
+    shared = marginal - _joint_entropy(fused, source)
+    score = (2 * shared / marginal).masked_fill_(marginal == 0, 0)
+    return score.masked_fill_(fused.flat & source.flat, 1)
+
+
+def _joint_entropy(first: _Distribution, second: _Distribution) -> Tensor:
+    """That of the mixture of independence and the closest dependence of the correlation's sign (Frechet's bound).
+
+    The lower bound is the upper one with one of the two turned round, and entropy does not ask for the order.
+    """
+    correlation = (first.centred * second.centred).sum(dim=0)
+    turned = torch.where(correlation < 0, second.p.flip(0), second.p)
+    rows, columns = _cumulative(first.p), _cumulative(turned)
+    bound = torch.minimum(rows[:, None], columns)
+    covariance = torch.addcmul(bound, rows[:, None], columns, value=-1).flatten(0, 1).sum(dim=0)
+    spread = first.deviation * second.deviation
+    degenerate = first.flat | second.flat | (spread == 0)
+    weight = (correlation.abs_() * spread.float() / covariance).masked_fill_(degenerate, 0)
+    # what the bound gives each pair of positions: how far steps of the two lie upon each other
+    starts = [functional.pad(sums[:-1], (0, 0, 1, 0)) for sums in (rows, columns)]
+    joint = bound.sub_(torch.maximum(starts[0][:, None], starts[1])).clamp_(min=0).mul_(weight)
+    return _entropy(joint.addcmul_((first.p * (1 - weight))[:, None], turned))
+
+
+def _cumulative(p: Tensor) -> Tensor:
+    """Sums from the first row on; by a product of matrices, which is faster than `cumsum`."""
+    return torch.ones(_COUNT, _COUNT, dtype=p.dtype, device=p.device).tril_() @ p
 
 
 def _entropy(p: Tensor) -> Tensor:
-    return -torch.xlogy(p, p).sum(dim=0)
-
-
-def _joint_entropy(first: Tensor, second: Tensor) -> Tensor:
-    cumulative = first.cumsum(dim=0), second.cumsum(dim=0)
-    correlation = _correlation(first, second)
-    rising = correlation >= 0
-    spread = _position_deviation(first) * _position_deviation(second)
-    bound_covariance = sum(
-        _bound(cumulative[0][i], cumulative[1][j], rising) - cumulative[0][i] * cumulative[1][j]
-        for i in range(_COUNT)
-        for j in range(_COUNT)
-    )
-    degenerate = (correlation == 0) | (spread == 0)
-    weight = torch.where(degenerate, torch.zeros_like(spread), correlation * spread / bound_covariance)
-    total = torch.zeros_like(spread)
-    previous_row = [torch.zeros_like(spread)] * (_COUNT + 1)
-    for i in range(_COUNT):
-        row = [torch.zeros_like(spread)]
-        for j in range(_COUNT):
-            row.append(_bound(cumulative[0][i], cumulative[1][j], rising))
-            bound = row[j + 1] - row[j] - previous_row[j + 1] + previous_row[j]
-            joint = weight * bound + (1 - weight) * first[i] * second[j]
-            # the reference takes the real part of p log p, which for a negative p is p log |p|
-            total -= torch.xlogy(joint, joint.abs())
-        previous_row = row
-    return total
-
-
-def _bound(first: Tensor, second: Tensor, rising: Tensor) -> Tensor:
-    """Frechet's bounds of a joint distribution function: the upper one where `rising`, else the lower one."""
-    return torch.where(rising, torch.minimum(first, second), (first + second - 1).clamp(min=0))
-
-
-def _correlation(first: Tensor, second: Tensor) -> Tensor:
-    a, b = first - first.mean(dim=0), second - second.mean(dim=0)
-    scale = (a.square().sum(dim=0) * b.square().sum(dim=0)).sqrt()
-    product = (a * b).sum(dim=0)
-    return torch.where(scale > 0, product / scale, torch.zeros_like(scale))
-
-
-def _position_deviation(p: Tensor) -> Tensor:
-    positions = torch.arange(1, _COUNT + 1, dtype=p.dtype, device=p.device).view(-1, 1, 1, 1)
-    mean = (positions * p).sum(dim=0)
-    return ((positions.square() * p).sum(dim=0) - mean.square()).clamp(min=0).sqrt()
+    """(N,), of all dimensions but the last; of a negative p the real part of p log p counts, p log |p|."""
+    logarithms = p.abs().clamp_(min=torch.finfo(p.dtype).tiny).log_()
+    return -logarithms.mul_(p).flatten(0, -2).sum(dim=0)

@@ -166,7 +166,16 @@ def test_fmi_by_loops_over_windows() -> None:
         for r in range(5)
         for c in range(6)
     ]
-    assert feature_mutual_information(*images).item() == pytest.approx(np.mean(scores), rel=1e-9)
+    assert feature_mutual_information(*images).item() == pytest.approx(np.mean(scores), rel=1e-7)
+
+
+def test_fmi_of_windows_of_one_value_does_not_depend_on_where_they_are() -> None:
+    images = [torch.full((2, 1, side, side + 1), value) for side, value in ((9, 100.0), (9, 98.0), (9, 7.0))]
+    assert feature_mutual_information(*images).tolist() == [1.0, 1.0]
+    images[0][1, 0, 4:] += 30 * torch.rand(5, 10, generator=torch.Generator().manual_seed(0))
+    whole = feature_mutual_information(*images)
+    assert whole[1] < 0.9
+    assert feature_mutual_information(*(image[1:] for image in images)).item() == pytest.approx(whole[1].item())
 
 
 def _window_fmi(source: Array, fused: Array) -> float:

@@ -140,7 +140,7 @@ def check_record(folder: Path, made_by: dict[str, str], claims: bool = True, pic
     """
     record = folder / RECORD
     if record.is_file():
-        noted = _record(record)
+        noted = read_record(record)
         if noted != made_by:
             differing = ", ".join(
                 f"{key.replace('.init_args', '')} {noted.get(key)!r} there, {made_by.get(key)!r} now"
@@ -162,7 +162,12 @@ def check_record(folder: Path, made_by: dict[str, str], claims: bool = True, pic
         write_whole(record, json.dumps(made_by, indent=2) + "\n")  # other processes may be reading it
 
 
-def _record(path: Path) -> dict[str, str]:
+def read_record(path: Path) -> dict[str, str]:
+    """What made the pictures beside a record.
+
+    Raises:
+        FileExistsError: If it is damaged.
+    """
     try:
         content = json.loads(read_inside(path, path.parent))
     except (OSError, ValueError, RecursionError) as error:

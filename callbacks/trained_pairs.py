@@ -59,6 +59,10 @@ class TrainedPairs:
             return f"{sum(found)} of {len(found)}"
         return f"{sum(found)} of {len(found)} or more" if any(found) else "not known"
 
+    def concerns(self) -> bool:
+        """Whether a pair was trained on, or nobody knows."""
+        return any(self._found.values()) or not self.learnt.complete
+
     def warn(self, whose: str) -> None:
         """Says how many of the pairs were trained on, or that it is not known; nothing where none was.
 

@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         every_pair=options.pairs == "all",
         device=options.device,
         overwrite=options.overwrite,
+        checkpoints=[Path(path) for path in options.ckpt or ()],
     )
 
 
@@ -84,6 +85,7 @@ def _scores(reads: bool, several: dict[str, Any]) -> SuiteParser:
     scores.add_argument("--stage", type=Literal["train", "val", "test", "all"], default="test", help=STAGE)
     scores.add_argument("--pairs", type=Literal["shared", "all"], default="shared", help=PAIRS)
     scores.add_argument("--fused", required=True, help="Folder of one method's results; repeat it.", **several)
+    scores.add_argument("--ckpt", help="Checkpoint behind a folder: was it trained on these pairs?", **several)
     scores.add_argument("--convention", help="standard, mgfusion, cddfuse, vifb, ivif_zoo; several at will.", **several)
     scores.add_argument("--metrics", help="Which metrics; default: those of the convention.", **several)
     scores.add_argument("--pair", type=str | None, default=None, help="Regex; its first group names a pair.")

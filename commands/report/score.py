@@ -15,6 +15,7 @@ from ivif.commands.report.score_inputs import ScoreInputs
 from ivif.commands.report.scored_files import collect, collect_stage
 from ivif.commands.report.scoring import Scoring
 from ivif.commands.report.tables import COLUMNS, FILES, show_means, write_tables
+from ivif.commands.report.trained import marked, methods_of
 from ivif.files.pictures import MAX_PIXELS
 from ivif.files.text_output import cell
 from ivif.machine.devices import choose_device
@@ -77,6 +78,7 @@ def score(
     every_pair: bool = False,
     device: str = "cpu",
     overwrite: bool = False,
+    checkpoints: Sequence[Path] = (),
 ) -> int:
     """Scores every folder of fused images, prints the means, and writes tables and a figure into `out`.
 
@@ -94,6 +96,7 @@ def score(
         every_pair: Score each method on all pairs that it has; by default on those that all methods have.
         device: Where to compute.
         overwrite: Whether other files of these names may be replaced.
+        checkpoints: The weights behind folders, so that their rows say how many of the pairs these were trained on.
 
     Returns:
         The exit code: 1 if a method is not in the tables, else 0.
@@ -109,6 +112,7 @@ def score(
     refuse_others([out / name for name in FILES], overwrite)
     device = str(choose_device(device))
     inputs = sources.collect(fused)
+    trained = methods_of(checkpoints, dict(zip(inputs.methods, fused, strict=True)))
     total = len(inputs.pairs)
     scoring = Scoring(inputs, names, classic, device, every_pair)
     with Progress(transient=True) as progress:
@@ -117,6 +121,7 @@ def score(
     if not rows:
         _show(console, problems[:MOST_SHOWN])
         raise UsageError("\n".join([f"Nothing of {', '.join(inputs.methods)} could be scored.", *_not_scored(scoring)]))
+    rows = marked(rows, trained, inputs)
     counted, not_scored = _counted(scoring, f"{total} pairs{sources.part}", total), _not_scored(scoring)
     summary = write_tables(pd.DataFrame(rows, columns=list(COLUMNS)), [counted, *not_scored], problems, out)
     named = f"{inputs.problems.summary()}; '{out / 'summary.md'}' names each"

@@ -156,6 +156,7 @@ STATES: Final[dict[str, tuple[Callable[[State], object], tuple[str, ...]]]] = {
     "of no method": (_entry("task", "os.system"), ("os.system", "MGFusion")),
     "trained with another encoder": (_entry("frozen_parts", {"encoder": "ViT-B-32:openai@1"}), ("ViT-B-32", "encoder")),
     "encoders in a list": (_entry("frozen_parts", ["encoder"]), ("'frozen_parts'",)),
+    "training pictures of another kind": (_entry("trained_pictures", [1, 2]), ("'trained_pictures'", "given.ckpt")),
     "no version": (_without("pytorch-lightning_version"), ("pytorch-lightning_version",)),
     "a version of the future": (_entry("pytorch-lightning_version", "x.y"), ("version",)),
     "settings of another kind": (_entry("hyper_parameters", [1, 2]), ("hyper_parameters",)),

@@ -47,7 +47,9 @@ def test_shared_parts_are_taken_and_a_run_s_own_state_is_not() -> None:
     with torch.no_grad():
         other.learner.prompts.positive.add_(1.0)  # both began with the same sentences
     before = {name: value.clone() for name, value in task.state_dict().items()}
+    other.trained_pictures.ids |= {7, 8}
     transfer = initialise_from(task, _checkpoint(other))
+    assert task.learnt_from().ids == {7, 8}
     given, now = other.state_dict(), task.state_dict()
     assert transfer.taken == ("network", "part", "learner")
     assert not transfer.fresh

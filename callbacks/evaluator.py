@@ -35,8 +35,8 @@ class Evaluator(Callback):
 
     `test` adds the classic rows on the same pairs, prints the tables and writes `tables/test.csv`, `.md`,
     `test_per_image.csv`, and `detection.csv` and `.md`. `validate` does the same as `val` and `val_detection`, without
-    classic rows; validation within `fit` only logs. How many of the pairs the network was trained on stands in the
-    tables, and is warned of.
+    classic rows; validation within `fit` logs, and says its scores in one line. How many of the pairs the network was
+    trained on stands in the tables, and is warned of.
 
     Args:
         metrics: Names of the metrics that validation watches; see `ivif.metrics.conventions`.
@@ -192,7 +192,16 @@ class Evaluator(Callback):
         # The same on every rank already: the metrics gather themselves.
         values = {f"{group}/{name}": value for group, own in groups for name, value in own.items()}
         module.log_dict(values, add_dataloader_idx=False)
+        if module.trainer.state.fn == TrainerFn.FITTING:
+            overall = {name: value for group, own in groups if group == stage for name, value in own.items()}
+            _say(overall, module.trainer, len(scores.per_image()))
         return report
+
+
+def _say(scores: Mapping[str, float], trainer: Trainer, pairs: int) -> None:
+    """One line for a validation within training: what each class scores is in the log alone."""
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "/" not in name)
+    rank_zero_info(f"Validation in epoch {trainer.current_epoch}, step {trainer.global_step}, {pairs} pairs: {shown}")
 
 
 def method_name(module: LightningModule) -> str:

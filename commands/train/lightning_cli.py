@@ -16,6 +16,7 @@ from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.gradient_norms import GradientNorms
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.memory_guard import MemoryGuard
+from ivif.callbacks.parts_summary import PartsSummary
 from ivif.callbacks.prediction_writer import PredictionWriter
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_record import RunRecord
@@ -196,6 +197,8 @@ class SuiteCLI(PreparedCLI):
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
             extra.append(MarkLatest())
+            if config.get("enable_model_summary") is not False:
+                extra.append(PartsSummary())
         extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
         if self.subcommand == "predict":
             output = self.option("output_dir")

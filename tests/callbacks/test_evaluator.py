@@ -1,5 +1,6 @@
 """What the Evaluator scores, logs and writes."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ivif.callbacks.evaluator import Evaluator
+from ivif.callbacks.parts_summary import PartsSummary
 from ivif.callbacks.prediction_writer import PredictionWriter
 from ivif.callbacks.tables import ResultTable
 from ivif.contracts.batch import Batch
@@ -124,11 +126,25 @@ def test_validation_by_itself_prints_and_writes_its_table(tmp_path: Path, capsys
     assert f"{float(table['EN']['all']):.4f}" in printed
 
 
-def test_validation_within_training_only_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"])], max_epochs=1)
-    trainer.fit(_Trainable(), MadeData())
-    assert trainer.callback_metrics["val/EN"] > 0
-    assert "means over" not in capsys.readouterr().out
+@brings(
+    "tables",
+    "`fit` with validation pairs",
+    "works",
+    "each validation says its scores in one line; the table of the network's parts has no count of operations",
+)
+def test_validation_within_training_logs_and_says_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = quiet_trainer(tmp_path, callbacks=[Evaluator(metrics=["EN"]), PartsSummary()], max_epochs=2)
+    with caplog.at_level(logging.INFO):
+        trainer.fit(_Trainable(), MadeData())
+    entropy = trainer.callback_metrics["val/EN"].item()
+    lines = [line for line in caplog.messages if line.startswith("Validation")]
+    assert lines == [f"Validation in epoch {n}, step {2 * n + 2}, 5 pairs: EN {entropy:.4g}" for n in (0, 1)]
+    printed = capsys.readouterr().out
+    assert "Trained: 1 of 1 parameters" in printed
+    assert "means over" not in printed
+    assert "FLOPs" not in printed
     assert not (tmp_path / "tables").exists()
 
 

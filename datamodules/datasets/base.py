@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Self
@@ -185,7 +186,10 @@ class PairedDataset(Dataset[Sample]):
         if record.label is None or not self.reading.labels:
             return empty_targets()
         if record.label_names == "visible":
-            return self.label_reader.read(record.label, record.visible.stem, size, partner=record.infrared.stem)
+            return self.label_reader.read(
+                record.label, record.visible.stem, size, partner=record.infrared.stem,
+                infrared_size=partial(image_size, record.infrared, self.reading.max_pixels),
+            )  # fmt: skip
         named = image_size(record.infrared, self.reading.max_pixels)
         stem, partner = record.infrared.stem, record.visible.stem
         return self.label_reader.read(record.label, stem, size, named=named, partner=partner)

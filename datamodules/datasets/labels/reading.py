@@ -1,7 +1,7 @@
 """Boxes from label files, mapped to a dataset's classes by name and to the frame of its samples."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Final, Literal
 
@@ -89,7 +89,16 @@ class LabelReader:
         """What a loader process that is not forked gets: without the parsed files, each of them a file descriptor."""
         return {**vars(self), "_known": {}}
 
-    def read(self, path: Path, stem: str, size: Size, *, named: Size | None = None, partner: str = "") -> Targets:
+    def read(
+        self,
+        path: Path,
+        stem: str,
+        size: Size,
+        *,
+        named: Size | None = None,
+        partner: str = "",
+        infrared_size: Callable[[], Size] | None = None,
+    ) -> Targets:
         """The objects of one image.
 
         Args:
@@ -98,6 +107,8 @@ class LabelReader:
             size: (height, width) of the sample.
             named: (height, width) of the image that the label names, where it may be another than `size`.
             partner: The stem of the pair's other image.
+            infrared_size: Reads (height, width) of the infrared image, which the label may mean although its name is
+                that of both.
 
         Returns:
             Boxes (N, 4) xyxy in pixels of the sample and within it, labels (N,), and ignored regions, if there are any.
@@ -112,7 +123,8 @@ class LabelReader:
             picture = self._parse(path, stem, size, lists)
             self.tally.channels[picture.channels] += 1
             self._compare_name(path, picture, (stem, partner))
-            self._known[key] = self._read(path, picture, size, self._factors(path, picture, size, named))
+            factors = self._factors(path, picture, size, named, infrared_size)
+            self._known[key] = self._read(path, picture, size, factors)
         return map_targets(self._known[key], torch.Tensor.clone)
 
     def _read(self, path: Path, picture: LabeledPicture, size: Size, factors: tuple[float, float]) -> Targets:
@@ -159,7 +171,14 @@ class LabelReader:
         known = " ".join(dict.fromkeys(LABEL_FORMATS.values()))
         raise LabelError(f"'{path}' is none of the known label formats ({known}).")
 
-    def _factors(self, path: Path, picture: LabeledPicture, size: Size, named: Size | None) -> tuple[float, float]:
+    def _factors(
+        self,
+        path: Path,
+        picture: LabeledPicture,
+        size: Size,
+        named: Size | None,
+        infrared_size: Callable[[], Size] | None,
+    ) -> tuple[float, float]:
         """By what x and y of a file's boxes are multiplied."""
         if path.suffix.lower() == ".txt":  # fractions
             frame = named or size
@@ -170,7 +189,8 @@ class LabelReader:
         factor_x, factor_y = size[1] / frame[1], size[0] / frame[0]
         sizes = f"{frame[1]}x{frame[0]}", f"{size[1]}x{size[0]}"
         if abs(factor_x / factor_y - 1) > _SAME_SHAPE:
-            raise _other_shape(path, sizes, declared=frame == picture.size)
+            is_infrared = infrared_size is not None and infrared_size() == frame
+            raise _other_shape(path, sizes, declared=frame == picture.size and not is_infrared)
         if path.suffix.lower() == ".txt":
             return 1.0, 1.0
         self.tally.scaled.append(f"'{printable(path)}' (from {sizes[0]} to {sizes[1]})")

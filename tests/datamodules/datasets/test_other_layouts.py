@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from ivif.commands.data.check import check
@@ -64,6 +65,17 @@ def test_flir_1_3_is_labelled_by_its_thermal_names(tmp_path: Path) -> None:
     assert reader.names == ["FLIR_00001", "FLIR_00002"]
     assert _boxes(reader) == [[_box(0)], [_box(1)]]
     assert [reader.load_targets(index)["labels"].tolist() for index in range(2)] == [[0], [2]]
+
+
+@brings(
+    "labels", "FLIR ADAS at its real sizes: boxes of infrared, other proportions", "refused", "to cut both to one scene"
+)
+def test_thermal_boxes_that_do_not_fit_the_visible_picture_are_called_so(tmp_path: Path) -> None:
+    root = other_layouts.write_flir_v1(tmp_path, size=(64, 80))
+    for file in (root / "train" / "RGB").iterdir():
+        Image.open(file).resize((180, 160)).save(file)
+    with pytest.raises(LabelError, match=r"labels an infrared picture of 80x64.* visible one of 180x160.*Cut both"):
+        _boxes(_documented("FLIR ADAS 1.3", root))
 
 
 @brings("labels", "the aligned part of FLIR (`JPEGImages`, `Annotations/..._PreviewData.xml`)", "works", "its boxes")

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if arguments else 1
     try:
         _check_encoding(arguments)
+        if arguments[0] == "--print_completion":
+            return _print_completion(arguments[1:])
         check_command(arguments)
         if arguments[0] in PLAIN_COMMANDS:
             return _run_plain(arguments[0], arguments[1:])
@@ -56,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_user_error(error):
             return report_error(error)
         raise
+
+
+def _print_completion(shells: Sequence[str]) -> int:
+    from ivif.machine.light_torchmetrics import load_parts_of_torchmetrics
+
+    load_parts_of_torchmetrics()
+    from ivif.commands.completion import print_completion
+
+    print_completion(*shells[:1] or ("bash",))
+    return 0
 
 
 def overview() -> str:

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ivif.contracts.class_paths import known_names
 from ivif.contracts.plugins import DATASETS, METHODS, installed
@@ -54,7 +54,7 @@ def described(group: str) -> dict[str, str]:
 
 def _summary_of_package(name: str, group: str) -> str:
     entry = installed(group)[name]
-    metadata = entry.dist.metadata if entry.dist else {}
+    metadata: Any = entry.dist.metadata if entry.dist else {}
     summary = metadata["Summary"] if "Summary" in metadata else "no description"  # noqa: SIM401 - has no get
     return f"{summary} (package {entry.module.partition('.')[0]})"
 

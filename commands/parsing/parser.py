@@ -36,7 +36,7 @@ class SuiteParser(ArgumentParser):
         self._words = list(args or ())
         return super().parse_args(args, *others, **kwargs)
 
-    def format_help(self, *formatter: Any) -> str:  # type: ignore[override]
+    def format_help(self, *formatter: Any) -> str:
         """As jsonargparse's, for users: with the methods and data that can be named."""
         return completed(super().format_help(*formatter), self._option_string_actions)
 

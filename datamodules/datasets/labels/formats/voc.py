@@ -45,9 +45,10 @@ def parse_voc(path: Path) -> LabeledPicture:
 
 def _object(element: ElementTree.Element, where: str) -> LabeledBox:
     name = (element.findtext("name") or "").strip()
-    if (polygon := element.find("polygon")) is not None and element.find("bndbox") is None:
+    upright, polygon, turned = (element.find(tag) for tag in ("bndbox", "polygon", "robndbox"))
+    if upright is None and polygon is not None:
         box = _around_polygon(polygon, where)
-    elif (turned := element.find("robndbox")) is not None:
+    elif upright is None and turned is not None:
         box = _around_turned(turned, where)
     else:
         box = _upright(element, where)
@@ -55,7 +56,7 @@ def _object(element: ElementTree.Element, where: str) -> LabeledBox:
         raise LabelError(f"{where}: it has no name. Name its class, or remove the object.")
     checked_class_name(name, where)
     is_hard = (element.findtext("difficult") or "").strip().casefold() in ("1", "true")
-    return LabeledBox(name, box, ignored=is_hard, enclosing=element.find("bndbox") is None)
+    return LabeledBox(name, box, ignored=is_hard, enclosing=upright is None)
 
 
 def _upright(element: ElementTree.Element, where: str) -> Box:

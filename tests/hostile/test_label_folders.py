@@ -93,7 +93,7 @@ def test_labels_of_other_names_alone_are_refused_or_told(place: Path, caplog: py
     root = write_folder(place / "own")
     _rename(root / "voc", ".xml")
     layout = FolderLayout(labels="voc")
-    refusal(lambda: FolderDataset(root, layout=layout, classes=("person",)), LabelError, "voc", "4 pairs", "stem")
+    refusal(lambda: FolderDataset(root, layout=layout, classes=("person",)), LabelError, "voc", "4 pairs", "000.xml")
     root = write_m3fd(place / "m3fd", yolo=False)
     _rename(root / "Annotation", ".xml")
     assert not M3FD(root).has_labels

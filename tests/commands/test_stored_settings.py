@@ -194,7 +194,7 @@ def test_a_run_is_tested_by_its_folder_alone(
 
 @brings(
     "options",
-    "`predict --ckpt_path FILE` with other options of the method than in its training",
+    "`test --ckpt_path FILE` with other options of the method than in its training",
     "reported",
     "yours hold, and one line names them with the values of the training",
 )

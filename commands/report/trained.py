@@ -32,7 +32,7 @@ def methods_of(checkpoints: Sequence[Path], fused: Mapping[str, Path]) -> dict[s
     Raises:
         UsageError: If a file is no checkpoint, or none of the folders is known to be made with it.
     """
-    noted = {method: _weights(place) for method, place in fused.items()}
+    noted = {method: _weights(place) for method, place in fused.items()} if checkpoints else {}
     found: dict[str, Path] = {}
     for path in checkpoints:
         check_checkpoint(path, option="--ckpt")
@@ -84,5 +84,5 @@ def _weights(place: Path) -> str | None:
         return None
     try:
         return str(read_record(record).get("weights")).rpartition("@")[2]
-    except FileExistsError as error:
-        raise UsageError(f"'{record}' cannot be read, which says what made the pictures: {error}") from error
+    except FileExistsError:
+        return None  # damaged, or nothing of ours

@@ -11,7 +11,7 @@ from ivif.datamodules.datasets.thermal import Pixels
 from ivif.files.pictures import MAX_PIXELS
 
 _SIDE: Final = 64
-"""Rows and columns that are looked at, or up to twice as many: 0.1 ms for a picture of any size."""
+"""Rows and columns that are looked at, or up to twice as many: a tenth of a millisecond for a picture of any size."""
 
 
 def picture_id(pixels: Pixels) -> str:
@@ -24,12 +24,12 @@ def picture_id(pixels: Pixels) -> str:
         pixels: (H, W) or (H, W, 3), as `read_image` returns them, infrared by its luma.
     """
     height, width = pixels.shape[:2]
-    seen = pixels[:: max(1, height // _SIDE), :: max(1, width // _SIDE)]
-    if seen.ndim == 3 and (seen == seen[..., :1]).all():
+    seen = np.ascontiguousarray(pixels[:: max(1, height // _SIDE), :: max(1, width // _SIDE)])
+    if seen.ndim == 3 and np.array_equal(seen[..., 0], seen[..., 1]) and np.array_equal(seen[..., 0], seen[..., 2]):
         seen = seen[..., 0]
     if (seen == seen[0, 0]).all():
         return ""
-    identity = f"{height}x{width} {seen.dtype.str}".encode() + np.ascontiguousarray(seen).tobytes()
+    identity = f"{height}x{width} {seen.dtype.str}".encode() + seen.tobytes()
     return hashlib.blake2b(identity, digest_size=8).hexdigest()
 
 

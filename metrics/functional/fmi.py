@@ -57,10 +57,10 @@ def feature_mutual_information(triplet: Triplet) -> Tensor:
     differ = [functional.max_pool2d((images[0] != each).float(), _SIDE, 1).flatten() for each in images[1:]]
     some = _WINDOWS.get(images[0].device.type, _WINDOWS_ELSEWHERE)
     scores = []
-    for parts in zip(*(each.split(some, dim=-1) for each in (*windows, *differ)), strict=True):
+    for parts in zip(*(torch.split(each, some, dim=-1) for each in (*windows, *differ)), strict=True):
         fused, *sources = (_distribution(part) for part in parts[:3])
-        pairs = zip(sources, parts[3:], strict=True)
-        scores.append(sum(_window_scores(fused, source).masked_fill_(apart == 0, 1) for source, apart in pairs) / 2)
+        own = [_window_scores(fused, *pair) for pair in zip(sources, parts[3:], strict=True)]
+        scores.append((own[0] + own[1]) / 2)
     return torch.cat(scores).view(len(images[0]), -1).mean(dim=1, dtype=torch.float64)
 
 
@@ -86,11 +86,11 @@ def _distribution(values: Tensor) -> _Distribution:
     return _Distribution(p, flat, centred, (square - mean.square()).clamp_(min=0).sqrt_(), _entropy(p))
 
 
-def _window_scores(fused: _Distribution, source: _Distribution) -> Tensor:
+def _window_scores(fused: _Distribution, source: _Distribution, differ: Tensor) -> Tensor:
     marginal = fused.entropy + source.entropy
     shared = marginal - _joint_entropy(fused, source)
     score = (2 * shared / marginal).masked_fill_(marginal == 0, 0)
-    return score.masked_fill_(fused.flat & source.flat, 1)
+    return score.masked_fill_((fused.flat & source.flat) | (differ == 0), 1)
 
 
 def _joint_entropy(first: _Distribution, second: _Distribution) -> Tensor:

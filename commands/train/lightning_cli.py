@@ -197,8 +197,8 @@ class SuiteCLI(PreparedCLI):
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
             extra.append(MarkLatest())
-            if config.get("enable_model_summary") is not False:
-                extra.append(PartsSummary())
+            extra += [PartsSummary()] if config.get("enable_model_summary") is not False else []
+            config["enable_model_summary"] = False  # that is Lightning's own
         extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
         if self.subcommand == "predict":
             output = self.option("output_dir")

@@ -265,8 +265,9 @@ def test_a_damaged_file_is_built_anew(
     data[-cache_buffer._FOOTER.size - 1] ^= 1 if damage == "index" else 0
     file.write_bytes(bytes(data[: {"empty": 0, "cut": len(data) // 2, "no end": -3}.get(damage, len(data))]))
     if damage == "version":
-        monkeypatch.setattr(cache_buffer, "FORMAT_VERSION", cache_buffer.FORMAT_VERSION + 1)
-        monkeypatch.setattr(cache_module, "FORMAT_VERSION", cache_module.FORMAT_VERSION + 1)
+        later = cache_buffer.FORMAT_VERSION + 1
+        for module in (cache_buffer, cache_module):
+            monkeypatch.setattr(module, "FORMAT_VERSION", later)
     caplog.clear()
     assert_same(CachedDataset(reader, "disk", _folder(root))[3], reader[3])
     assert "4 pairs are decoded" in caplog.text

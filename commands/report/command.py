@@ -11,7 +11,7 @@ from ivif.commands.program import program
 from ivif.commands.report.files import OVERWRITE
 from ivif.files.pictures import MAX_PIXELS
 
-STAGE: Final = "Which pairs of --data."
+STAGE: Final = "Which pairs of --data; default: test."
 
 PAIRS: Final = (
     "Which pairs count: `shared`, those that all methods have, so that means can be compared; `all`, for each method "
@@ -82,7 +82,7 @@ def _scores(reads: bool, several: dict[str, Any]) -> SuiteParser:
         scores.add_subclass_arguments(FusionDataModule, "data", fail_untyped=False)
     else:
         scores.add_argument("--data", type=str | None, default=None, help="A dataset, instead of the two folders.")
-    scores.add_argument("--stage", type=Literal["train", "val", "test", "all"], default="test", help=STAGE)
+    scores.add_argument("--stage", type=Literal["train", "val", "test", "all"] | None, default=None, help=STAGE)
     scores.add_argument("--pairs", type=Literal["shared", "all"], default="shared", help=PAIRS)
     scores.add_argument("--fused", required=True, help="Folder of one method's results; repeat it.", **several)
     scores.add_argument("--ckpt", help="Checkpoint behind a folder: was it trained on these pairs?", **several)

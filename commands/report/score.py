@@ -36,7 +36,7 @@ class Sources:
         infrared: Folder of infrared images, or one.
         visible: Folder of visible images, grey or colour, or one; colour is scored by its luma.
         data: A dataset, instead of the folders.
-        stage: Which of its pairs: train, val, test or all.
+        stage: Which of its pairs: train, val, test (the default) or all.
         pair: Regular expression whose first group in a file's stem names the pair; the stem by default.
         max_pixels: Most pixels of a picture.
     """
@@ -44,14 +44,14 @@ class Sources:
     infrared: Path | None = None
     visible: Path | None = None
     data: "FusionDataModule | None" = None
-    stage: str = "test"
+    stage: str | None = None
     pair: str | None = None
     max_pixels: int = MAX_PIXELS
 
     @property
     def part(self) -> str:
         """Which part of a dataset is scored, in brackets; nothing for folders."""
-        return f" (stage {self.stage}, manifest {self.data.manifest.name})" if self.data is not None else ""
+        return f" (stage {self.stage or 'test'}, manifest {self.data.manifest.name})" if self.data is not None else ""
 
     def collect(self, fused: Sequence[Path]) -> ScoreInputs:
         """All pairs, with the files of the methods' folders.
@@ -62,9 +62,10 @@ class Sources:
         folders = [folder for folder in (self.infrared, self.visible) if folder is not None]
         if self.data is not None and not folders:
             self.data.prompts = None  # scores need no words, and their file may be elsewhere
-            return collect_stage(self.data.stage_readers(self.stage), fused, self.pair, self.max_pixels)
-        if self.data is not None or len(folders) < 2:
-            raise UsageError("Say where the pairs are: either --infrared DIR and --visible DIR, or --data DATASET.")
+            return collect_stage(self.data.stage_readers(self.stage or "test"), fused, self.pair, self.max_pixels)
+        if self.data is not None or len(folders) < 2 or self.stage is not None:
+            where = "either --infrared DIR and --visible DIR, or --data DATASET, of which --stage takes a part"
+            raise UsageError(f"Say where the pairs are: {where}.")
         return collect(folders[0], folders[1], fused, self.pair, self.max_pixels)
 
 
@@ -147,7 +148,7 @@ def _counted(scoring: Scoring, pairs: str, total: int) -> str:
     broken = f"; {total - usable} cannot be used" if usable < total else ""
     text = f"Scored: {len(scoring.counted())} of {pairs}"
     if missing and scoring.every_pair:
-        return f"{text}, each method on those that it has{broken}; missing are {missing}; other pairs, no ranks."
+        return f"{text}, each method on those that it has{broken}; missing are {missing}, whose means have no rank."
     if missing:
         remedy = "--pairs all scores each method on what it has"
         return f"{text}, those that all methods have{broken}; missing are {missing} ({remedy})."

@@ -73,7 +73,10 @@ def test_methods_and_classic_rows_are_scored_on_the_pairs_that_all_have(
 def test_all_pairs_count_where_they_are_asked_for(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folders / "second" / "001.png").unlink()
     shown = accepted(_score(folders, "first", "second", more=("--pairs=all",)), capsys)
-    assert "Scored: 5 of 5 pairs, each method on those that it has; missing are 1 for second" in shown
+    assert (
+        "Scored: 5 of 5 pairs, each method on those that it has; missing are 1 for second, whose means have no rank."
+        in shown
+    )
     assert _counts(folders) == dict.fromkeys(("first", *CLASSIC), 5) | {"second": 4}
     ranks = read_table(folders / "out" / "summary.csv").set_index("method")["rank"]
     assert ranks.isna().to_dict() == dict.fromkeys(("first", *CLASSIC), False) | {"second": True}
@@ -211,6 +214,7 @@ def test_a_stage_of_a_dataset_is_scored_as_test_scores_it(folders: Path, capsys:
     assert set(table["images"]) == {3}
     assert set(table["size"]) == {"56x48"}
     refused(["report", "score", *options], capsys, "--infrared DIR", "--data DATASET")
+    refused([*_score(folders, "first"), "--stage=val"], capsys, "--data DATASET, of which --stage takes a part")
 
 
 def test_several_datasets_have_blocks_of_their_own_and_one_together(

@@ -17,8 +17,8 @@ BILEVEL = ("fit", "--config=text_to_pixels.yaml", "--model.init_args.clip=random
 @pytest.mark.parametrize(
     ("option", "remedy"),
     [
-        ("--trainer.accumulate_grad_batches=2", "--model.init_args.bilevel.accumulate 2"),
-        ("--trainer.gradient_clip_val=0.5", "--model.init_args.lower.optimizer.gradient_clip 0.5"),
+        ("--trainer.accumulate_grad_batches=2", "--model.bilevel.accumulate 2"),
+        ("--trainer.gradient_clip_val=0.5", "--model.lower.optimizer.gradient_clip 0.5"),
     ],
 )
 def test_a_task_with_levels_accumulates_and_clips_itself(

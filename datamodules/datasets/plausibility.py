@@ -1,5 +1,6 @@
 """Pictures that can be read and are still not what they should be: swapped folders, false colours, unused bits."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class PictureFacts:
         deep: Whether it has more than 8 bits.
         highest: Largest stored value.
         contrast: Between its darkest and its brightest hundredth, in [0, 1], after scaling.
+        digest: Of the pixels, equal for equal pictures, in one channel or three; empty for one that is all the same.
     """
 
     channels: int
@@ -37,6 +39,7 @@ class PictureFacts:
     deep: bool
     highest: float
     contrast: float
+    digest: str = ""
 
 
 def picture_facts(pixels: Pixels, thermal_range: ThermalRange | None = None) -> PictureFacts:
@@ -61,7 +64,14 @@ def picture_facts(pixels: Pixels, thermal_range: ThermalRange | None = None) -> 
         scaled = to_visible(seen) if thermal_range is None else to_infrared(seen, thermal_range)
         low, high = np.percentile(scaled.numpy(), (1, 99))
         contrast = float(high - low)
-    return PictureFacts(1 if pixels.ndim == 2 else 3, colourful, deep, float(seen.max()), contrast)
+    channels, highest = 1 if pixels.ndim == 2 else 3, float(seen.max())
+    return PictureFacts(channels, colourful, deep, highest, contrast, _digest(seen) if seen.min() < highest else "")
+
+
+def _digest(pixels: Pixels) -> str:
+    is_grey = pixels.ndim == 3 and not np.ptp(pixels, axis=-1).any()
+    plane = np.ascontiguousarray(pixels[..., 0] if is_grey else pixels)
+    return hashlib.blake2b(plane.tobytes() + str(plane.shape).encode(), digest_size=16).hexdigest()
 
 
 def picture_findings(
@@ -75,6 +85,13 @@ def picture_findings(
         thermal_range: How infrared of more than 8 bits is scaled.
     """
     lines = []
+    if same := sum(
+        bool(one.digest) and one.digest == other.digest for one, other in zip(infrared, visible, strict=True)
+    ):
+        lines.append(
+            f"{same} of {len(infrared)} pairs are one picture twice, stored under two names. Give the infrared and the "
+            f"visible picture of each"
+        )
     coloured = sum(facts.colourful for facts in infrared)
     if coloured > len(infrared) / 2 and not any(facts.colourful for facts in visible):
         lines.append(

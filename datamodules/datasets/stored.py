@@ -100,9 +100,10 @@ class StoredPlanes(Dataset[Sample]):
 
     def path(self, dataset: str, name: str) -> Path:
         """Where the picture of a pair lies, or should lie."""
-        nested = self.folder / dataset / f"{name}.png"
-        alone = self.folder / f"{name}.png"
-        return alone if not self.several and not nested.is_file() and alone.is_file() else nested
+        folders = (self.folder / dataset,) if self.several else (self.folder / dataset, self.folder)
+        stems = dict.fromkeys((name, name.casefold()))  # names by a pattern were once in lower case
+        paths = [folder / f"{stem}.png" for folder in folders for stem in stems]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def check(self, dataset: str, names: Iterable[str]) -> None:
         """Makes sure that pairs have their pictures, without reading these.

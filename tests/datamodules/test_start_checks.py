@@ -69,6 +69,11 @@ def deep(low: int, high: int, folder: str = "ir") -> Any:
     return store
 
 
+def copies(root: Path) -> None:
+    for file in (root / "ir").iterdir():
+        Image.open(file).convert("RGB").save(root / "vi" / file.name)
+
+
 def one_deep(root: Path) -> None:
     file = root / "ir" / "001.png"
     file.write_bytes(png_16_bit(np.asarray(Image.open(file)).astype(np.uint16) * 257))
@@ -96,6 +101,10 @@ def one_deep(root: Path) -> None:
         pytest.param(
             deep(0, 255, "vi"), "4 of 4 visible pictures of more than 8 bits come out as next to one grey",
             marks=brings("pictures", "8-bit values in 16-bit visible files", "reported", "asks for 8 bits"),
+        ),
+        pytest.param(
+            copies, "4 of 4 pairs are one picture twice",
+            marks=brings("pairs", "copies of the infrared pictures as visible ones", "reported", "how many pairs"),
         ),
         pytest.param(
             one_deep, "1 of 4 infrared pictures have more than 8 bits and the others have 8",

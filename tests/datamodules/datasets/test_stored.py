@@ -34,6 +34,15 @@ def write_pictures(reader: MSRS, folder: Path, level: int = 0) -> None:
         Image.fromarray(np.full_like(pixels, level) if level else pixels).save(folder / f"{sample['name']}.png")
 
 
+def test_pictures_of_names_in_lower_case_are_found(reader: MSRS, tmp_path: Path) -> None:
+    (tmp_path / "00001d.png").touch()
+    pictured = StoredPlanes(reader, tmp_path, "fused", 3)
+    assert pictured.path("msrs", "00001D") == tmp_path / "00001d.png"
+    (tmp_path / "00001D.png").touch()
+    assert pictured.path("msrs", "00001D") == tmp_path / "00001D.png"
+    assert pictured.path("msrs", "00002D") == tmp_path / "msrs" / "00002D.png"
+
+
 @pytest.mark.parametrize("layout", ["", "msrs"])
 def test_each_pair_gets_its_own_picture(layout: str, reader: MSRS, tmp_path: Path) -> None:
     write_pictures(reader, tmp_path / "fused" / layout)

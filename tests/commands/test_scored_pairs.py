@@ -69,6 +69,8 @@ def test_predictions_of_a_tree_pair_with_one_of_its_folders(tmp_path: Path) -> N
     assert predicted(root, FolderLayout(), tmp_path / "out") == ["V000_1", "V001_1"]
     inputs = collect(root / "V001" / "lwir", root / "V001" / "visible", [tmp_path / "out"], None)
     assert inputs.methods == {"out": {"1": tmp_path / "out" / "V001_1.png"}}
+    write_pair(tmp_path / "x.png", tmp_path / "loose" / "1.png")  # of which of the two?
+    assert collect(root, root, [tmp_path / "loose"], None).methods == {"loose": {}}
     assert [line for line in inputs.problems if "V000_1.png" in line]
 
 

@@ -67,5 +67,6 @@ class PairedDataModule(FusionDataModule):
 
     def _open_split(self, split: str) -> PairedDataset:
         chosen = {"classes": self.class_names, "label_classes": self.label_classes}
-        options = {name: value for name, value in chosen.items() if value} | self.reader_options()
+        given = {name: value for name, value in chosen.items() if value and self.reading.labels}
+        options = given | self.reader_options()
         return self.dataset_class(self.root, split, reading=self.reading, **options)

@@ -12,9 +12,10 @@ from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.m3fd import M3FDDataModule
+from ivif.datamodules.roadscene import RoadSceneDataModule
 from ivif.datamodules.tno import TNODataModule
 from ivif.files.errors import LabelError
-from tests.fakes import M3FD_CLASSES, write_folder, write_m3fd, write_msrs
+from tests.fakes import M3FD_CLASSES, write_folder, write_m3fd, write_msrs, write_roadscene
 from tests.inputs import brings
 from tests.refusals import refusal
 
@@ -281,6 +282,7 @@ def test_a_yaml_list_may_have_gaps_and_lies_beside_the_folder_of_labels(tmp_path
     [
         ("names: [person, person]", ("person", "twice")),
         ("names: [person, [car]", ("YAML",)),
+        ("names: !!python/object/apply:os.system ['true']", ("YAML",)),
         ("names: car", ("list of class names",)),
         ("names: {99999999: car}", ("list of class names",)),
         ("names: [car, person]", ("classes.txt", "differ", "label_classes")),
@@ -316,6 +318,8 @@ def test_every_dataset_can_be_read_with_some_of_its_classes(tmp_path: Path) -> N
     refusal(lambda: M3FDDataModule(root=root, classes=["zebra"]).classes, LabelError, "'zebra'")
     refusal(lambda: M3FD(root, classes=["person", "People"]), LabelError, "twice")
     refusal(lambda: TNODataModule(root=root, classes=["car"]).classes, LabelError, "tno has no boxes")
+    raw = RoadSceneDataModule(root=write_roadscene(tmp_path), classes=["car"], reading=ReadingConfig(labels=False))
+    assert len(raw.stage_readers("all")[0]) == 4  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

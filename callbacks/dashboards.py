@@ -1,4 +1,4 @@
-"""What a dashboard of a run can show beside scalars, and the callback that hands it the run's records and tables."""
+"""What a dashboard of a run can show beside scalars, and the callback that opens it and hands it the run's tables."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
@@ -82,27 +83,34 @@ def dashboards(trainer: Trainer) -> list[Dashboard]:
     return [logger for logger in trainer.loggers if isinstance(logger, Dashboard)] if trainer.is_global_zero else []
 
 
-class DashboardRecords(Callback):
-    """Hands configuration, environment and splits to the dashboards at the start, and the result tables at the end."""
+class LateDashboards(Callback):
+    """Gives the trainer its dashboards when everything is checked, and them the result tables at the end.
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows how the run is made."""
-        self._show_record(trainer)
+    Lightning opens every logger that it has before it looks at the checkpoint: a start that is refused would leave a
+    run on the dashboard.
+
+    Args:
+        boards: The dashboards, which are loggers.
+    """
+
+    def __init__(self, boards: Sequence[Logger]) -> None:
+        self.boards = boards
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tells the dashboards where a resumed run goes on."""
+        """Adds them, and tells them where a resumed run goes on."""
+        self._add(trainer)
         if trainer.global_step:
             for board in dashboards(trainer):
                 board.continue_at(trainer.global_step)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows how the run is made."""
-        self._show_record(trainer)
+        """Adds them."""
+        self._add(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows how the run is made, where it is no part of a training."""
+        """Adds them, where the validation is no part of a training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._show_record(trainer)
+            self._add(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the tables that the Evaluator wrote."""
@@ -113,9 +121,9 @@ class DashboardRecords(Callback):
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._show_tables(trainer)
 
-    def _show_record(self, trainer: Trainer) -> None:
-        for board in dashboards(trainer):
-            board.show_record(Path(trainer.default_root_dir))
+    def _add(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # which logs nothing
+            trainer.loggers = [*trainer.loggers, *self.boards]
 
     def _show_tables(self, trainer: Trainer) -> None:
         for board in dashboards(trainer):

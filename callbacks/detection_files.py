@@ -12,7 +12,7 @@ from ivif.callbacks.boxes import above_score, draw_boxes
 from ivif.callbacks.images import save_atomically
 from ivif.contracts.batch import Boxes, Detections
 from ivif.files.inside import read_inside
-from ivif.files.names import file_name
+from ivif.files.names import file_name, printable
 from ivif.files.whole import write_whole
 
 PARTS: Final = "detections"
@@ -159,6 +159,25 @@ def save_yolo(boxes: Boxes, size: tuple[int, int], path: Path, class_names: Sequ
     if not (path.parent / CLASS_LIST).is_file():
         write_whole(path.parent / CLASS_LIST, "".join(f"{name}\n" for name in class_names), durable=False)
     write_whole(path, yolo_text(boxes, size), durable=False)
+
+
+def refuse_other_classes(folder: Path, class_names: Sequence[str]) -> None:
+    """Refuses a folder of text files for YOLO whose `classes.txt` is another one: its numbers would mean other classes.
+
+    Raises:
+        FileExistsError: Names both lists.
+        OutsideFileError: If the list is a link out of the folder.
+    """
+    path = folder / CLASS_LIST
+    if not path.is_file():
+        return
+    there = read_inside(path, folder).decode(errors="replace").split("\n")
+    there = [name.strip() for name in there if name.strip()]
+    if there != list(class_names):
+        raise FileExistsError(
+            f"'{path}' lists {', '.join(map(printable, there))}, and the classes here are {', '.join(class_names)}: "
+            f"one folder of labels has one list. Choose another folder, or remove the file."
+        )
 
 
 def _entries(found: Detections, class_names: Sequence[str]) -> Iterator[dict[str, Any]]:

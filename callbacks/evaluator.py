@@ -35,8 +35,8 @@ class Evaluator(Callback):
 
     `test` adds the classic rows on the same pairs, prints the tables and writes `tables/test.csv`, `.md`,
     `test_per_image.csv`, and `detection.csv` and `.md`. `validate` does the same as `val` and `val_detection`, without
-    classic rows; validation within `fit` logs, and says its scores in one line. How many of the pairs the network was
-    trained on stands in the tables, and is warned of.
+    classic rows, and on the command line prints alone; validation within `fit` logs, and says its scores in one line.
+    How many of the pairs the network was trained on stands in the tables, and is warned of.
 
     Args:
         metrics: Names of the metrics that validation watches; see `ivif.metrics.conventions`.
@@ -44,6 +44,9 @@ class Evaluator(Callback):
         convention: Which definition each name stands for.
         classic_rows: Whether test tables show average, maximum, Laplacian pyramid and contourlet beside the method.
         chunk: Images scored at a time; `None` chooses by device.
+
+    Attributes:
+        keeps_tables: Whether tables are written too, beside being printed.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Evaluator(Callback):
         self.convention = convention
         self.classic_rows = classic_rows
         self.chunk = chunk
+        self.keeps_tables = True
         self._scores: dict[str, FusionMetrics] = {}
         self._method = ""
         self._detection: DetectionMetrics | None = None
@@ -166,13 +170,15 @@ class Evaluator(Callback):
         table = ResultTable(self.convention, self._scores, self._trained)
         if not trainer.is_global_zero:
             return
-        folder = Path(trainer.default_root_dir) / "tables"
+        folder = Path(trainer.default_root_dir) / "tables" if self.keeps_tables else None
         table.show()
-        table.write(folder, stem)
+        if folder is not None:
+            table.write(folder, stem)
         if detection is not None:
             detections = DetectionTable(self._method, detection, table.sizes(), self._trained)
             detections.show()
-            detections.write(folder, detection_stem)
+            if folder is not None:
+                detections.write(folder, detection_stem)
         if self._trained is not None:
             self._trained.warn(self._method)
 

@@ -32,10 +32,10 @@ _NO_STEP: Final = -1
 class ImageLogger(Callback):
     """Shows the first pairs of every dataset at each validation and at test.
 
-    Writes `RUN_DIR/panels/<stage>/step0001500/<dataset>_<name>.png`, and the same to dashboards. In validation the
-    fused picture alone is kept too, in `fused/` beside the panels: the next validation shows it as the previous one, in
-    a resumed run as well. Where a task detects, objects are drawn on the visible picture and detections on the fused
-    one; dashboards also get them as overlays, which W&B can switch on and off.
+    Writes `RUN_DIR/panels/<stage>/step0001500/<dataset>/<name>.png`, and the same to dashboards. In validation the
+    fused picture alone is kept too, below `fused/` beside the datasets: the next validation shows it as the previous
+    one, in a resumed run as well. Where a task detects, objects are drawn on the visible picture and detections on the
+    fused one; dashboards also get them as overlays, which W&B can switch on and off.
 
     Args:
         images_per_dataset: How many pairs of each dataset to show; 0 shows none.
@@ -97,7 +97,7 @@ class ImageLogger(Callback):
                 method: outputs["fused"][index],
             }
             folder = Path(trainer.default_root_dir) / "panels" / stage / step_folder(trainer.global_step)
-            file, fused = file_name(f"{dataset}_{name}", ".png"), to_picture(outputs["fused"][index])
+            file, fused = f"{dataset}/{file_name(name, '.png')}", to_picture(outputs["fused"][index])
             if stage == "val":
                 images |= previous_picture(folder, file, trainer.global_step)
                 save_atomically(_shrunk(fused, self.height), folder / FUSED / file)
@@ -132,22 +132,27 @@ def previous_picture(folder: Path, file: str, step: int) -> dict[str, Image.Imag
 
     Args:
         folder: The folder of the step's panels; those of other steps lie beside it.
-        file: The picture's name.
+        file: The picture's path among those of its step, `<dataset>/<name>.png`.
         step: The step.
     """
-    earlier = [path for path in folder.parent.glob(f"step*/{FUSED}/{escape(file)}") if 0 <= _step(path) < step]
-    if not earlier:
+    before = file.replace("/", "_", 1)  # what runs of before these folders called it
+    earlier = {
+        _step(path.relative_to(folder.parent)): path
+        for name in (before, file)
+        for path in folder.parent.glob(f"step*/{FUSED}/{escape(name)}")
+    }
+    newest = max((number for number in earlier if 0 <= number < step), default=None)
+    if newest is None:
         return {}
-    newest = max(earlier, key=_step)
     try:
-        return {f"previous (step {_step(newest)})": load_rgb(newest, "The panel goes without it.")}
+        return {f"previous (step {newest})": load_rgb(earlier[newest], "The panel goes without it.")}
     except UnreadableFileError as error:
         logger.warning("%s", error)
         return {}
 
 
 def _step(path: Path) -> int:
-    number = path.parent.parent.name.removeprefix("step")
+    number = path.parts[0].removeprefix("step")
     return int(number) if number.isascii() and number.isdecimal() and len(number) < _DIGITS else _NO_STEP
 
 

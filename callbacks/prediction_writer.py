@@ -1,7 +1,6 @@
 """Writes fused images as PNG files, and what was detected in them, resumable and never half written."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,9 @@ from ivif.callbacks.images import save_atomically
 from ivif.callbacks.non_finite_pictures import refuse_not_finite
 from ivif.callbacks.trained_pairs import TrainedPairs, trained_pairs
 from ivif.contracts.batch import Batch, StepOutput
-from ivif.files.inside import read_inside
-from ivif.files.whole import write_whole
 from ivif.image_ops.color import luma
 from ivif.image_ops.pictures import to_picture
 from ivif.machine.process_group import gather_objects
-
-RECORD = "predictions.json"
-"""File in the output folder that says what made the pictures there."""
 
 
 class PredictionWriter(Callback):
@@ -29,8 +23,8 @@ class PredictionWriter(Callback):
     With several datasets each gets a folder of its name. Where the task detects, the folder also gets what was found:
     `detections/<stem>.json` of each picture, and `detections.json` of all (`ivif.callbacks.detection_files`).
 
-    A record in the folder says which weights made the pictures: finished files of the same weights are skipped by the
-    command line before anything is computed, and a folder that other weights filled is refused.
+    A record in the folder says which command made which pictures (`ivif.callbacks.prediction_record`): the command line
+    leaves out those that are finished before anything is computed, and refuses to write over another command's.
 
     Args:
         output_dir: Where to write; `None` writes to `RUN_DIR/fused/`.
@@ -38,6 +32,7 @@ class PredictionWriter(Callback):
         boxes: What else to write of detections.
 
     Attributes:
+        prepare: Called with the folder, in the first process, when everything is checked and the first picture comes.
         results: Files with the detections of all pictures.
     """
 
@@ -47,6 +42,7 @@ class PredictionWriter(Callback):
         self.output_dir = output_dir
         self.grey = grey
         self.boxes = boxes
+        self.prepare: Callable[[Path], None] | None = None
         self.results: list[Path] = []
         self._pictures: set[Path] = set()
         self._trained: TrainedPairs | None = None
@@ -61,8 +57,10 @@ class PredictionWriter(Callback):
         return Path(self.output_dir) if self.output_dir is not None else Path(trainer.default_root_dir) / "fused"
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins to count the pairs that the network was trained on."""
+        """Prepares the folder, and begins to count the pairs that the network was trained on."""
         self._trained = trained_pairs(pl_module)
+        if self.prepare is not None and trainer.is_global_zero:
+            self.prepare(self.folder(trainer))
 
     def on_predict_batch_end(
         self,
@@ -122,56 +120,3 @@ def picture_path(folder: Path, dataset: str, name: str, several: bool) -> Path:
         if "/" in part or "\\" in part or part in ("", ".", ".."):
             raise ValueError(f"'{dataset}', '{name}': results are stored by these names, which must not be paths.")
     return (folder / dataset if several else folder) / f"{name}.png"
-
-
-def check_record(folder: Path, made_by: dict[str, str], claims: bool = True, pictures: Iterable[Path] = ()) -> None:
-    """Claims an output folder for one set of weights, or refuses it when other weights filled it.
-
-    Args:
-        folder: The folder.
-        made_by: What decides the pictures.
-        claims: Whether to write the record, where there is none.
-        pictures: What will be written there.
-
-    Raises:
-        FileExistsError: If the record there names other weights or options, or there is none beside one of `pictures`:
-            nobody knows what made it.
-        OutsideFileError: If the record is a link out of the folder.
-    """
-    record = folder / RECORD
-    if record.is_file():
-        noted = read_record(record)
-        if noted != made_by:
-            differing = ", ".join(
-                f"{key.replace('.init_args', '')} {noted.get(key)!r} there, {made_by.get(key)!r} now"
-                for key in sorted(noted.keys() | made_by.keys())
-                if noted.get(key) != made_by.get(key)
-            )
-            raise FileExistsError(
-                f"'{folder}' holds pictures made otherwise ({differing}). Choose another --output_dir, or remove the "
-                f"folder."
-            )
-        return
-    found = next((path for path in pictures if path.exists()), None)
-    if found is not None:
-        raise FileExistsError(
-            f"'{found}' is there, but no '{record}' says that predict made it. It is neither taken for a result nor "
-            f"written over: choose another --output_dir, or move it away."
-        )
-    if claims:
-        write_whole(record, json.dumps(made_by, indent=2) + "\n")  # other processes may be reading it
-
-
-def read_record(path: Path) -> dict[str, str]:
-    """What made the pictures beside a record.
-
-    Raises:
-        FileExistsError: If it is damaged.
-    """
-    try:
-        content = json.loads(read_inside(path, path.parent))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileExistsError(f"'{path}' is damaged ({error}). Choose another --output_dir, or remove it.") from error
-    if not isinstance(content, dict):
-        raise FileExistsError(f"'{path}' is no record of predictions. Choose another --output_dir, or remove it.")
-    return content

@@ -74,6 +74,7 @@ class RunCheckpoint(CheckpointFiles):
         self._step_before = 0
         self._counted_before = 0
         self._saved_step = 0
+        self._began_at: int | None = None
         self._saved_at = time.monotonic()
 
     @property
@@ -95,7 +96,7 @@ class RunCheckpoint(CheckpointFiles):
         """Goes on where the checkpoint says; from here on, signals are requests."""
         begin_epoch_anew(trainer)
         self._saved_at = time.monotonic()
-        self._step_before = trainer.global_step
+        self._step_before = self._began_at = trainer.global_step
         self.stops.listen_while_training(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -151,11 +152,14 @@ class RunCheckpoint(CheckpointFiles):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Saves what was reached when a batch could not be loaded, or a validation failed: no weight is in between.
 
+        What was reached before is not saved again: a start that fails leaves the checkpoint that it went on from.
         Weights that fuse to NaN are not saved: the last checkpoint is the one to go back to.
         What fails between the two (a logger, say) has left rows that no checkpoint could tell from finished ones.
         """
         reported = isinstance(exception, RunStoppedError | CheckpointWriteError | NotFinitePictureError)
         if reported or not isinstance(exception, Exception) or self._is_idle(trainer):
+            return
+        if self._began_at in (None, trainer.global_step):
             return
         if trainer.world_size > 1 or not trainer.global_step:
             return  # the other processes may be anywhere, and saving would wait for them

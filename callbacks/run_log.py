@@ -36,9 +36,11 @@ class RunLog(CSVLogger):
 class _ContinuingWriter(ExperimentWriter):
     """Appends rows; a new column rewrites the file beside itself first, so that a kill loses nothing."""
 
-    def __init__(self, log_dir: str) -> None:
-        super().__init__(log_dir)
-        self.metrics_keys = _header(Path(self.metrics_file_path))
+    def save(self) -> None:
+        """Goes on with the columns that the file has at the first row; Lightning's writer begins without any."""
+        if self.metrics and not self.metrics_keys:
+            self.metrics_keys = _header(Path(self.metrics_file_path))
+        super().save()
 
     def _check_log_dir_exists(self) -> None:
         """Keeps the rows that are there; Lightning's writer removes them."""

@@ -19,6 +19,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
 from ivif import __version__
+from ivif.callbacks.dashboards import dashboards
 from ivif.contracts.run_files import CONFIG, ENVIRONMENT, SPLITS
 from ivif.files.errors import UserError
 from ivif.files.places import CLONE
@@ -46,32 +47,67 @@ class ChangedDataError(UserError, RuntimeError):
 
 
 class RunRecord(Callback):
-    """Writes `environment.json` (command, commit, versions, machine) and `splits/` (the names each stage used).
+    """Writes how the run is made into its folder, and shows it on the dashboards.
+
+    That is `config.yaml`, `environment.json` (command, commit, versions, machine) and `splits/` (the names each stage
+    used). A new folder gets them when everything is checked; those of a resumed run are replaced when its first batch
+    is done, so that a start that fails leaves what it went on from.
 
     Checkpoints hold the same under `RECORD_KEY`, as plain values: `config` (the complete YAML), `commit`, `packages`,
     `data` (pairs and sha256 of each stage's names), `batches` (pairs per process and number of processes) and
     `wandb_run_id`.
+
+    Args:
+        config: The complete configuration as YAML; empty writes none.
     """
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes both, once the datamodule knows its pairs.
+    def __init__(self, config: str = "") -> None:
+        self.config = config
+        self._written = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes all of them, unless the folder has those of an earlier start; says how many pairs a step has."""
+        if not (Path(trainer.default_root_dir) / CONFIG).exists():
+            self._write(trainer)
+        if _batches(trainer)[0]:
+            rank_zero_info(_batch_line(trainer, pl_module))
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Replaces those of an earlier start, at the first batch."""
+        if not self._written:
+            self._write(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes all of them, where the validation is no part of a training."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._write(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes all of them."""
+        self._write(trainer)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes all of them."""
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        """Writes them in the first process.
 
         Raises:
             OSError: If the run folder cannot be written.
         """
+        self._written = True
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        if self.config:
+            write_whole(folder / CONFIG, self.config)
         write_whole(folder / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
         write = getattr(trainer.datamodule, "write_selections", None)  # type: ignore[attr-defined]
         if write is not None:
             write(folder / SPLITS)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says how many pairs a step has."""
-        if _batches(trainer)[0]:
-            rank_zero_info(_batch_line(trainer, pl_module))
+        for board in dashboards(trainer):
+            board.show_record(folder)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the record."""

@@ -43,7 +43,7 @@ def _report(seconds: float) -> None:
         f"  {LATEST}/panels/      infrared | visible | fused, from the first validation to the last\n"
         f"  {LATEST}/fused/       the fused test scenes as PNG\n"
         f"  {LATEST}/metrics.csv  every logged value\n"
-        f"  runs/quickstart-test/  newest folder: tables/test.md, with the classic rows\n\n"
+        f"  runs/quickstart-test/latest/tables/test.md  the scores, with the classic rows\n\n"
         f"Next, with your own pairs (folders ir/ and vi/) or one of the public datasets (DATASETS.md):\n"
         f"  python main.py data check --data folder.yaml --data.root FOLDER\n"
         f"  python main.py fit --config mgfusion.yaml --config mgfusion_cpu.yaml --data folder.yaml"

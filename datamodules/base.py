@@ -259,7 +259,6 @@ class FusionDataModule(LightningDataModule):
         """Writes the pairs that the stages used so far, as a manifest that reads back to exactly these."""
         used = [selection for selections in self.selections.values() for selection in selections]
         if used:
-            folder.mkdir(parents=True, exist_ok=True)
             write_expansion(folder / "used.yaml", used)
 
     def largest_batch(self, stage: str) -> BatchSize | None:

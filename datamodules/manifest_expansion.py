@@ -233,9 +233,8 @@ def _generated(lists: Mapping[str, Sequence[str]], known: Mapping[str, Mapping[s
 
 def _write(path: Path, text: str, lists: Mapping[str, Sequence[str]]) -> None:
     folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.txt"):
-        stale.unlink()
     for key, names in lists.items():
         write_whole(folder / f"{key}.txt", list_text(names))
     write_whole(path, text)
+    for stale in {*folder.glob("*.txt")} - {folder / f"{key}.txt" for key in lists}:
+        stale.unlink()  # last: a kill before leaves a manifest that can be read

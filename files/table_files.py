@@ -37,7 +37,6 @@ def write_table(table: pd.DataFrame, path: Path, undefined: str = "") -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     texts = {name: table[name].map(quoted) for name in table.columns if name in TEXTS}
     # Python leaves a carriage return bare, at which readers end the row
     bare = any("\r" in str(text) for column in texts.values() for text in column)

@@ -3,8 +3,8 @@
 import glob
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -32,8 +32,10 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
         durable: Whether its content must have reached the disk first; pictures that can be made again need not.
 
     Raises:
-        OSError: If it cannot be written; names `path`, which is then as before, and nothing lies beside it.
+        OSError: If it cannot be written; names `path`, which is then as before, and nothing lies beside it. Folders
+            that were made for it go too.
     """
+    made = missing_folders(path.parent)
     partial = path.with_name(f"{_beginning(path.name)}{secrets.token_hex(_RANDOM)}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,14 +49,33 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
+            remove_empty(made)
             raise
     except OSError as error:
+        remove_empty(made)
         if error.errno is None or error.filename not in (None, str(partial)):
             raise
         # a full disk names no file, and no user knows `partial`
         raise OSError(error.errno, error.strerror, str(path)) from error
     if durable:
         _flush_folder(path.parent)
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """A folder and those around it, as far as they are not there, the innermost first."""
+    missing = []
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = folder.parent
+    return missing
+
+
+def remove_empty(made: Sequence[Path]) -> None:
+    """Removes folders that a process made, the innermost first, as far as nothing is in them."""
+    with suppress(OSError):
+        for folder in made:
+            if folder.exists():
+                folder.rmdir()
 
 
 def write_whole(path: Path, content: str | bytes | memoryview, durable: bool = True) -> None:

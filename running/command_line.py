@@ -27,6 +27,16 @@ class PreparedCLI(LightningCLI):
         """A setting of the subcommand with its objects built; for hooks that Lightning calls while it builds."""
         return self._get(self.config_init, name)
 
+    def written_config(self) -> str:
+        """The configuration of the subcommand as YAML, complete.
+
+        Without the checkpoint that training began from: another run with these settings begins anew.
+        """
+        config = self.config[self.subcommand].clone()
+        if self.subcommand == "fit":
+            config.ckpt_path = None
+        return str(self._parser(self.subcommand).dump(config, skip_unset=False))
+
     def run_arguments(self) -> dict[str, Any]:
         """What the trainer's method for the subcommand is called with: task, data and its options."""
         return self._prepare_subcommand_kwargs(str(self.subcommand))

@@ -1,6 +1,7 @@
 """How a refusal must look, from a reader or from the command line."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,17 @@ def refusal(call: Callable[[], Any], kind: type[Exception], *named: str) -> str:
     missing = [text for text in named if text not in message]
     assert not missing, f"{missing} not in: {message}"
     return message
+
+
+def whole(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything below a folder: when each file was written, and what it holds; folders and links by their names."""
+    return {str(path.relative_to(folder)): _state(path) for path in sorted(folder.rglob("*"))}
+
+
+def _state(path: Path) -> tuple[int, bytes]:
+    if path.is_symlink():
+        return 0, str(path.readlink()).encode()
+    return (path.stat().st_mtime_ns, path.read_bytes()) if path.is_file() else (0, b"")
 
 
 def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str], *named: str) -> str:

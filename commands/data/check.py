@@ -21,12 +21,13 @@ from ivif.datamodules.datasets.base import PairedDataset
 from ivif.datamodules.datasets.plausibility import depth_findings, picture_findings
 from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import DatasetError
+from ivif.files.names import file_name
 from ivif.files.table_files import TextTable
 from ivif.files.text_output import cell
 from ivif.files.whole import write_whole
 
 SHEET_PAIRS = 24
-"""Pairs on the contact sheet; every dataset of every stage has at least one."""
+"""Pairs on a dataset's contact sheet; every stage has at least one."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def check(
 
     Args:
         stages: Stage (`train`, `val`, `test`) -> its datasets.
-        out_dir: Gets `report.txt` and `contact_sheet.png`.
+        out_dir: Gets `report.txt` and `contact_sheet.png`; of several datasets `contact_sheet_<dataset>.png` each.
         console: Where to print; standard output by default.
         overwrite: Whether other files of these names may be replaced.
 
@@ -72,9 +73,11 @@ def check(
     Raises:
         UsageError: If other files have these names.
     """
-    refuse_others([out_dir / "report.txt", out_dir / "contact_sheet.png"], overwrite)
+    readers = cast("Mapping[str, Sequence[PairSource]]", stages)
+    sheets = _sheets(readers, out_dir)
+    refuse_others([out_dir / "report.txt", *sheets.values()], overwrite)
     console = console or Console()
-    inspected = _inspect_all(cast("Mapping[str, Sequence[PairSource]]", stages), console)
+    inspected = _inspect_all(readers, console)
     findings = find(inspected)
     report = Console(record=True, file=console.file, width=max(console.width, 100))
     pairs_table(inspected).show(report)
@@ -84,10 +87,14 @@ def check(
         report.print(cell(f"note: {note}"), style="yellow", highlight=False, soft_wrap=True)
     for problem in findings.problems:
         report.print(cell(f"PROBLEM: {problem}"), style="red", highlight=False, soft_wrap=True)
-    sheet = _draw_sheet(inspected, out_dir / "contact_sheet.png")
+    drawn = [
+        str(path)
+        for name, path in sheets.items()
+        if _draw_sheet([entry for entry in inspected if entry.dataset.dataset_name == name], path)
+    ]
     count = sum(len(entry.pairs) for entry in inspected)
     verdict = f"{len(findings.problems)} problem(s)" if findings.problems else "no problems"
-    where = f"Contact sheet: {sheet}" if sheet else "No contact sheet: no pair could be read"
+    where = f"Contact sheet: {', '.join(drawn)}" if drawn else "No contact sheet: no pair could be read"
     report.print(cell(f"{count} pairs checked, {verdict}. {where}"), highlight=False, soft_wrap=True)
     write_whole(out_dir / "report.txt", f"{report.export_text()}{MARK}.\n")
     return 1 if findings.problems else 0
@@ -264,7 +271,16 @@ def _tally(values: Iterable[str]) -> str:
     return ", ".join(f"{value}: {count}" for value, count in counts.most_common())
 
 
-def _draw_sheet(inspected: Sequence[Inspected], path: Path) -> Path | None:
+def _sheets(stages: Mapping[str, Sequence[PairSource]], out_dir: Path) -> dict[str, Path]:
+    """Where the contact sheet of each dataset goes."""
+    names = list(dict.fromkeys(reader.dataset_name for readers in stages.values() for reader in readers))
+    if len(names) == 1:
+        return {names[0]: out_dir / "contact_sheet.png"}
+    return {name: out_dir / file_name(f"contact_sheet_{name}", ".png") for name in names}
+
+
+def _draw_sheet(inspected: Sequence[Inspected], path: Path) -> bool:
+    """Draws pairs of every stage, spread over each; whether there was one to draw."""
     filled = [entry for entry in inspected if entry.pairs]
     share = max(1, SHEET_PAIRS // max(1, len(filled)))
     entries = []
@@ -277,7 +293,6 @@ def _draw_sheet(inspected: Sequence[Inspected], path: Path) -> Path | None:
                 continue
             caption = f"{inspected_one.title}/{sample['name']}"
             entries.append(Entry(caption, sample, inspected_one.dataset.classes))
-    if not entries:
-        return None
-    draw_contact_sheet(entries, path)
-    return path
+    if entries:
+        draw_contact_sheet(entries, path)
+    return bool(entries)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ivif.callbacks.detection_files import CLASS_LIST, save_yolo
+from ivif.callbacks.detection_files import CLASS_LIST, refuse_other_classes, save_yolo
 from ivif.callbacks.images import save_atomically
 from ivif.commands.errors import UsageError
 from ivif.commands.program import program
@@ -34,6 +34,7 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
 
     Raises:
         UsageError: If there are other pictures in the folder.
+        FileExistsError: If there is another list of classes.
         ValueError: If the size is too small, or the count out of range.
     """
     scenes = SyntheticDataset(count, size, seed)
@@ -41,6 +42,7 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
         others = {path.stem for path in (Path(out) / folder).glob("*") if path.name != CLASS_LIST} - set(scenes.names)
         if others:
             raise UsageError(f"'{Path(out) / folder}' holds other pictures ({len(others)}). Choose an empty --out.")
+    refuse_other_classes(Path(out) / "labels", scenes.classes)
     root = write_scenes(scenes, Path(out))
     print(
         f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"

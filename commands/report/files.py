@@ -104,18 +104,40 @@ def save_picture(picture: Image.Image, path: Path, quality: int = 80) -> None:
         OSError: If it cannot be written; names the file, which is as before.
         UsageError: If the ending is none of a picture.
     """
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in ("PNG", "JPEG"):
-        raise UsageError(f"'{path}': pictures are written as .png or .jpg. Choose one of these endings.")
+    kind = _picture_kind(path)
     note, stream = PngInfo(), io.BytesIO()
     note.add_text("Software", MARK)
     picture.save(stream, kind, pnginfo=note, comment=MARK.encode(), quality=quality)
     write_whole(path, stream.getbuffer())
 
 
+def _picture_kind(path: Path) -> str:
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in ("PNG", "JPEG"):
+        raise UsageError(f"'{path}': pictures are written as .png or .jpg. Choose one of these endings.")
+    return kind
+
+
+def refuse_picture(path: Path) -> None:
+    """Refuses a picture of a page that could not be taken; call it before anything is written.
+
+    Raises:
+        UsageError: If the name's ending is none of a picture, or no browser is installed.
+    """
+    _picture_kind(path)
+    _browser()
+
+
 def find_browser() -> str | None:
     """The first of `BROWSERS` that is installed."""
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def _browser() -> str:
+    browser = find_browser()
+    if browser is None:
+        raise UsageError(f"No headless browser is installed; looked for {', '.join(BROWSERS)}.")
+    return browser
 
 
 def run_browser(page: Path, *options: str, dark: bool = False) -> str:
@@ -129,9 +151,7 @@ def run_browser(page: Path, *options: str, dark: bool = False) -> str:
     Raises:
         UsageError: If there is no browser, or it fails.
     """
-    browser = find_browser()
-    if browser is None:
-        raise UsageError(f"No headless browser is installed; looked for {', '.join(BROWSERS)}.")
+    browser = _browser()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             browser,

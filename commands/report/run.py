@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 
 from ivif.callbacks.dashboards import read_records
+from ivif.callbacks.image_logger import FUSED
 from ivif.callbacks.tables import SHARES, marked_means
 from ivif.commands.errors import UsageError
 from ivif.commands.report import charts
 from ivif.commands.report.charts import short
-from ivif.commands.report.files import MARK, refuse_others, save_figure, take_picture
+from ivif.commands.report.files import MARK, refuse_others, refuse_picture, save_figure, take_picture
 from ivif.commands.report.sections import progress, sections
 from ivif.contracts.run_files import CONFIG, ENVIRONMENT, LOG
 from ivif.files.inside import read_inside, refuse_links_out
@@ -65,8 +66,8 @@ def report_run(
     """Writes the page.
 
     Args:
-        folders: A run folder of `fit`, or of `test`; then those of runs of `test` or `validate` whose tables and panels
-            belong here too.
+        folders: A run folder of `fit`, or of `test`; then those of runs of `test` whose tables and panels belong here
+            too.
         out: The file to write; `report.html` in the first folder by default.
         picture: A PNG or JPEG of the beginning of the page, where a headless browser is installed.
         curves: A figure of the training loss and the validation metrics.
@@ -90,10 +91,13 @@ def report_run(
         refuse_links_out(folder)
     refuse_others([path for path in (out, picture, curves) if path], overwrite)
     log = charts.read_log(run) if curves or (run / LOG).is_file() else pd.DataFrame({"step": []})
-    if curves:
-        save_figure(charts.draw_curves(log, metrics), curves, dpi=110)
+    if picture is not None:
+        refuse_picture(picture)
+    figure, page = charts.draw_curves(log, metrics) if curves else None, _page(folders, log)
+    if curves and figure is not None:
+        save_figure(figure, curves, dpi=110)
         print(f"Curves: {curves}")
-    write_whole(out, terminal(_page(folders, log)))  # whatever else a name may hold
+    write_whole(out, terminal(page))  # whatever else a name may hold
     print(f"Report: {out} ({out.stat().st_size / 2**20:.1f} MB, opens in any browser)")
     if picture is not None:
         take_picture(out, picture)
@@ -197,24 +201,39 @@ def _cell(value: Any) -> str:
 
 
 def _newest_panels(folder: Path) -> list[Picture]:
-    """The panels of the last validation, and those of the test."""
+    """The panels of the last validation, and those of the test, of every dataset as many."""
     found = []
     for stage, name in (("val", "validation"), ("test", "test")):
         steps = _steps(folder / "panels" / stage)
-        newest = sorted(steps[-1].glob("*.png"))[:MOST_PANELS] if steps else []
-        when = f"{name} after {_step(newest[0])} steps" if newest and stage == "val" else name
-        found += [_picture(path, f"{when}: {path.stem.replace('_', ' ')}") for path in newest]
+        groups = _by_dataset(steps[-1]) if steps else []
+        when = f"{name} after {_step(steps[-1])} steps" if groups and stage == "val" else name
+        shown = [path for group in groups for path in group[: max(1, MOST_PANELS // len(groups))]]
+        found += [_picture(path, f"{when}: {_pair(path, steps[-1])}") for path in shown]
     return found
 
 
 def _history(run: Path) -> list[Picture]:
-    """The first pair at up to `MOST_STEPS` validations, first and last among them."""
+    """The first pair of every dataset at up to `MOST_STEPS` validations, first and last among them."""
     steps = _steps(run / "panels" / "val")
-    firsts = sorted(steps[0].glob("*.png"))[:1] if steps else []
-    paths = [step / first.name for first in firsts for step in steps if (step / first.name).is_file()]
-    count = min(MOST_STEPS, len(paths))
-    chosen = [paths[round(index * (len(paths) - 1) / max(1, count - 1))] for index in range(count)]
-    return [_picture(path, f"{path.stem.replace('_', ' ')} after {_step(path)} steps") for path in chosen[:-1]]
+    found = []
+    for first in (group[0].relative_to(steps[0]) for group in (_by_dataset(steps[0]) if steps else [])):
+        holding = [step for step in steps if (step / first).is_file()]
+        count = min(MOST_STEPS, len(holding))
+        chosen = [holding[round(index * (len(holding) - 1) / max(1, count - 1))] for index in range(count)]
+        found += [
+            _picture(step / first, f"{_pair(step / first, step)} after {_step(step)} steps") for step in chosen[:-1]
+        ]
+    return found
+
+
+def _by_dataset(step: Path) -> list[list[Path]]:
+    """The panels of a step, those of each dataset in order; runs of before these folders have them side by side."""
+    folders = [step, *sorted(path for path in step.iterdir() if path.is_dir() and path.name != FUSED)]
+    return [panels for folder in folders if (panels := sorted(folder.glob("*.png")))]
+
+
+def _pair(panel: Path, step: Path) -> str:
+    return str(panel.relative_to(step).with_suffix("")).replace("_", " ").replace("/", " ")
 
 
 def _steps(panels: Path) -> list[Path]:
@@ -222,8 +241,8 @@ def _steps(panels: Path) -> list[Path]:
     return sorted(path for path in panels.glob("step*") if re.fullmatch(r"step[0-9]{7,19}", path.name))
 
 
-def _step(path: Path) -> str:
-    return str(int(path.parent.name.removeprefix("step")))
+def _step(folder: Path) -> str:
+    return str(int(folder.name.removeprefix("step")))
 
 
 def _picture(path: Path, caption: str) -> Picture:

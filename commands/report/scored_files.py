@@ -11,7 +11,7 @@ from typing import Final
 from torch.utils.data import Dataset
 
 from ivif.callbacks.detection_files import RESULTS
-from ivif.callbacks.prediction_writer import RECORD
+from ivif.callbacks.prediction_record import RECORD
 from ivif.commands.errors import UsageError
 from ivif.commands.report.score_inputs import Pair, Problems, ScoreInputs, read_pair, read_sample
 from ivif.contracts.batch import Sample

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ivif.callbacks.prediction_writer import RECORD, read_record
+from ivif.callbacks.prediction_record import RECORD, noted_weights
 from ivif.callbacks.trained_pairs import TRAINED_ON, TrainedPairs
 from ivif.commands.errors import UsageError
 from ivif.commands.report.score_inputs import Pair, ScoreInputs
@@ -83,6 +83,6 @@ def _weights(place: Path) -> str | None:
     if record is None:
         return None
     try:
-        return str(read_record(record).get("weights")).rpartition("@")[2]
+        return "+".join(sorted({weights.rpartition("@")[2] for weights in noted_weights(record.parent)}))
     except FileExistsError:
         return None  # damaged, or nothing of ours

@@ -1,13 +1,14 @@
 """LightningCLI with the suite's run folders, defaults and refusals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from ivif.callbacks.checkpoint_io import WholeFileCheckpointIO
 from ivif.callbacks.compilation import Compilation
@@ -37,43 +38,24 @@ from ivif.commands.train.compatibility import (
 )
 from ivif.commands.train.consents import settle_consents
 from ivif.commands.train.devices import settle_devices
-from ivif.commands.train.loggers import build_loggers, logging_callbacks
+from ivif.commands.train.loggers import build_loggers, logging_callbacks, without_dashboards
 from ivif.commands.train.options import DESCRIPTIONS, TrainingParser, add_suite_arguments
 from ivif.commands.train.predictions import held_output, refuse_sources, say_where, skip_finished
 from ivif.commands.train.run_folder import (
     RUN_FOLDER_VARIABLE,
-    MarkLatest,
     checkpoint_to_resume,
     choose_run_folder,
     lock_run_folder,
-    remove_failed_start,
-    tidy_run_folder,
 )
+from ivif.commands.train.run_start import TrainingFolder, mark_latest, remove_failed_start
 from ivif.commands.train.stored_settings import say_differences
 from ivif.configs import DEFAULTS
 from ivif.contracts.run_files import LAST
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
-from ivif.files.whole import write_whole
 from ivif.lightning_modules.base import FusionTask
 from ivif.running.command_line import PreparedCLI
 from ivif.running.internals import allow_unused_parameters
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """Saves the complete configuration as `RUN_FOLDER/config.yaml`, whatever the logger."""
-
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002 - Lightning's hook
-        """Writes it, over an older one of the same run, which is there until the new one is complete.
-
-        Without the checkpoint that training began from: another run with these settings begins anew.
-        """
-        config = self.config.clone()
-        if stage == "fit" and "ckpt_path" in config:
-            config.ckpt_path = None
-        folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / self.config_filename, self.parser.dump(config, skip_unset=False))
 
 
 class SuiteCLI(PreparedCLI):
@@ -86,7 +68,8 @@ class SuiteCLI(PreparedCLI):
 
     line: CommandLine
     run_folder: Path
-    _made_folder: bool = False
+    _loggers: Sequence[Logger] = ()
+    _made: Sequence[Path] = ()
 
     @classmethod
     def from_arguments(cls, line: CommandLine) -> Self:
@@ -99,8 +82,7 @@ class SuiteCLI(PreparedCLI):
         return cls(
             FusionTask,
             FusionDataModule,
-            save_config_callback=SaveRunConfig,
-            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            save_config_callback=None,
             parser_class=TrainingParser,
             parser_kwargs={
                 name: {"default_config_files": [str(DEFAULTS)], "description": DESCRIPTIONS[name]}
@@ -182,24 +164,28 @@ class SuiteCLI(PreparedCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder, its loggers and the callbacks of this subcommand."""
-        configured = self.built("trainer")["logger"]
-        wandb, project = self.option("wandb"), self.option("wandb_project")
-        kwargs["logger"] = build_loggers(configured, self.run_folder, str(self.subcommand), wandb, project)
+        if self.keeps_folder:
+            configured = self.built("trainer")["logger"]
+            wandb, project = self.option("wandb"), self.option("wandb_project")
+            self._loggers = build_loggers(configured, self.run_folder, str(self.subcommand), wandb, project)
+        kwargs["logger"] = without_dashboards(self._loggers)
         kwargs["default_root_dir"] = str(self.run_folder)
         return super().instantiate_trainer(**kwargs)
 
     def complete_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         """Adds what every run has, and leaves out callbacks that are switched off."""
-        extra: list[Any] = [RunRecord(), Throughput(), DiagnosticsLogger()]
+        extra: list[Any] = logging_callbacks(self.model, str(self.subcommand), self._loggers)
+        if self.keeps_folder:
+            extra.append(RunRecord("" if config.get("fast_dev_run") else self.written_config()))
+        extra += [Throughput(), DiagnosticsLogger()]
         plugins = config.get("plugins") or []
         config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
         if config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
-            extra.append(MarkLatest())
+            extra.append(TrainingFolder())
             extra += [PartsSummary()] if config.get("enable_model_summary") is not False else []
             config["enable_model_summary"] = False  # that is Lightning's own
-        extra += logging_callbacks(self.model, str(self.subcommand), bool(config.get("logger")))
         if self.subcommand == "predict":
             output = self.option("output_dir")
             boxes = self.built("boxes")
@@ -207,19 +193,30 @@ class SuiteCLI(PreparedCLI):
         config["profiler"] = config.get("profiler") or Unprofiled()
         # Lightning calls each callback at eight places of a step, whether it does anything there or not.
         wanted = [callback for callback in callbacks if getattr(callback, "enabled", True)]
+        if not self.keeps_folder:
+            wanted = [callback for callback in wanted if not isinstance(callback, ImageLogger)]
+            for callback in wanted:
+                if isinstance(callback, Evaluator):
+                    callback.keeps_tables = False
         return config, [*wanted, *extra]
 
     def run(self) -> None:
         """Carries out the subcommand in its locked folder, and says where the results are."""
         self._refuse_sources()
-        if self.trainer.is_global_zero:
-            self._made_folder = lock_run_folder(self.run_folder)
-            if self.subcommand == "fit":
-                tidy_run_folder(self.run_folder, self.option("ckpt_path"))
+        if self.trainer.is_global_zero and self.keeps_folder:
+            self._made = lock_run_folder(self.run_folder)
         with self._held_output(), without_own_requeue(self.trainer):
             self._run_trainer()
         if self.trainer.is_global_zero:
             self._say_where()
+
+    @property
+    def keeps_folder(self) -> bool:
+        """Whether this run has a run folder: not where its results go elsewhere, or to the terminal alone."""
+        if self.subcommand == "predict":
+            return not self.option("output_dir")
+        asked = {argument.partition("=")[0] for argument in self.line.arguments}
+        return self.subcommand != "validate" or not asked.isdisjoint(("--wandb", "--trainer.logger"))
 
     def _refuse_sources(self) -> None:
         if self.subcommand == "predict" and self.option("output_dir"):
@@ -234,8 +231,7 @@ class SuiteCLI(PreparedCLI):
             configs = {key: self.option(key).as_dict() for key in ("model", "data")}
             weights = Path(checkpoint) if checkpoint else None
             seed = self.option("seed_everything")
-            claims = self.trainer.is_global_zero
-            skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed, claims)
+            skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed)
         if self.subcommand in ("validate", "test"):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
@@ -245,14 +241,12 @@ class SuiteCLI(PreparedCLI):
     def _held_output(self) -> AbstractContextManager[object]:
         if self.subcommand != "predict" or not self.trainer.is_global_zero:
             return nullcontext()
-        writer = self._prediction_writer()
-        readers = self.datamodule.stage_readers(self.datamodule.predict_stage)
-        return held_output(writer, writer.folder(self.trainer), [reader.dataset_name for reader in readers])
+        return held_output(self._prediction_writer().output_dir)
 
     def tidy_failed_start(self) -> None:
         """Removes the run folder of a run that failed before anything came of it."""
-        if self._made_folder:
-            remove_failed_start(self.run_folder)
+        if self._made:
+            remove_failed_start(self.run_folder, self._made)
 
     def _stop_requests(self) -> AbstractContextManager[object]:
         """Signals that come before training begins are requests to stop already; other commands end at once."""
@@ -269,7 +263,8 @@ class SuiteCLI(PreparedCLI):
         return kwargs
 
     def _run_name(self) -> str:
-        if self.option("run_name"):
+        given = any(argument.partition("=")[0] == "--run_name" for argument in self.line.arguments)
+        if self.option("run_name") and (given or self.subcommand == "fit"):  # that of a file names trainings
             return plain_run_name(str(self.option("run_name")))
         model, data = (str(self.option(key)["class_path"]).rpartition(".")[2] for key in ("model", "data"))
         return f"{model.removesuffix('Task').lower()}-{data.removesuffix('DataModule').lower()}"
@@ -290,10 +285,12 @@ class SuiteCLI(PreparedCLI):
         if self.subcommand == "predict":
             writer = self._prediction_writer()
             say_where(writer, writer.folder(self.trainer))
-            return
-        print(f"Run folder: {self.run_folder}")
+        elif self.keeps_folder:
+            print(f"Run folder: {self.run_folder}")
         if self.subcommand == "fit":
             print(f"Checkpoint: {self.run_folder / LAST}")
+        elif self.keeps_folder:
+            mark_latest(self.run_folder, str(self.subcommand))
 
 
-__all__ = ["RUN_FOLDER_VARIABLE", "SaveRunConfig", "SuiteCLI"]
+__all__ = ["RUN_FOLDER_VARIABLE", "SuiteCLI"]

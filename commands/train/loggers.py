@@ -1,13 +1,13 @@
 """Which loggers a run has: always `metrics.csv`, and the dashboards that the configuration or `--wandb` asks for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lightning import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 
-from ivif.callbacks.dashboards import Dashboard, DashboardRecords
+from ivif.callbacks.dashboards import Dashboard, LateDashboards
 from ivif.callbacks.run_log import RunLog
 from ivif.callbacks.wandb_run import Mode, WandbRun
 from ivif.commands.train.consents import mode_of_a_file
@@ -51,9 +51,15 @@ def build_loggers(
     return [RunLog(run_folder), *loggers]
 
 
-def logging_callbacks(task: FusionTask, subcommand: str, logs: bool) -> list[Callback]:
-    """What a run logs by itself, beside what its task does."""
-    if not logs:
+def without_dashboards(loggers: Sequence[Logger]) -> list[Logger]:
+    """The loggers that the trainer begins with; `LateDashboards` adds the others."""
+    return [logger for logger in loggers if not isinstance(logger, Dashboard)]
+
+
+def logging_callbacks(task: FusionTask, subcommand: str, loggers: Sequence[Logger]) -> list[Callback]:
+    """Opens the dashboards among the loggers, and logs what a run does by itself, beside what its task does."""
+    if not loggers:
         return []
     rates = subcommand == "fit" and not task.logs_learning_rates
-    return [DashboardRecords(), *([LearningRateMonitor("step")] if rates else [])]
+    boards = [logger for logger in loggers if isinstance(logger, Dashboard)]
+    return [LateDashboards(boards), *([LearningRateMonitor("step")] if rates else [])]

@@ -15,6 +15,7 @@ _WEIGHTS: Final = (
     "--ckpt_path CKPT, or --run RUN_FOLDER for its last one, [--data DATA] [OPTIONS]. The method and its settings are "
     "those of the checkpoint's training, unless --config or --model names one; so are the data, unless --data does."
 )
+_RUN_NAME: Final = "Folder under runs/; default: method-dataset. In a file it is that of fit alone."
 DESCRIPTIONS: Final = {
     "fit": "Trains a method: --config METHOD [--config PRESET ...] [--data DATA] [OPTIONS]. With --resume RUN_FOLDER a "
     "run that was stopped goes on in its folder, with its configuration and last checkpoint; options change what is to "
@@ -32,9 +33,7 @@ class TrainingParser(SuiteParser, LightningArgumentParser):
 
 def add_suite_arguments(parser: Any) -> None:
     """Arguments of ours beside trainer, model and data, for every subcommand."""
-    parser.add_argument(
-        "--run_name", type=str | None, default=None, help="Folder under runs/; default: method-dataset."
-    )
+    parser.add_argument("--run_name", type=str | None, default=None, help=_RUN_NAME)
     parser.add_argument("--runs_dir", type=str, default="runs", help="Where run folders go.")
     parser.add_argument(
         "--wandb",

@@ -3,18 +3,20 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ivif.callbacks.detection_files import PARTS_OF_PICTURES
-from ivif.callbacks.prediction_writer import PredictionWriter, check_record, picture_path
+from ivif.callbacks.detection_files import PARTS_OF_PICTURES, YOLO_FOLDER, refuse_other_classes
+from ivif.callbacks.prediction_record import RECORD, claim_pictures
+from ivif.callbacks.prediction_writer import PredictionWriter, picture_path
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import is_file
 from ivif.commands.train.checkpoints import fingerprint
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.start_checks import files_of
-from ivif.files.whole import remove_partial_files
+from ivif.files.whole import remove_empty, remove_partial_files, write_whole
 from ivif.lightning_modules.base import FusionTask
 
 
@@ -47,28 +49,24 @@ def _source_folders(data: FusionDataModule, stage: str) -> set[Path]:
 
 
 @contextmanager
-def held_output(writer: PredictionWriter, folder: Path, dataset_names: Sequence[str]) -> Iterator[None]:
-    """Holds the folder that `predict` writes into, and removes what killed processes left there half written.
+def held_output(folder: Path | None) -> Iterator[None]:
+    """Holds the folder that `predict` writes into; a refused command leaves none that it made.
 
     Args:
-        writer: Where is written; what goes into the run folder is held with it.
-        folder: The folder.
-        dataset_names: Names of the folders in it, where there are several datasets.
+        folder: The folder; None for that of the run, which is held already.
 
     Raises:
         UsageError: If another process writes there, or nobody can.
     """
-    own = writer.output_dir is not None
-    if own:
-        lock_run_folder(folder, "output", "--output_dir")
+    if folder is None:
+        yield
+        return
+    made = lock_run_folder(folder, "output", "--output_dir")
     try:
-        for place in (folder, *(folder / name for name in dataset_names)):
-            for part in ("", *PARTS_OF_PICTURES):
-                remove_partial_files(place / part, below=False)
         yield
     finally:
-        if own:
-            unlock_folder(folder)
+        unlock_folder(folder)
+        remove_empty(made)
 
 
 def skip_finished(
@@ -78,11 +76,11 @@ def skip_finished(
     configs: Mapping[str, Mapping[str, Any]],
     checkpoint: Path | None,
     seed: int | None = None,
-    claims: bool = True,
 ) -> None:
-    """Refuses an output folder that other weights, options or data filled; skips the pairs whose files are there.
+    """Refuses to write over pictures of other weights, options or data; skips the pairs whose files are there.
 
-    Without a folder of its own a run writes into its run folder, and there is nothing to claim.
+    Without a folder of its own a run writes into its run folder, and there is nothing to claim. Nothing is written
+    before the writer's first picture.
 
     Args:
         writer: Where and what is written.
@@ -91,12 +89,13 @@ def skip_finished(
         configs: `class_path` and `init_args` of `model` and `data`, complete.
         checkpoint: The weights, or `None` for an untrained or weightless task.
         seed: What an untrained network was drawn from.
-        claims: Whether this process, of several, notes in the folder what fills it.
 
     Raises:
-        FileExistsError: If the folder was filled otherwise; says what differs.
+        FileExistsError: If the folder holds one of the pictures, made otherwise; says what differs.
     """
+    names = [reader.dataset_name for reader in data.stage_readers(data.predict_stage)]  # type: ignore[attr-defined]
     if writer.output_dir is None:
+        writer.prepare = partial(_prepare, names)
         return
     folder, detects = Path(writer.output_dir), bool(task.class_names)
     made_by = {
@@ -106,14 +105,27 @@ def skip_finished(
         "data": _data_settings(data, configs["data"]),
         **model_settings(type(task), configs["model"], checkpoint is not None),
     }
+    pictures = list(_pictures(folder, data))
     if detects:
         made_by["boxes"] = writer.boxes.record()
-    check_record(folder, made_by, claims, _pictures(folder, data))
+        for place in {picture.parent for picture in pictures} if writer.boxes.yolo else ():
+            refuse_other_classes(place / YOLO_FOLDER, task.class_names)
+    record = claim_pictures(folder, made_by, pictures, task.class_names)
+    writer.prepare = partial(_prepare, names, record=record)
     skipped = data.skip_predictions(
         lambda dataset, name, several: writer.is_finished(picture_path(folder, dataset, name, several), detects)
     )
     if skipped:
         print(f"{skipped} fused images are already in '{folder}' and are skipped.")
+
+
+def _prepare(dataset_names: Sequence[str], folder: Path, record: str = "") -> None:
+    """Removes what killed processes left half written, and notes what comes."""
+    for place in (folder, *(folder / name for name in dataset_names)):
+        for part in ("", *PARTS_OF_PICTURES):
+            remove_partial_files(place / part, below=False)
+    if record:
+        write_whole(folder / RECORD, record)
 
 
 def _pictures(folder: Path, data: FusionDataModule) -> Iterable[Path]:

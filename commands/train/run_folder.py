@@ -1,27 +1,20 @@
-"""The folder of a run: its name, who holds it, what a start finds and leaves in it."""
+"""The folder of a run: its name, and who holds it."""
 
 import fcntl
 import json
 import os
 import secrets
-import shutil
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import torch
-from lightning import Callback, Trainer
-
-from ivif.callbacks.run_log import cut_log
 from ivif.commands.errors import UsageError
 from ivif.commands.train.cluster import command_digest, launched_job
-from ivif.contracts.run_files import CONFIG, ENVIRONMENT, LAST, SPLITS
+from ivif.contracts.run_files import LAST
 from ivif.files.inside import OutsideFileError, read_inside, refuse_links_out
-from ivif.files.whole import remove_partial_files
-from ivif.running.internals import STEPS_KEY
+from ivif.files.whole import missing_folders, remove_empty
 
 RUN_FOLDER_VARIABLE: Final = "IVIF_RUN_FOLDER"
 """Environment variable through which the processes of one DDP run agree on their folder."""
@@ -30,9 +23,6 @@ _LOCK: Final = ".lock"
 _LONGEST_CLAIM: Final = 4096
 _HELD: Final[dict[Path, int]] = {}
 """Open lock files of this process."""
-
-_WRITTEN_AT_START: Final = {CONFIG, ENVIRONMENT, SPLITS, ".lock"}
-"""What every start writes, and can write again."""
 
 
 def choose_run_folder(runs: Path, name: str, arguments: Sequence[str] = ()) -> Path:
@@ -59,7 +49,23 @@ def choose_run_folder(runs: Path, name: str, arguments: Sequence[str] = ()) -> P
     return folder
 
 
-def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir") -> bool:
+def checkpoint_to_resume(folder: Path, given: str | None) -> str | None:
+    """The checkpoint that training begins from, None for a beginning.
+
+    `last` is the newest one in the run folder. A job of SLURM or torchrun that starts again goes on from there by
+    itself, whatever it began from.
+
+    Args:
+        folder: The run folder, new or that of an earlier start of the same job.
+        given: `--ckpt_path`.
+    """
+    last = folder / LAST
+    if last.is_file() and (given == "last" or launched_job() is not None):
+        return str(last)
+    return None if given == "last" else given
+
+
+def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir") -> list[Path]:
     """Creates the folder and claims it for this process, until it releases it or ends.
 
     The claim is a lock of the kernel on `.lock`, so of two processes at the same moment one gets it, and nothing is
@@ -72,42 +78,51 @@ def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir")
         option: The option that chooses it.
 
     Returns:
-        Whether the folder is new.
+        The folder and those around it that were made for it, the innermost first; none where it was there.
 
     Raises:
         UsageError: If a living process holds it, or it cannot be written.
         OutsideFileError: If something in it is a link out of it.
     """
+    made = missing_folders(folder)
     try:
-        new = not folder.exists()
         refuse_links_out(folder)
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _HELD.pop(folder.resolve(), None)
         descriptor = _open_locked(folder / _LOCK) if descriptor is None else descriptor
+        # Through the descriptor: closing any other one of the same file would give the lock up.
+        held = _claim(_content(folder / _LOCK) if descriptor is None else os.pread(descriptor, _LONGEST_CLAIM, 0))
+        if descriptor is not None and not _is_elsewhere(held):
+            _write_claim(descriptor, folder / _LOCK)
+            _HELD[folder.resolve()] = descriptor
+            return made
     except OSError as error:
+        remove_empty(made)
         raise UsageError(
             f"Cannot write the {kind} folder '{folder}': {error}. Choose another with {option}."
         ) from error
-    # Through the descriptor: closing any other one of the same file would give the lock up.
-    held = _claim(_content(folder / _LOCK) if descriptor is None else os.pread(descriptor, _LONGEST_CLAIM, 0))
-    if descriptor is None or _is_elsewhere(held):
-        if descriptor is not None:
-            os.close(descriptor)
-        raise UsageError(
-            f"'{folder}' is in use by process {held.get('pid', '?')} on {held.get('host', '?')}. Wait for it, or stop "
-            f"it. If it is gone for certain (a machine that broke down, say), remove '{folder / _LOCK}'."
-        )
+    if descriptor is not None:
+        os.close(descriptor)
+    raise UsageError(
+        f"'{folder}' is in use by process {held.get('pid', '?')} on {held.get('host', '?')}. Wait for it, or stop "
+        f"it. If it is gone for certain (a machine that broke down, say), remove '{folder / _LOCK}'."
+    )
+
+
+def _write_claim(descriptor: int, lock: Path) -> None:
+    """Says in the locked file who holds it; on a disk that is full, nothing of it stays.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     claim = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(claim).encode(), 0)
-    except OSError as error:
+    except OSError:
+        lock.unlink(missing_ok=True)
         os.close(descriptor)
-        raise UsageError(
-            f"Cannot write the {kind} folder '{folder}': {error}. Choose another with {option}."
-        ) from error
-    _HELD[folder.resolve()] = descriptor
-    return new
+        raise
 
 
 def release_run_folder(folder: Path) -> None:
@@ -128,18 +143,6 @@ def unlock_folder(folder: Path) -> None:
     if descriptor is not None:
         (folder / _LOCK).unlink(missing_ok=True)
         os.close(descriptor)
-
-
-def mark_latest(folder: Path) -> None:
-    """Points `runs/<name>/latest` at the folder of the newest training run; filesystems without links go without."""
-    link = folder.parent / "latest"
-    temporary = folder.parent / f".latest-{folder.name}"
-    try:
-        temporary.unlink(missing_ok=True)  # left by a kill between the next two lines; the folder is this process's own
-        temporary.symlink_to(folder.name, target_is_directory=True)
-        temporary.replace(link)
-    except OSError:
-        temporary.unlink(missing_ok=True)
 
 
 def _open_locked(lock: Path) -> int | None:
@@ -186,77 +189,3 @@ def _is_elsewhere(claim: dict[str, str | int | None]) -> bool:
     job = os.environ.get("SLURM_JOB_ID")
     own = claim.get("host") in (None, socket.gethostname())
     return not own and (job is None or claim.get("job") != job)
-
-
-def checkpoint_to_resume(folder: Path, given: str | None) -> str | None:
-    """The checkpoint that training begins from, None for a beginning.
-
-    `last` is the newest one in the run folder. A job of SLURM or torchrun that starts again goes on from there by
-    itself, whatever it began from.
-
-    Args:
-        folder: The run folder, new or that of an earlier start of the same job.
-        given: `--ckpt_path`.
-    """
-    last = folder / LAST
-    if last.is_file() and (given == "last" or launched_job() is not None):
-        return str(last)
-    return None if given == "last" else given
-
-
-def tidy_run_folder(folder: Path, checkpoint: str | None) -> None:
-    """Removes what the run will write again: half-written files, and rows of steps that the checkpoint lacks.
-
-    Args:
-        folder: The run folder, held by this process.
-        checkpoint: What training begins from; None for a beginning.
-
-    Raises:
-        UsageError: If the log cannot be rewritten.
-    """
-    begins_here = checkpoint is not None and Path(checkpoint).resolve().is_relative_to(folder.resolve())
-    try:
-        remove_partial_files(folder)
-        removed = cut_log(folder, _logged_steps(Path(checkpoint)) if begins_here and checkpoint else 0)
-    except OSError as error:
-        raise UsageError(f"Cannot write in the run folder '{folder}': {error}.") from error
-    if removed:
-        print(f"{removed} rows of metrics.csv came after the checkpoint and will be made again.")
-
-
-class MarkLatest(Callback):
-    """Points `runs/<name>/latest` at the run when its first batch is done: from then on it can be resumed."""
-
-    def __init__(self) -> None:
-        self._marked = False
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Moves the link, in the first process."""
-        if trainer.is_global_zero and not self._marked:
-            mark_latest(Path(trainer.default_root_dir))
-            self._marked = True
-
-
-def remove_failed_start(folder: Path) -> None:
-    """Removes the folder of a run that ended before anything came of it, and its parent if it holds nothing else.
-
-    Args:
-        folder: A folder that this run made; it stays if `latest` points at it, or it holds more than a start writes.
-    """
-    with suppress(OSError):  # a filesystem that is gone is what ended the run, and its message is the one to show
-        if not folder.is_dir() or (folder.parent / "latest").resolve() == folder.resolve():
-            return
-        if any(entry.name not in _WRITTEN_AT_START and not _is_empty(entry) for entry in folder.iterdir()):
-            return
-        shutil.rmtree(folder)
-        if _is_empty(folder.parent):
-            folder.parent.rmdir()
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
-def _logged_steps(checkpoint: Path) -> int:
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    return int(stored.get(STEPS_KEY, stored.get("global_step", 0)))

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from ivif.callbacks.dashboards import DashboardRecords
+from ivif.callbacks.dashboards import LateDashboards
 from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.tensorboard_run import TensorBoardRun
@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
         devices=2,
         strategy="ddp",
         logger=build_loggers([TensorBoardRun()], folder, "test", "offline"),
-        callbacks=[Evaluator(test_metrics=["EN"], classic_rows=False), ImageLogger(), DashboardRecords()],
+        callbacks=[Evaluator(test_metrics=["EN"], classic_rows=False), ImageLogger(), LateDashboards([])],
     )
     loading = LoadingConfig(batch_size=1, num_workers=0)
     data = SyntheticDataModule(train_length=2, evaluation_length=4, size=(48, 56), loading=loading)

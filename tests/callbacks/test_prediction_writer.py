@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ivif.callbacks.images import panel, save_atomically
-from ivif.callbacks.prediction_writer import PredictionWriter, check_record, picture_path
+from ivif.callbacks.prediction_writer import PredictionWriter, picture_path
 from ivif.files.whole import remove_partial_files
 from ivif.image_ops.pictures import to_picture
 from ivif.lightning_modules.classic import ClassicFusionTask
@@ -78,13 +78,6 @@ def test_a_write_replaces_the_older_picture(tmp_path: Path) -> None:
     save_atomically(to_picture(torch.ones(1, 4, 4)), tmp_path / "a.png")
     assert np.asarray(Image.open(tmp_path / "a.png")).min() == 255
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_a_folder_belongs_to_one_set_of_weights(tmp_path: Path) -> None:
-    check_record(tmp_path / "out", {"weights": "a.ckpt"})
-    check_record(tmp_path / "out", {"weights": "a.ckpt"})
-    with pytest.raises(FileExistsError, match=r"'a\.ckpt' there, 'b\.ckpt' now"):
-        check_record(tmp_path / "out", {"weights": "b.ckpt"})
 
 
 def test_panels_show_every_picture_beside_the_others() -> None:

@@ -30,8 +30,9 @@ def test_panels_of_the_first_pairs_of_every_dataset(tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path, callbacks=[ImageLogger(images_per_dataset=1, height=24)])
     trainer.test(ClassicFusionTask("average"), MadeData(), verbose=False)
     folder = tmp_path / "panels" / "test" / "step0000000"
-    assert sorted(path.name for path in folder.iterdir()) == ["made_0000.png", "other_0000.png"]
-    assert Image.open(folder / "made_0000.png").size == (3 * 32 + 2 * 4, 24 + 22)
+    panels = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    assert panels == ["made/0000.png", "other/0000.png"]
+    assert Image.open(folder / "made" / "0000.png").size == (3 * 32 + 2 * 4, 24 + 22)
 
 
 def test_the_newest_checkpoint_is_always_last(tmp_path: Path) -> None:
@@ -52,13 +53,29 @@ def test_a_run_records_what_it_ran_with(tmp_path: Path) -> None:
 
 
 def test_a_record_that_cannot_be_written_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "environment.json").write_text("{}\n", encoding="utf-8")
-    trainer = quiet_trainer(tmp_path, callbacks=[RunRecord()])
+    for name in ("config.yaml", "environment.json"):
+        (tmp_path / name).write_text("{}\n", encoding="utf-8")
+    trainer = quiet_trainer(tmp_path, callbacks=[RunRecord("seed: 1\n")])
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         trainer.test(ClassicFusionTask("average"), MadeData(), verbose=False)
-    assert (tmp_path / "environment.json").read_text(encoding="utf-8") == "{}\n"
+    for name in ("config.yaml", "environment.json"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == "{}\n"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_record_of_a_resumed_run_is_replaced_when_its_first_batch_is_done(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    seen: list[str] = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            seen.append(config.read_text(encoding="utf-8"))
+
+    for text in ("seed: 1\n", "seed: 2\n"):
+        trainer = quiet_trainer(tmp_path, max_steps=2, limit_val_batches=0, callbacks=[RunRecord(text), Look()])
+        trainer.fit(_task(), MadeData())
+    assert seen == ["seed: 1\n", "seed: 1\n", "seed: 1\n", "seed: 2\n"]
 
 
 class _Seen(Callback):
@@ -103,12 +120,15 @@ def test_throughput_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_a_run_says_how_many_pairs_a_step_has(
-    processes: int, joined: int, parts: int, line: str, monkeypatch: pytest.MonkeyPatch
+    processes: int, joined: int, parts: int, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "config.yaml").touch()  # of an earlier start: nothing is to be written
     said: list[str] = []
     monkeypatch.setattr("ivif.callbacks.run_record.rank_zero_info", said.append)
     data = SimpleNamespace(batch_size=16)
-    trainer = SimpleNamespace(world_size=processes, accumulate_grad_batches=joined, datamodule=data)
+    trainer = SimpleNamespace(
+        world_size=processes, accumulate_grad_batches=joined, datamodule=data, default_root_dir=tmp_path
+    )
     hooks: Any = RunRecord()
     hooks.on_train_start(trainer, SimpleNamespace(accumulate=parts))
     assert said == [line]

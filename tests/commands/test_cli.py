@@ -68,8 +68,8 @@ def test_validate_prints_a_table_of_its_own(
     printed = capsys.readouterr().out
     assert "convention 'standard'" in printed
     assert "DataLoader 0" not in printed
-    (table,) = tmp_path.rglob("tables/val.csv")
-    assert pd.read_csv(table)["method"].tolist() == ["MGFusion"]
+    assert "MGFusion" in printed
+    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_of_other_weights_are_not_mixed(

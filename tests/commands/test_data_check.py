@@ -10,14 +10,16 @@ from rich.console import Console
 from torch import Tensor
 
 from ivif.commands.data.check import check
-from ivif.commands.data.contact_sheet import COLORS, Entry, draw_contact_sheet, evenly, to_image
+from ivif.commands.data.contact_sheet import COLORS, THUMBNAIL, Entry, draw_contact_sheet, evenly, to_image
 from ivif.commands.data.inspection import inspect, kind_of
+from ivif.commands.errors import UsageError
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import ReadingConfig
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.roadscene import RoadScene
 from tests.fakes import Faults, write_m3fd, write_msrs, write_roadscene
+from tests.inputs import brings
 
 
 def run_check(stages: dict[str, list[M3FD | MSRS | RoadScene]], out: Path) -> tuple[int, str]:
@@ -61,6 +63,29 @@ def test_every_broken_file_is_listed_and_the_others_are_still_checked(tmp_path: 
     assert any("zebra" in line for line in problems)
     assert "5 pairs checked, 4 problem(s)" in text
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
+
+
+@brings(
+    "options", "`data check` of several datasets", "works", "a contact sheet of each, `contact_sheet_<dataset>.png`"
+)
+def test_every_dataset_has_a_contact_sheet_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stages = {
+        "train": [
+            M3FD(write_m3fd(tmp_path / "m3fd", count=5)),
+            RoadScene(write_roadscene(tmp_path / "roads", count=2)),
+        ],
+        "test": [RoadScene(write_roadscene(tmp_path / "others", count=1, seed=9))],
+    }
+    _, text = run_check(stages, out)
+    sheets = [out / "contact_sheet_m3fd.png", out / "contact_sheet_roadscene.png"]
+    assert f"Contact sheet: {sheets[0]}, {sheets[1]}" in text
+    assert {path.name for path in out.iterdir()} == {"report.txt", *(path.name for path in sheets)}
+    rows = [Image.open(sheet).height // (THUMBNAIL[1] + 20) for sheet in sheets]
+    assert rows == [2, 1]  # five pairs of one, three of the other, in rows of three
+    sheets[1].write_text("notes of the user")
+    with pytest.raises(UsageError, match="contact_sheet_roadscene"):
+        run_check(stages, out)
 
 
 def test_an_unreadable_dataset_gives_no_sheet_but_a_report(tmp_path: Path) -> None:

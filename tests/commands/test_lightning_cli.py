@@ -1,10 +1,8 @@
 """What the command line adds to Lightning's own, apart from whole runs."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from ivif.callbacks.compilation import Compilation
 from ivif.callbacks.evaluator import Evaluator
@@ -14,29 +12,8 @@ from ivif.callbacks.memory_guard import MemoryGuard
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.config_files import GROUPS
-from ivif.commands.train.lightning_cli import SaveRunConfig, SuiteCLI
-from ivif.commands.train.options import TrainingParser
+from ivif.commands.train.lightning_cli import SuiteCLI
 from tests.commands.runs import tiny_run
-from tests.disks import full_disk
-
-
-def test_the_saved_configuration_is_whole_or_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = TrainingParser()
-    parser.add_argument("--crop", type=int | None, default=None)
-    trainer = SimpleNamespace(default_root_dir=str(tmp_path / "run"))
-    config = tmp_path / "run" / "config.yaml"
-
-    def save(*arguments: str) -> None:
-        callback = SaveRunConfig(parser, parser.parse_args(arguments), overwrite=True, save_to_log_dir=False)
-        callback.save_config(trainer, None, "fit")  # type: ignore[arg-type]
-
-    save()
-    assert yaml.safe_load(config.read_text(encoding="utf-8")) == {"crop": None}
-    save("--crop=64")
-    monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        save("--crop=128")
-    assert yaml.safe_load(config.read_text(encoding="utf-8")) == {"crop": 64}
 
 
 def test_every_section_of_a_callback_is_known_to_be_a_mapping(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ivif.callbacks.prediction_writer import RECORD
+from ivif.callbacks.prediction_record import RECORD
 from ivif.commands.cli import main
 from ivif.commands.train.predictions import model_settings
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.detection.base import DetectorConfig
+from tests.inputs import brings
 from tests.processes import holder_of
+from tests.refusals import whole
 
 LINE = (
     "predict",
@@ -70,8 +72,42 @@ def test_with_nothing_left_to_do_they_are_gathered_all_the_same(tmp_path: Path) 
 
 def test_what_filled_a_folder_is_told_as_before_the_rooms_were_one_package(tmp_path: Path) -> None:
     assert _predict(tmp_path) == 0
-    record = json.loads((tmp_path / "out" / RECORD).read_text(encoding="utf-8"))
-    assert record["data"].startswith("datamodules.")
+    (command,) = json.loads((tmp_path / "out" / RECORD).read_text(encoding="utf-8"))["commands"]
+    assert command["data"].startswith("datamodules.")
+
+
+@brings(
+    "options", "a second `predict` into one folder, of other pairs", "works", "pictures, detections and records join"
+)
+def test_other_pairs_join_those_of_the_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert _predict(tmp_path) == 0
+    first = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    detected = json.loads((out / "detections.json").read_text(encoding="utf-8"))
+    assert _predict(tmp_path, "--data.init_args.predict_stage=val", "--data.init_args.evaluation_length=3") == 0
+    names = {path.name for path in out.glob("*.png")}
+    assert len(names) == 5
+    assert {name: (out / name).stat().st_mtime_ns for name in first} == first
+    joined = json.loads((out / "detections.json").read_text(encoding="utf-8"))
+    assert {entry["file_name"] for entry in joined} == names
+    assert [entry for entry in joined if entry["file_name"] in first] == detected
+    commands = json.loads((out / RECORD).read_text(encoding="utf-8"))["commands"]
+    assert [len(command["pictures"]) for command in commands] == [2, 3]
+    before = whole(out)
+    assert _predict(tmp_path) == 0  # the first goes on, and finds everything there
+    assert whole(out).keys() == before.keys()
+
+
+@brings(
+    "options", "a second `predict` into one folder, of the same pairs by other settings", "refused", "says what differs"
+)
+def test_the_same_pairs_by_other_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _predict(tmp_path) == 0
+    assert _predict(tmp_path, "--data.init_args.predict_stage=val") == 0
+    before = whole(tmp_path)
+    assert _predict(tmp_path, "--grey") == 1
+    assert "(colour 'rgb' there, 'grey' now): 2 of the 2 that this command makes" in capsys.readouterr().err
+    assert whole(tmp_path) == before
 
 
 def test_a_folder_keeps_to_one_choice_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +160,15 @@ def test_pictures_keep_their_own_size_whatever_training_took(tmp_path: Path) -> 
         found = json.loads(path.read_text(encoding="utf-8"))
         assert (found["width"], found["height"]) == (47, 61)
         assert max(entry["bbox"][0] + entry["bbox"][2] for entry in found["detections"]) <= 47.01
+
+
+def test_another_list_of_classes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out" / "labels").mkdir(parents=True)
+    (tmp_path / "out" / "labels" / "classes.txt").write_text("bus\n")
+    before = whole(tmp_path)
+    assert _predict(tmp_path, "--boxes.yolo=true") == 1
+    assert "lists bus, and the classes here are" in capsys.readouterr().err
+    assert whole(tmp_path) == before
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,9 @@ from ivif.commands.errors import UsageError
 from ivif.commands.report.charts import Chart, Series, read_log, short
 from ivif.commands.report.command import main
 from ivif.commands.report.sections import progress, sections
-from ivif.files.errors import UnreadableFileError
+from ivif.files.errors import UnreadableFileError, UserError
 from tests.inputs import brings
+from tests.refusals import whole
 
 STEPS = 40
 
@@ -154,6 +156,33 @@ def test_tables_mark_the_best_and_say_images_and_size(tmp_path: Path) -> None:
     assert "0.7500 (n=3)" in text
 
 
+@brings(
+    "options", "`report run` on a run with several datasets", "works", "as many panels of each, and the course of each"
+)
+def test_panels_are_grouped_by_dataset(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    for step in (10, 20, 30):
+        where = run / "panels" / "val" / f"step{step:07d}"
+        (where / "made_0001.png").unlink()
+        for dataset, count in (("first", 9), ("second", 2)):
+            for folder in (where / dataset, where / "fused" / dataset):
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    Image.new("RGB", (30, 10)).save(folder / f"{number:04d}.png")
+    page = _Page(_written(run))
+    captions = [alt.partition(":")[2] or alt for alt in (own["alt"] for own in page.all("img"))]
+    shown = [caption.partition(": infrared")[0].strip() for caption in captions]
+    newest = [*(f"first {number:04d}" for number in range(4)), "second 0000", "second 0001"]
+    assert [one for one in shown if not one.startswith("infrared")][:6] == newest
+    course = [own["alt"].partition(":")[0] for own in page.all("img")][6:]
+    assert course == [f"{name} 0000 after {step} steps" for name in ("first", "second") for step in (10, 20)]
+
+
+def _written(run: Path) -> str:
+    assert main(["run", str(run)]) == 0
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
 def test_panels_are_the_newest_and_those_before(text: str) -> None:
     page = _Page(text)
     shown = [Image.open(io.BytesIO(base64.b64decode(own["src"].partition(",")[2]))) for own in page.all("img")]
@@ -276,3 +305,21 @@ def test_ticks_can_be_told_apart() -> None:
         assert len(ticks) >= 3
         assert len(set(ticks)) == len(ticks)
         assert max(map(len, ticks)) <= 7
+
+
+@brings(
+    "options", "`report run` that is refused: no browser for --picture, a damaged panel", "refused", "writes nothing"
+)
+@pytest.mark.parametrize("fault", ["no browser", "no picture's ending", "a damaged panel", "nothing to draw"])
+def test_a_refused_page_writes_nothing(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "run")
+    picture = tmp_path / ("page.txt" if fault == "no picture's ending" else "page.png")
+    monkeypatch.setattr(shutil, "which", lambda _: None if fault == "no browser" else "browser")
+    if fault == "a damaged panel":
+        (run / "panels" / "val" / "step0000030" / "made_0001.png").write_text("no picture")
+    if fault == "nothing to draw":
+        (run / "metrics.csv").write_text("step,epoch\n0,0\n", encoding="utf-8")
+    before = whole(tmp_path)
+    with pytest.raises(UserError):
+        main(["run", str(run), f"--curves={tmp_path / 'out' / 'curves.png'}", f"--picture={picture}"])
+    assert whole(tmp_path) == before

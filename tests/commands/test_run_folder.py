@@ -13,9 +13,9 @@ from ivif.commands.train.run_folder import (
     RUN_FOLDER_VARIABLE,
     choose_run_folder,
     lock_run_folder,
-    mark_latest,
     release_run_folder,
 )
+from ivif.commands.train.run_start import mark_latest
 from tests.commands.runs import tiny_run
 from tests.processes import holder_of
 

@@ -8,6 +8,8 @@ import torch
 from ivif.commands.cli import main
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from tests.inputs import brings
+from tests.refusals import refused, whole
 
 
 def test_scenes_read_back_as_what_was_generated(tmp_path: Path) -> None:
@@ -42,6 +44,21 @@ def test_a_folder_with_other_pictures_is_refused(tmp_path: Path, capsys: pytest.
     assert "holds other pictures (1)" in capsys.readouterr().err
 
 
+@brings(
+    "options",
+    "`data scenes` beside a `classes.txt` of other classes",
+    "refused",
+    "both lists are named, nothing is written",
+)
+def test_another_list_of_classes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "classes.txt").write_text("bus\ntruck\n")
+    before = whole(tmp_path)
+    refused(["data", "scenes", f"--out={tmp_path}", "--size=[48,64]"], capsys, "classes.txt", "bus, truck", "lamp")
+    assert whole(tmp_path) == before
+
+
 def test_too_small_scenes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "scenes", f"--out={tmp_path}", "--size=[16,64]"]) == 1
     assert "at least 32 pixels" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

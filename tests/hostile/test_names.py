@@ -360,7 +360,7 @@ class _LongNames(DataWithBoxes):
 
             def renamed(samples, collate=collate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
                 batch = collate(samples)
-                batch["name"] = [f"{'[*]' * 83}{name[-1]}" for name in batch["name"]]
+                batch["name"] = [f"{'[*]' * 84}{name[-1]}" for name in batch["name"]]
                 return batch
 
             loader.collate_fn = renamed

@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from ivif.callbacks.prediction_writer import check_record, picture_path
+from ivif.callbacks.prediction_record import claim_pictures
+from ivif.callbacks.prediction_writer import picture_path
 from ivif.commands.errors import UsageError
 from ivif.commands.report.charts import read_log
 from ivif.contracts.run_files import STORE_RECORD
@@ -59,13 +60,20 @@ RECORDS: Final = {
     "a number": "7",
     "a hundred thousand levels": "[" * 100_000,
     "other weights": '{"task": "MGFusionTask", "weights": "other"}',
+    "commands that are none": '{"commands": {"pictures": []}}',
+    "commands without pictures": '{"commands": [{"task": "MGFusionTask"}]}',
+    "pictures that are none": '{"commands": [{"task": "MGFusionTask", "pictures": "0001.png"}]}',
+    "names that are none": '{"commands": [{"task": "MGFusionTask", "pictures": [["0001.png"]]}]}',
+    "classes that are none": '{"commands": [{"task": "MGFusionTask", "pictures": [], "classes": 7}]}',
 }
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_folders_with_a_damaged_record_are_not_written_into(name: str, place: Path) -> None:
     (place / "predictions.json").write_text(RECORDS[name])
-    call = lambda: check_record(place, {"task": "MGFusionTask", "weights": "mine"})  # noqa: E731
+    (place / "0001.png").touch()
+    made_by = {"task": "MGFusionTask", "weights": "mine"}
+    call = lambda: claim_pictures(place, made_by, [place / "0001.png"], ["person"])  # noqa: E731
     refusal(call, FileExistsError, str(place), "--output_dir")
 
 

@@ -160,12 +160,12 @@ def test_folders_that_are_no_step_of_a_run_are_left_out(place: Path, capsys: pyt
 def test_a_damaged_previous_picture_ends_no_training(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     panels = place / "panels" / "val"
     for step, data in ((10, encode(Image.new("RGB", (4, 4)), "PNG")), (20, PROGRAM)):
-        folder = panels / step_folder(step) / FUSED
+        folder = panels / step_folder(step) / FUSED / "made"
         folder.mkdir(parents=True)
-        (folder / "made_[x].png").write_bytes(data)
-    assert list(previous_picture(panels / step_folder(20), "made_[x].png", 20)) == ["previous (step 10)"]
-    assert previous_picture(panels / step_folder(30), "made_[x].png", 30) == {}
-    assert "made_[x].png" in caplog.text
+        (folder / "[x].png").write_bytes(data)
+    assert list(previous_picture(panels / step_folder(20), "made/[x].png", 20)) == ["previous (step 10)"]
+    assert previous_picture(panels / step_folder(30), "made/[x].png", 30) == {}
+    assert "[x].png" in caplog.text
 
 
 def _files(root: Path, **texts: str) -> Path:

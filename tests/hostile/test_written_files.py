@@ -27,7 +27,7 @@ from ivif.lightning_modules.feature_cache import FeatureCache
 from tests.commands.runs import tiny_run
 from tests.disks import full_disk
 from tests.fakes import write_folder
-from tests.refusals import accepted, refusal, refused
+from tests.refusals import accepted, refusal, refused, whole
 
 NOTES: Final = "notes of the user, " * 50
 
@@ -103,6 +103,17 @@ def test_a_full_disk_is_one_line_and_leaves_old_files_whole(
     assert any(f"'{path}'" in message for path in files)
     assert {path: path.read_bytes() for path in files} == before
     assert not list((place / "out").glob(".*"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_full_disk_no_folder_stays_that_was_made_for_results(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, _ = _commands(place)[name]
+    before = whole(place)
+    monkeypatch.setattr("os.fsync", full_disk)
+    refused(command, capsys, "Cannot write", "the disk is full")
+    assert whole(place) == before
 
 
 @pytest.mark.parametrize("command", ["scenes", "prompts", "predict"])

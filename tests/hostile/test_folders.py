@@ -201,7 +201,7 @@ def test_report_with_nothing_readable_says_so(place: Path, capsys: pytest.Captur
     fused = place / "fused"
     fused.mkdir()
     (fused / "000.png").mkdir()
-    refused(_report(root, fused, place), capsys, "fused", "could be scored", "the warnings above")
+    refused(_report(root, fused, place), capsys, "fused", "could be scored", "000.png", "a folder")
     assert not (place / "tables").exists()
 
 

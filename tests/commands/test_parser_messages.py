@@ -161,7 +161,7 @@ def test_a_constructor_inside_a_list_says_itself_what_is_wrong() -> None:
     [
         (["fit"], "no method is given: add --config FILE, for instance --config mgfusion.yaml"),
         (["data", "check"], "no data are given: add --data FILE, for instance --data folder.yaml"),
-        (["report", "score"], "infrared: needed, and not given\nvisible: needed, and not given\nfused: needed"),
+        (["report", "score"], "fused: needed, and not given"),
         (["report", "score", "--infared", "x"], "there is infrared"),
     ],
 )

@@ -25,7 +25,7 @@ from ivif.files.errors import PairingError
 from ivif.files.names import UTF8_REMEDY
 from ivif.files.pictures import MAX_PIXELS
 
-OPTIONS: Final = Options("--infrared", "--visible", "--pair", "--data folder.yaml --data.layout.pairs")
+OPTIONS: Final = Options("--infrared", "--visible", "--pair", "--data folder.yaml --stage all --data.layout.pairs")
 
 
 def collect(

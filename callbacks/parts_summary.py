@@ -6,7 +6,7 @@ from lightning.pytorch.callbacks import ModelSummary
 from lightning.pytorch.utilities.model_summary.model_summary import get_human_readable_count
 from rich.console import Console
 
-from ivif.files.table_files import TextTable
+from ivif.files.text_tables import TextTable
 
 
 class PartsSummary(ModelSummary):

@@ -9,8 +9,9 @@ import pandas as pd
 from rich.console import Console
 
 from ivif.callbacks.trained_pairs import OVERALL, TRAINED_ON, TrainedPairs
-from ivif.files.table_files import TextTable, mark_best, sizes_text, write_table
+from ivif.files.table_files import write_table
 from ivif.files.text_output import cell, markdown
+from ivif.files.text_tables import TextTable, mark_best, sizes_text
 from ivif.files.whole import write_whole
 from ivif.metrics.detection import DETECTIONS_PER_CLASS, ClassScores, DetectionReport, DetectionScores
 from ivif.metrics.detection_threshold import MATCHING_IOU

@@ -22,8 +22,8 @@ from ivif.datamodules.datasets.plausibility import depth_findings, picture_findi
 from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import DatasetError
 from ivif.files.names import file_name
-from ivif.files.table_files import TextTable
 from ivif.files.text_output import cell
+from ivif.files.text_tables import TextTable
 from ivif.files.whole import write_whole
 
 SHEET_PAIRS = 24

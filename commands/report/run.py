@@ -26,8 +26,9 @@ from ivif.contracts.run_files import CONFIG, ENVIRONMENT, LOG
 from ivif.files.inside import read_inside, refuse_links_out
 from ivif.files.pictures import load_rgb
 from ivif.files.plain_yaml import parse_plain
-from ivif.files.table_files import Best, TextTable, read_table
+from ivif.files.table_files import read_table
 from ivif.files.text_output import terminal
+from ivif.files.text_tables import Best, TextTable
 from ivif.files.whole import write_whole
 from ivif.metrics.registry import METRICS, with_direction
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from ivif.callbacks.trained_pairs import OVERALL
 from ivif.commands.report.files import save_figure
 from ivif.files.names import printable
-from ivif.files.table_files import Best, Second, TextTable, sizes_text, write_table
+from ivif.files.table_files import write_table
 from ivif.files.text_output import label, markdown
+from ivif.files.text_tables import Best, Second, TextTable, sizes_text
 from ivif.files.whole import write_whole
 from ivif.metrics.conventions import CONVENTIONS
 from ivif.metrics.registry import METRICS, with_direction

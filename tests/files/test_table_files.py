@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from ivif.files.table_files import Best, Second, TextTable, mark_best, read_table, sizes_text, write_table
+from ivif.files.table_files import read_table, write_table
+from ivif.files.text_tables import Best, Second, TextTable, mark_best, sizes_text
 from tests.disks import full_disk
 from tests.inputs import brings
 

@@ -70,7 +70,7 @@ def test_every_broken_file_is_listed_and_the_others_are_still_checked(tmp_path: 
 )
 def test_every_dataset_has_a_contact_sheet_of_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    stages = {
+    stages: dict[str, list[M3FD | MSRS | RoadScene]] = {
         "train": [
             M3FD(write_m3fd(tmp_path / "m3fd", count=5)),
             RoadScene(write_roadscene(tmp_path / "roads", count=2)),

@@ -78,7 +78,7 @@ def test_links_inside_a_run_folder_are_its_own_business(place: Path) -> None:
     (run / "wandb" / "offline-run-1").mkdir(parents=True)
     (run / "wandb" / "latest-run").symlink_to("offline-run-1")
     (place / "runs" / "foreign" / "latest").symlink_to("one")
-    assert lock_run_folder(place / "runs" / "foreign" / "latest") is False
+    assert lock_run_folder(place / "runs" / "foreign" / "latest") == []
     unlock_folder(place / "runs" / "foreign" / "latest")
 
 

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
-from ivif.datamodules.datasets.pair_records import PairRecord
 from ivif.datamodules.datasets.pair_transforms import fit
+from ivif.datamodules.datasets.pairs.records import PairRecord
 from ivif.files.pictures import MAX_PIXELS
 
 

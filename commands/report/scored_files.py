@@ -1,6 +1,6 @@
 """Which files `ivif report score` scores: source pairs and the fused pictures of each method, paired as readers pair.
 
-`ivif.datamodules.datasets.pair_names` says how.
+`ivif.datamodules.datasets.pairs.names` says how.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +16,10 @@ from ivif.commands.errors import UsageError
 from ivif.commands.report.score_inputs import Pair, Problems, ScoreInputs, read_pair, read_sample
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
-from ivif.datamodules.datasets.pair_matching import SUGGESTED, Options, match_listings
-from ivif.datamodules.datasets.pair_names import Naming, Picture, compiled, folded, path_ends
-from ivif.datamodules.datasets.pair_records import FoundPairs, PairRecord, first_of
-from ivif.datamodules.datasets.picture_files import Listing, list_pictures
+from ivif.datamodules.datasets.pairs.matching import SUGGESTED, Options, match_listings
+from ivif.datamodules.datasets.pairs.names import Naming, Picture, compiled, folded, path_ends
+from ivif.datamodules.datasets.pairs.picture_files import Listing, list_pictures
+from ivif.datamodules.datasets.pairs.records import FoundPairs, PairRecord, first_of
 from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import PairingError
 from ivif.files.names import UTF8_REMEDY

@@ -20,7 +20,7 @@ from ivif.datamodules.datasets.io import (
     to_visible,
 )
 from ivif.datamodules.datasets.labels import LabelReader, chosen_classes
-from ivif.datamodules.datasets.pairing import (
+from ivif.datamodules.datasets.pairs.finding import (
     FoundPairs,
     PairingReport,
     PairRecord,

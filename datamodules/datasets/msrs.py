@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import attach_labels
-from ivif.datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child, match_folders
+from ivif.datamodules.datasets.pairs.finding import (
+    INFRARED_FOLDERS,
+    VISIBLE_FOLDERS,
+    FoundPairs,
+    find_child,
+    match_folders,
+)
 
 
 class MSRS(PairedDataset):

@@ -1,7 +1,7 @@
 """TNO Image Fusion Dataset (Toet, 2014)."""
 
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.pairing import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs
+from ivif.datamodules.datasets.pairs.finding import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs
 
 
 class TNO(PairedDataset):

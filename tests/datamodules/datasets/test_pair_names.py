@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
-from ivif.datamodules.datasets.pair_names import bare_folders, bare_stem, modality_of, pair_names, path_ends
+from ivif.datamodules.datasets.pairs.names import bare_folders, bare_stem, modality_of, pair_names, path_ends
 from ivif.files.errors import PairingError
 from tests.inputs import brings
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ivif.datamodules.datasets.pairing import PairingReport, candidate_roots, find_child, match_folders
+from ivif.datamodules.datasets.pairs.finding import PairingReport, candidate_roots, find_child, match_folders
 from ivif.files.errors import PairingError
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
-from ivif.datamodules.datasets.pair_matching import Options, refuse_itself
-from ivif.datamodules.datasets.pair_names import STAGES, Picture, bare_folders, pair_names, stage_of
-from ivif.datamodules.datasets.pair_records import PairRecord
+from ivif.datamodules.datasets.pairs.matching import Options, refuse_itself
+from ivif.datamodules.datasets.pairs.names import STAGES, Picture, bare_folders, pair_names, stage_of
+from ivif.datamodules.datasets.pairs.records import PairRecord
 from ivif.files.errors import PairingError, plain_name
 from ivif.files.names import printable
 from ivif.files.text_files import EncodingError, read_text

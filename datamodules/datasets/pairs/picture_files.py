@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
-from ivif.datamodules.datasets.pair_names import Picture
+from ivif.datamodules.datasets.pairs.names import Picture
 from ivif.files.errors import PairingError
 from ivif.files.names import UTF8_REMEDY, is_utf8, printable
 

@@ -1,13 +1,13 @@
-"""Finds a dataset's folders, and pairs what lies in them (`ivif.datamodules.datasets.pair_names` says how)."""
+"""Finds a dataset's folders, and pairs what lies in them (`ivif.datamodules.datasets.pairs.names` says how)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ivif.datamodules.datasets.pair_matching import match_folders
-from ivif.datamodules.datasets.pair_names import INFRARED_FOLDERS, VISIBLE_FOLDERS
-from ivif.datamodules.datasets.pair_records import FoundPairs, PairingReport, PairRecord
-from ivif.datamodules.datasets.picture_files import list_files, list_folders
+from ivif.datamodules.datasets.pairs.matching import match_folders
+from ivif.datamodules.datasets.pairs.names import INFRARED_FOLDERS, VISIBLE_FOLDERS
+from ivif.datamodules.datasets.pairs.picture_files import list_files, list_folders
+from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, PairRecord
 from ivif.files.errors import SplitError
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Pairs pictures by the grammar of `ivif.datamodules.datasets.pair_names`: by name, never by position in a list."""
+"""Pairs pictures by the grammar of `ivif.datamodules.datasets.pairs.names`: by name, never by position in a list."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
-from ivif.datamodules.datasets.pair_names import (
+from ivif.datamodules.datasets.pairs.names import (
     Key,
     Naming,
     Picture,
@@ -15,8 +15,8 @@ from ivif.datamodules.datasets.pair_names import (
     pair_names,
     stage_of,
 )
-from ivif.datamodules.datasets.pair_records import FoundPairs, PairRecord, first_of
-from ivif.datamodules.datasets.picture_files import Listing, list_pictures
+from ivif.datamodules.datasets.pairs.picture_files import Listing, list_pictures
+from ivif.datamodules.datasets.pairs.records import FoundPairs, PairRecord, first_of
 from ivif.files.errors import PairingError
 
 Keyed = dict[Key, Picture]

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ivif.datamodules.datasets.pair_lists import csv_rows, list_text
-from ivif.datamodules.datasets.pair_names import bare_folders, bare_stem, folded, without_ending
-from ivif.datamodules.datasets.pair_records import PairRecord, first_of
+from ivif.datamodules.datasets.pairs.lists import csv_rows, list_text
+from ivif.datamodules.datasets.pairs.names import bare_folders, bare_stem, folded, without_ending
+from ivif.datamodules.datasets.pairs.records import PairRecord, first_of
 from ivif.files.errors import SplitError
 from ivif.files.names import printable
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
-from ivif.datamodules.datasets.pair_names import Modality
+from ivif.datamodules.datasets.pairs.names import Modality
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_panels_show_objects_and_detections(tmp_path: Path) -> None:
         logger = ImageLogger(1, height=48, box_threshold=threshold)
         quiet_trainer(folder, callbacks=[logger]).test(DetectingTask(), DataWithBoxes(), verbose=False)
     first, second = (
-        np.asarray(Image.open(next(folder.rglob("made_0000.png")))).astype(int) for folder in (plain, boxed)
+        np.asarray(Image.open(next(folder.rglob("made/0000.png")))).astype(int) for folder in (plain, boxed)
     )
     assert first.shape == second.shape == (48 + 22, 3 * 64 + 8, 3)
     changed = np.abs(first - second).max(axis=-1) > 30

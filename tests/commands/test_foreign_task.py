@@ -33,8 +33,8 @@ def test_a_task_that_declares_nothing_is_trained_tested_and_used(tmp_path: Path)
     assert not any("AP50" in name for name in names)
     assert float(torch.load(weights, weights_only=True)["state_dict"]["mixture.weight"][0, 0]) < 0.9
     assert main(_line("test", tmp_path, f"--ckpt_path={weights}")) == 0
-    tables = [path.read_text(encoding="utf-8") for path in (tmp_path / "tiny").glob("*/tables/test.csv")]
-    assert ["Plain" in table for table in tables] == [True]
+    (table,) = {path.resolve() for path in (tmp_path / "tiny").glob("*/tables/test.csv")}  # by its own name and a link
+    assert "Plain" in table.read_text(encoding="utf-8")
     output = tmp_path / "fused"
     predict = _line("predict", tmp_path, f"--ckpt_path={weights}", f"--output_dir={output}")
     assert main(predict) == 0

@@ -38,7 +38,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tiny_fusion" / "configs"
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text("trainer: {max_epochs: 1}\n")
-    monkeypatch.setattr("ivif.commands.parsing.command_line.config_folders", lambda: [folder])
+    monkeypatch.setattr("ivif.commands.parsing.named_files.config_folders", lambda: [folder])
     return folder
 
 

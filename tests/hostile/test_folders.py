@@ -219,4 +219,4 @@ def test_runs_end_at_a_damaged_picture_with_its_name(
     data = (*_data(root), f"--data.init_args.train_fraction={int(command == 'fit')}")
     options = [] if command == "fit" else ["--allow_random_weights"]
     refused(tiny_run(command, place / "runs", *options, data=data), capsys, "Cannot read", REFUSED[name][1], REMEDY)
-    assert {path.name for path in place.iterdir()} == {"data", "runs"}
+    assert {path.name for path in place.iterdir()} == {"data"}

@@ -98,7 +98,7 @@ PROMPTS: Final[dict[str, tuple[str | bytes, tuple[str, ...]]]] = {
     "null for a prompt": ('{"dataset": "msrs", "name": "1", "prompt": null}', ("line 1", "'prompt'")),
     "an unknown origin": (GOOD_LINE[:-1] + ', "source": "dream"}', ("line 1", "dream", "human")),
     "an origin that is a list": (GOOD_LINE[:-1] + ', "source": ["human"]}', ("line 1", "human")),
-    "utf-16": (GOOD_LINE.encode("utf-16"), ("Cannot read", "data prompts")),
+    "utf-16 without its mark": (GOOD_LINE.encode("utf-16-le"), ("Cannot read", "UTF-16", "iconv")),
     "binary": (bytes(range(256)), ("Cannot read",)),
     "a hundred thousand levels": ("[" * 100_000, ("line 1", "not a JSON object")),
 }

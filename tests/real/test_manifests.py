@@ -40,7 +40,7 @@ def test_every_stage_gets_pairs_and_none_is_in_two(manifest_name: str, folder: s
         selection = manifest.select(reader.dataset_name, stage, dataset.names)
         chosen[stage] = set(dataset.select(selection.names).names)
     assert all(chosen.values())
-    assert not chosen.get("train", set()) & (chosen["test"] | chosen["val"])
+    assert not chosen.get("train", set()) & (chosen["test"] | chosen.get("val", set()))
 
 
 def test_the_pairs_with_boxes_of_msrs_are_all_divided() -> None:

@@ -65,12 +65,15 @@ class RunRecord(Callback):
         self.config = config
         self._written = False
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes all of them, unless the folder has those of an earlier start; says how many pairs a step has."""
-        if not (Path(trainer.default_root_dir) / CONFIG).exists():
-            self._write(trainer)
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says how many pairs a step has."""
         if _batches(trainer)[0]:
             rank_zero_info(_batch_line(trainer, pl_module))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes all of them, unless the folder has those of an earlier start."""
+        if not (Path(trainer.default_root_dir) / CONFIG).exists():
+            self._write(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Replaces those of an earlier start, at the first batch."""

@@ -120,17 +120,14 @@ def test_throughput_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_a_run_says_how_many_pairs_a_step_has(
-    processes: int, joined: int, parts: int, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    processes: int, joined: int, parts: int, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "config.yaml").touch()  # of an earlier start: nothing is to be written
     said: list[str] = []
     monkeypatch.setattr("ivif.callbacks.run_record.rank_zero_info", said.append)
     data = SimpleNamespace(batch_size=16)
-    trainer = SimpleNamespace(
-        world_size=processes, accumulate_grad_batches=joined, datamodule=data, default_root_dir=tmp_path
-    )
+    trainer = SimpleNamespace(world_size=processes, accumulate_grad_batches=joined, datamodule=data)
     hooks: Any = RunRecord()
-    hooks.on_train_start(trainer, SimpleNamespace(accumulate=parts))
+    hooks.on_fit_start(trainer, SimpleNamespace(accumulate=parts))
     assert said == [line]
 
 

@@ -1,6 +1,7 @@
 """Your own pairs: any two folders."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from ivif.datamodules.datasets.pairs.matching import Options, match_below
 from ivif.datamodules.datasets.pairs.names import captured, compiled, sequence_of
 from ivif.datamodules.datasets.pairs.split_lists import listed_splits
 from ivif.files.errors import DatasetNotFoundError, LabelError, PairingError, SplitError, plain_name
+from ivif.files.names import printable
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class FolderLayout:
         pattern: Regular expression, searched in both file names; its first group captures what partners share, e.g.
             `(\d+)` for `ir_0001.png` and `vis-0001.jpg`. Default: partners have the same stem. What it captures is
             the pair's name, too.
-        labels: Folder of one label file per pair, or a COCO json file; none: no boxes.
+        labels: Folder of one label file per pair, or of COCO json files, or one COCO json; none: no boxes.
         pairs: List of pairs, in place of folders and pattern: a CSV file with the columns infrared and visible (at will
             label, prompt, split, name), or JSON lines of these keys (`.jsonl`).
         train_list: Names of the pairs of `train`: a text file, one a line, or a CSV file.
@@ -48,7 +50,7 @@ class FolderLayout:
         test_list: The same of `test`.
         sequence: Regular expression whose first group in a pair's name is its sequence, which is never divided between
             stages; default: the folders that pairs lie in, if there are several.
-        label_format: `voc`, `yolo` or `coco`; default: whatever is found, in this order.
+        label_format: `voc`, `yolo`, `coco` or `labelme`; default: whatever is found, in this order.
         name: The dataset's name in samples, tables and output folders.
 
     Raises:
@@ -165,11 +167,12 @@ class FolderDataset(PairedDataset):
         lists = {stage: getattr(self.layout, f"{stage}_list") for stage in STAGES}
         if given := {stage: self.root / path for stage, path in lists.items() if path}:
             found = replace(found, records=listed_splits(found.records, given))
-            unlisted = sum(not record.split for record in found.records)
-            if unlisted and "train" in given and len(given) > 1:
-                logger.warning(
-                    "%d of %d pairs are in none of the lists: no stage has them.", unlisted, len(found.records)
-                )
+        splits = Counter(record.split for record in found.records)
+        if splits[""] and splits["train"] and (splits["val"] or splits["test"]):
+            logger.warning(
+                "%d of %d pairs are of no split (by list, column or folder): no stage has them.",
+                splits[""], splits.total(),
+            )  # fmt: skip
         if self.layout.labels and self.reading.labels:
             found = self._labeled(found)
         if self.split == "all":
@@ -187,7 +190,10 @@ class FolderDataset(PairedDataset):
         records, others = read_pairs(path, self.root)
         if others:
             logger.warning(
-                "'%s': the column(s) %s are not read; known: %s.", path, ", ".join(others), ", ".join(COLUMNS)
+                "'%s': the column(s) %s are not read; known: %s.",
+                path,
+                ", ".join(map(printable, others)),
+                ", ".join(COLUMNS),
             )
         if any(record.label for record in records) and self.reading.labels and not self.classes:
             raise LabelError(f"'{path}' has labels, which need class names: set `classes`, e.g. [person, car].")
@@ -224,6 +230,8 @@ class FolderDataset(PairedDataset):
         source = self.root / self.layout.labels
         if not source.exists():
             raise LabelError(f"'{source}' does not exist. Correct `layout.labels`, or leave it empty.")
+        if source.is_file() and source.suffix.lower() != LABEL_FORMATS["coco"]:
+            raise LabelError(f"'{source}' is no COCO json. Give the folder of the label files as `layout.labels`.")
         if not self.classes:
             raise LabelError(f"'{source}' needs class names: set `classes`, e.g. [person, car].")
         chosen = self.layout.label_format
@@ -232,7 +240,7 @@ class FolderDataset(PairedDataset):
         if not any(record.label for record in labeled.records):
             raise LabelError(
                 f"No label in '{source}' belongs to any of the {len(found.records)} pairs: looked for files of them "
-                f"({' '.join(dict.fromkeys(suffixes))}), such as {Path(found.records[0].visible.name).stem}"
+                f"({' '.join(dict.fromkeys(suffixes))}), such as {found.records[0].visible.stem}"
                 f"{suffixes[0]}, or for their names in a COCO json. Correct `layout.labels` or `layout.label_format`, "
                 f"or rename the labels."
             )

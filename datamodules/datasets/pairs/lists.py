@@ -49,6 +49,7 @@ def read_pairs(path: Path, root: Path) -> tuple[list[PairRecord], list[str]]:
         raise PairingError(f"'{path}' lists no pair. {_like(path)}")
     files = _Files(root)
     records = _keyed([_record(f"'{path}', line {number}", row, files) for number, row in rows])
+    _refuse_twice(path, [number for number, _ in rows], records)
     if not any("split" in row for _, row in rows):
         records = [replace(record, split=stage_of(record.key)) for record in records]
     if any(record.prompt is not None for record in records):
@@ -73,7 +74,7 @@ def list_text(path: Path, option: str) -> str:
 
 
 def csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file by the columns that its first line names, each with its line; blank lines are skipped.
+    """The rows of a CSV file by the columns that its first line names (in any case), each with its line.
 
     Raises:
         PairingError: If a row has more values than the first line has names.
@@ -84,13 +85,16 @@ def csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
         for row in reader:
             if None in row:
                 raise PairingError(f"'{path}', line {reader.line_num}: more values than the first line has columns.")
-            yield reader.line_num, {key.strip(): (value or "").strip() for key, value in row.items()}
+            yield reader.line_num, {key.strip().casefold(): (value or "").strip() for key, value in row.items()}
     except csv.Error as error:
         raise PairingError(f"'{path}', line {reader.line_num}: {error}. {_like(path)}") from error
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    yield from csv_rows(path, list_text(path, "`layout.pairs`"))
+    for number, row in csv_rows(path, list_text(path, "`layout.pairs`")):
+        if absent := [column for column in COLUMNS[:2] if column not in row]:
+            raise PairingError(f"'{path}': the first line names no column '{absent[0]}'. {_like(path)}")
+        yield number, row
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Row]]:
@@ -129,7 +133,7 @@ class _Files:
             try:
                 with os.scandir(folder) as entries:
                     self._known[folder] = {entry.name: entry for entry in entries}
-            except OSError:
+            except (OSError, ValueError):  # a path may hold what no file system takes
                 self._known[folder] = {}
         entry = self._known[folder].get(path.name)
         return Picture(path, inode=entry.inode(), is_link=entry.is_symlink()) if entry else None
@@ -152,6 +156,14 @@ def _record(where: str, row: Row, files: _Files) -> PairRecord:
     prompt = row.get("prompt")
     stage = STAGES.get(split.casefold(), "")
     return PairRecord(name, infrared.path, visible.path, label.path if label else None, "visible", key, stage, prompt)
+
+
+def _refuse_twice(path: Path, lines: Sequence[int], records: Sequence[PairRecord]) -> None:
+    first: dict[tuple[Path, Path], int] = {}
+    for number, record in zip(lines, records, strict=True):
+        earlier = first.setdefault((record.infrared, record.visible), number)
+        if earlier != number:
+            raise PairingError(f"'{path}', line {number}: the pair stands in line {earlier} too. Remove one of them.")
 
 
 def _picture(where: str, row: Row, column: str, files: _Files) -> Picture:

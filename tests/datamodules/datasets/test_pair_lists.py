@@ -79,7 +79,7 @@ HEAD = "infrared,visible,label,split,name\n"
     ("text", "words"),
     [
         ("", "lists no pair"),
-        ("visible\nseen/x.jpg\n", "line 2: 'infrared' is missing"),
+        ("visible\nseen/x.jpg\n", "the first line names no column 'infrared'"),
         (f"{HEAD}hot/a.png,seen/z.jpg,,,\n", "line 2: the visible picture 'seen/z.jpg' is not under"),
         (f"{HEAD}hot/a.png,words.txt,,,\n", "line 2: 'words.txt' is no picture"),
         (f"{HEAD}hot/a.png,seen/x.jpg,boxes/z.txt,,\n", "line 2: the label 'boxes/z.txt' is not under"),
@@ -88,6 +88,9 @@ HEAD = "infrared,visible,label,split,name\n"
         (f"{HEAD}hot/a.png,hot/a.png,,,\n", "line 2: infrared and visible name different pictures"),
         (f"{HEAD}hot/a.png,seen/x.jpg,,,,,,,\n", "line 2: more values than the first line has columns"),
         (f"{HEAD}hot/a.png,seen/x.jpg,,,\nhot/b.png,seen/x.jpg,,,\n", "Two pairs are called 'x'"),
+        (f"{HEAD}hot/a.png,seen/x.jpg,,,\nhot/a.png,seen/x.jpg,,,\n", "line 3: the pair stands in line 2 too. Remove"),
+        ("hot/a.png,seen/x.jpg\nhot/b.png,seen/y.jpg\n", "the first line names no column 'infrared'. Its first line"),
+        (f"{HEAD}h\0t/a.png,seen/x.jpg,,,\n", "line 2: the infrared picture 'h\\x00t/a.png' is not under"),
     ],
 )
 @brings(
@@ -97,6 +100,26 @@ def test_mistakes_of_a_list_are_named(tmp_path: Path, text: str, words: str) -> 
     with pytest.raises(PairingError) as error:
         listed(tmp_path, text)
     assert words in str(error.value)
+
+
+def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PairingError, match="is not under"):
+        listed(tmp_path, '{"infrared": "\\ud800/a.png", "visible": "seen/x.jpg"}', "pairs.jsonl")
+
+
+def test_the_first_line_of_a_list_is_read_in_any_case(tmp_path: Path) -> None:
+    assert listed(tmp_path, "Infrared,Visible,Split\nhot/a.png,seen/x.jpg,test\n").names_of("test") == ["x"]
+
+
+@pytest.mark.parametrize(("split", "told"), [("", True), ("val", False)])
+def test_pairs_of_no_stage_are_told(tmp_path: Path, split: str, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, *(f"{kind}/{stem}.png" for kind in ("ir", "vi") for stem in "abc"))
+    rows = "".join(
+        f"ir/{stem}.png,vi/{stem}.png,{part}\n" for stem, part in zip("abc", ("train", "test", split), strict=True)
+    )
+    (tmp_path / "pairs.csv").write_text(f"infrared,visible,split\n{rows}")
+    FolderDataset(tmp_path, layout=FolderLayout(pairs="pairs.csv"))
+    assert ("1 of 3 pairs are of no split" in caplog.text) == told
 
 
 def test_columns_that_are_not_read_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -62,7 +62,7 @@ def chosen_classes(wanted: Sequence[str], known: Sequence[str], dataset: str) ->
     """
     used = checked_class_names(wanted, "The option `classes`")
     names = checked_class_names(known, "The option `label_classes`")
-    indices = [class_index(name, names) for name in used] if names else []
+    indices = [class_index(name, names or used) for name in used]
     if None in indices:
         raise LabelError(
             f"`classes` names '{used[indices.index(None)]}', which is no class of {dataset}'s labels: "

@@ -88,7 +88,7 @@ def _labelled(record: PairRecord, labels: Mapping[str, Path], stems: Mapping[str
                     f"`layout.labels`: {printable('/'.join(record.key))}), or call them after pairs."
                 )
             return replace(record, label=label, label_names=names)
-    return record
+    return replace(record, label=own) if own and is_labelme(own) else record
 
 
 def _own_names(record: PairRecord) -> tuple[str, ...]:
@@ -98,10 +98,10 @@ def _own_names(record: PairRecord) -> tuple[str, ...]:
 
 def _labels_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     labels: dict[str, Path] = {}
-    below = not list_files(folder, suffixes)
-    for suffix in reversed(suffixes):
+    below = all(file.name in CLASS_LIST_FILES for file in list_files(folder, suffixes))
+    for suffix in dict.fromkeys(reversed(suffixes)):
         if suffix == LABEL_FORMATS["coco"]:
-            labels |= _images_by_stem(list_files(folder, (suffix,)))
+            labels |= _json_labels(folder, below)
             continue
         files: dict[str, Path] = {}
         for stem, file in _files_by_key(folder, suffix, below):
@@ -112,6 +112,15 @@ def _labels_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
             files[stem] = file
         labels |= files
     return labels
+
+
+def _json_labels(folder: Path, below: bool) -> dict[str, Path]:
+    """As `_images_by_stem`; in folders below, only LabelMe's count."""
+    files = dict(_files_by_key(folder, LABEL_FORMATS["coco"], below))
+    first = next(iter(files.values()), None)
+    if not below or first is None:
+        return _images_by_stem(list(files.values()))
+    return files if is_labelme(first) else {}
 
 
 def _files_by_key(folder: Path, suffix: str, below: bool) -> Iterator[tuple[str, Path]]:

@@ -316,6 +316,7 @@ def test_every_dataset_can_be_read_with_some_of_its_classes(tmp_path: Path) -> N
     assert M3FDDataModule(root=root, classes=["person", "Bus"]).classes == ("person", "Bus")
     refusal(lambda: M3FD(root, classes=["zebra"]), LabelError, "'zebra'", "People, Car", "Choose")
     refusal(lambda: M3FDDataModule(root=root, classes=["zebra"]).classes, LabelError, "'zebra'")
+    refusal(lambda: FolderDataset(root, classes=["car", "Car"]), LabelError, "(car, Car) names one class", "twice")
     refusal(lambda: M3FD(root, classes=["person", "People"]), LabelError, "twice")
     refusal(lambda: TNODataModule(root=root, classes=["car"]).classes, LabelError, "tno has no boxes")
     raw = RoadSceneDataModule(root=write_roadscene(tmp_path), classes=["car"], reading=ReadingConfig(labels=False))

@@ -197,6 +197,37 @@ def test_a_folder_of_labelme_files_labels_its_pairs(label_format: str, tmp_path:
     assert FolderDataModule(root=root, layout=layout, classes=["person", "car"]).has_labels("train")
 
 
+@brings("labels", "LabelMe json called after pairs, or in folders as their pictures are", "works", "as beside pictures")
+@pytest.mark.parametrize("place", ["all", "train"])
+def test_labelme_files_are_found_as_other_files_of_one_picture_are(place: str, tmp_path: Path) -> None:
+    names = ("ir/train/0.png", "vi/train/0.png") if place == "train" else ("0_ir.png", "0_vis.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 48), 7).save(tmp_path / name)
+    folder = tmp_path / "boxes" / ("train" if place == "train" else "")
+    other_layouts.write_labelme(folder, {"0": [("car", 3, 4, 20, 30)]}, (48, 64))
+    reader = FolderDataset(tmp_path, layout=FolderLayout(labels="boxes"), classes=["car"])
+    assert _boxes(reader) == [[[3, 4, 20, 30]]]
+
+
+def test_a_list_of_classes_above_folders_of_labels_hides_none(tmp_path: Path) -> None:
+    for name in ("ir/train/0.png", "vi/train/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 48), 7).save(tmp_path / name)
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    (tmp_path / "labels" / "train" / "0.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "labels" / "classes.txt").write_text("person\ncar\n")
+    reader = FolderDataset(tmp_path, layout=FolderLayout(labels="labels"), classes=["car"])
+    assert _boxes(reader) == [[[16, 12, 48, 36]]]
+
+
+def test_one_file_of_boxes_is_no_place_of_labels(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    layout = FolderLayout(labels="yolo/000.txt")
+    with pytest.raises(LabelError, match=r"000\.txt' is no COCO json\. Give the folder of the label files"):
+        FolderDataset(root, layout=layout, classes=["person", "car"])
+
+
 @brings("labels", "a label folder in which no file is of any pair", "refused", "where and for what names it was looked")
 def test_where_boxes_were_looked_for_is_said(tmp_path: Path) -> None:
     root = write_folder(tmp_path)

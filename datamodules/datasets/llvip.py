@@ -31,7 +31,7 @@ class LLVIP(PairedDataset):
     Format:
         * `infrared/{train,test}/*.jpg` stored as RGB or as one channel, `visible/{train,test}/*.jpg` RGB
         * `Annotations/*.xml`: VOC, one folder for both splits; without it, `labels/{train,test}/*.txt` or
-        `labels/*.txt` as YOLO: 0 person
+          `labels/*.txt` as YOLO: 0 person
 
     Classes: person.
 

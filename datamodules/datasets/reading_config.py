@@ -42,6 +42,8 @@ class ReadingConfig:
             raise ValueError(f"reading.max_pixels is {self.max_pixels}; it must be 1 or more.")
         if self.missing_labels not in ("empty", "drop", "error"):
             raise ValueError(f"reading.missing_labels is '{self.missing_labels}'; known: empty, drop, error.")
+        if self.declared_sizes not in ("scale", "ignore"):
+            raise ValueError(f"reading.declared_sizes is '{self.declared_sizes}'; known: scale, ignore.")
 
     @property
     def box_rule(self) -> BoxRule:

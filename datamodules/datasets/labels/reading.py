@@ -236,7 +236,7 @@ class LabelReader:
     def _compare_name(self, path: Path, picture: LabeledPicture, stems: tuple[str, str]) -> None:
         declared = PureWindowsPath(picture.file_name)  # knows both systems' separators
         names = {declared.name.casefold(), declared.stem.casefold()}
-        if picture.file_name and not names & {stem.casefold() for stem in stems}:
+        if picture.file_name and not names & {stem.casefold() for stem in (*stems, path.stem)}:
             self.tally.misnamed.append(f"'{printable(path)}' ('{printable(picture.file_name)[:100]}')")
 
     def _measure(self, path: Path, box: Sequence[float], size: Size) -> None:

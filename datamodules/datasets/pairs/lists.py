@@ -24,7 +24,7 @@ LARGEST: Final = 100_000_000
 """Bytes of a list: a million pairs."""
 
 _LIKE: Final = {
-    ".csv": "Its first line names the columns: infrared,visible,label,prompt,split (the last three at will).",
+    ".csv": "Its first line names the columns: infrared,visible,label,prompt,split,name (the last four at will).",
     ".jsonl": 'Each line looks like {"infrared": "ir/1.png", "visible": "vi/1.png", "split": "train"}.',
 }
 

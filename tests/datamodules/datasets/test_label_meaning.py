@@ -141,6 +141,8 @@ def test_a_declared_size_of_one_shape_scales_the_boxes(kind: str, tmp_path: Path
 def test_a_declared_size_of_another_shape_is_refused(kind: str, tmp_path: Path) -> None:
     dataset = declaring(tmp_path, kind, (540, 500))
     refusal(lambda: dataset[0], LabelError, "labels", "192x160", "540x500", "reading.declared_sizes")
+    with pytest.raises(ValueError, match="declared_sizes is 'crop'; known: scale, ignore"):
+        ReadingConfig(declared_sizes="crop")  # type: ignore[arg-type]
     assert boxes(declaring(tmp_path / "b", kind, (540, 500), ReadingConfig(declared_sizes="ignore"))) == [
         20,
         30,

@@ -197,7 +197,6 @@ def test_a_folder_of_labelme_files_labels_its_pairs(label_format: str, tmp_path:
     assert FolderDataModule(root=root, layout=layout, classes=["person", "car"]).has_labels("train")
 
 
-@brings("labels", "LabelMe json called after pairs, or in folders as their pictures are", "works", "as beside pictures")
 @pytest.mark.parametrize("place", ["all", "train"])
 def test_labelme_files_are_found_as_other_files_of_one_picture_are(place: str, tmp_path: Path) -> None:
     names = ("ir/train/0.png", "vi/train/0.png") if place == "train" else ("0_ir.png", "0_vis.png")
@@ -208,6 +207,7 @@ def test_labelme_files_are_found_as_other_files_of_one_picture_are(place: str, t
     other_layouts.write_labelme(folder, {"0": [("car", 3, 4, 20, 30)]}, (48, 64))
     reader = FolderDataset(tmp_path, layout=FolderLayout(labels="boxes"), classes=["car"])
     assert _boxes(reader) == [[[3, 4, 20, 30]]]
+    assert not reader.label_reader.tally.misnamed
 
 
 def test_a_list_of_classes_above_folders_of_labels_hides_none(tmp_path: Path) -> None:

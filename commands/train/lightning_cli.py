@@ -41,12 +41,7 @@ from ivif.commands.train.devices import settle_devices
 from ivif.commands.train.loggers import build_loggers, logging_callbacks, without_dashboards
 from ivif.commands.train.options import DESCRIPTIONS, TrainingParser, add_suite_arguments
 from ivif.commands.train.predictions import held_output, refuse_sources, say_where, skip_finished
-from ivif.commands.train.run_folder import (
-    RUN_FOLDER_VARIABLE,
-    checkpoint_to_resume,
-    choose_run_folder,
-    lock_run_folder,
-)
+from ivif.commands.train.run_folder import checkpoint_to_resume, choose_run_folder, lock_run_folder
 from ivif.commands.train.run_start import TrainingFolder, mark_latest, remove_failed_start
 from ivif.commands.train.stored_settings import say_differences
 from ivif.configs import DEFAULTS
@@ -291,6 +286,3 @@ class SuiteCLI(PreparedCLI):
             print(f"Checkpoint: {self.run_folder / LAST}")
         elif self.keeps_folder:
             mark_latest(self.run_folder, str(self.subcommand))
-
-
-__all__ = ["RUN_FOLDER_VARIABLE", "SuiteCLI"]

@@ -18,6 +18,7 @@ from ivif.files.downloads import DownloadError, PlaceError, fetch
 from ivif.files.errors import DatasetError
 from ivif.files.names import printable
 from ivif.files.unpacking import UnpackError, commit_of, unpack
+from ivif.files.whole import missing_folders, remove_empty
 
 _COMMIT_DIGITS: Final = 40
 _NO_ROOM: Final = "Make room, or choose another --out."
@@ -49,7 +50,8 @@ def download(name: str, out: Path, accept_terms: bool = False, archive: Path | N
         print(f"{target} is there already, with all pairs. Look at them:\n  {_check(name, target)}")
         return 0
     if archive is not None and not archive.is_file():
-        raise UsageError(f"--archive {printable(archive)}: no such file.")
+        problem = "it is a folder; give the zip archive itself" if archive.is_dir() else "no such file"
+        raise UsageError(f"--archive {printable(archive)}: {problem}.")
     if archive is None and not (place.address or place.drive):
         raise UsageError(
             f"{place.folder} has no address that a program could use. Its page, {place.page}, {place.by_hand}.",
@@ -159,7 +161,7 @@ def _install(place: Place, archive: Path, target: Path, again: str, keeps: bool)
                 raise UnpackError(f"'{printable(archive)}' is not {place.folder} as its owners have it: {problem}.")
         except UnpackError as error:
             if keeps:
-                raise
+                raise UnpackError(f"{error} It is left as it is: fetch the right one from {place.link}") from error
             archive.unlink()
             message = f"{error} What was fetched was removed: type the same line again, {_in_browser(place, again)}"
             raise UnpackError(message) from error
@@ -173,9 +175,12 @@ def _install(place: Place, archive: Path, target: Path, again: str, keeps: bool)
 def _own_folder(folder: Path) -> Iterator[Path]:
     """An empty folder for this process alone, removed at the end unless it has another name by then.
 
+    Those around it that were made for it go too, where nothing is in them.
+
     Raises:
         UsageError: If another process has it.
     """
+    made = missing_folders(folder.parent)
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -193,6 +198,7 @@ def _own_folder(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(folder)
     finally:
         os.close(descriptor)
+        remove_empty(made)
 
 
 def _empty(folder: Path) -> None:

@@ -179,6 +179,11 @@ def test_what_has_no_stable_address_is_fetched_by_hand(
     place = PLACES[name]
     refused(line(name, out), capsys, place.page, f"data download {name} --out {out} --archive FILE.zip")
     refused(line(name, out, "--archive", "none.zip"), capsys, "--archive none.zip: no such file")
+    refused(line(name, out, "--archive", str(tmp_path)), capsys, f"--archive {tmp_path}: it is a folder")
+    (tmp_path / "bad.zip").write_bytes(b"<html>")
+    new = tmp_path / "new" / "data"
+    refused(line(name, new, "--archive", str(tmp_path / "bad.zip")), capsys, "no whole zip archive", place.link)
+    assert not new.parent.exists()
     archive = tmp_path / "mine.zip"
     archive.write_bytes(packed(write(tmp_path / "w")))
     assert f"{pairs} pairs in {out / place.folder}" in accepted(line(name, out, "--archive", str(archive)), capsys)

@@ -18,6 +18,9 @@ _MARKS: Final = (
 """Byte order marks, the longer ones first: UTF-32's begins as UTF-16's does."""
 
 _XML_ENCODING: Final = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+LARGEST: Final = 1_000_000_000
+"""Bytes of a text: the labels of COCO's 118,000 pictures are 450 million."""
+
 _HIGH_BYTES: Final = re.compile(rb"[\x80-\xff]+")
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
@@ -30,9 +33,11 @@ def read_text(path: Path) -> str:
     r"""The text of a file, with `\n` at the ends of lines.
 
     Raises:
-        EncodingError: If it is neither UTF-8 nor what its mark or its xml declaration says.
+        EncodingError: If it is neither UTF-8 nor what its mark or its xml declaration says, or larger than `LARGEST`.
         OSError: If it cannot be read.
     """
+    if (size := path.stat().st_size) > LARGEST:
+        raise EncodingError(f"it has {size} bytes, and {LARGEST} are read. Divide it, or give the right file.")
     content = path.read_bytes()
     try:
         text = content.decode(next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8"))

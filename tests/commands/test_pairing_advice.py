@@ -12,7 +12,7 @@ from tests.commands.test_scored_pairs import write_pair
 from tests.inputs import brings
 from tests.refusals import accepted
 
-ADVISED = re.compile(r"--[a-z_.]+(?: (?:'[^']*'|folder\.yaml|FILE))?")
+ADVISED = re.compile(r"--[a-z_.]+(?: (?:'[^']*'|/\S+|folder\.yaml|FILE))?")
 """An option, and its value where one is advised."""
 
 Make = Callable[[Path], list[str]]

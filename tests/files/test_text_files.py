@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ivif.files.text_files import EncodingError, read_text
+from ivif.files.text_files import LARGEST, EncodingError, read_text
 
 TEXT = "人行道 a\r\nb\rc\n"
 DECLARED = '<?xml version="1.0" encoding="{}"?><a>{}</a>'
@@ -62,3 +62,10 @@ def test_what_is_no_text_is_not_to_be_converted(content: bytes, tmp_path: Path) 
     with pytest.raises(EncodingError, match=r"no text.*Restore or remove") as caught:
         read_text(tmp_path / "a.txt")
     assert "iconv" not in str(caught.value)
+
+
+def test_a_text_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.json").open("wb") as stream:
+        stream.truncate(LARGEST + 1)
+    with pytest.raises(EncodingError, match=f"has {LARGEST + 1} bytes"):
+        read_text(tmp_path / "a.json")

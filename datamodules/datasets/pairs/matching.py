@@ -1,5 +1,6 @@
 """Pairs pictures by the grammar of `ivif.datamodules.datasets.pairs.names`: by name, never by position in a list."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Options:
 READER_OPTIONS: Final = Options(
     "the infrared folder",
     "the visible folder",
-    "--data folder.yaml --data.layout.infrared '{infrared}' --data.layout.visible '{visible}' --data.layout.pattern",
+    "--data folder.yaml --data.layout.infrared {infrared} --data.layout.visible {visible} --data.layout.pattern",
     "--data folder.yaml --data.layout.pairs",
 )
 """Of readers of datasets that have a layout of their own."""
@@ -245,7 +246,8 @@ def _no_partner(
     if pattern is None:
         remedy = f"list them in a file ({options.pairs} FILE)"
     else:
-        asked = options.pattern.format(infrared=places[0].resolve(), visible=places[1].resolve())
+        infrared, visible = (shlex.quote(str(place.resolve())) for place in places)
+        asked = options.pattern.format(infrared=infrared, visible=visible)
         remedy = f"give the pattern that finds what these share ({asked} '{pattern}')"
     shares = f"is paired by the pattern '{naming.pattern.pattern}'" if naming.pattern else "shares its name"
     return PairingError(

@@ -46,7 +46,7 @@ def _number(value: Any, where: str) -> float:
         raise LabelError(f"{where}: the box holds {told(value)}, which is not finite. Correct or remove it.") from None
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1024)  # one for each video, say, whose pictures alternate
 def _coco_index(path: Path, _state: FileState) -> dict[str, LabeledPicture]:
     """Pictures by image stem; cached, as one file labels many images (`_state` renews it)."""
     try:

@@ -56,8 +56,9 @@ def stored_configuration(checkpoint: Path) -> dict[str, Any] | None:
             content = parse_plain(text)
         except (PlainYamlError, yaml.YAMLError):
             continue
-        if isinstance(content, dict) and isinstance(_mapping(content.get("model")).get("class_path"), str):
-            return content
+        model = _mapping(_mapping(content).get("model"))
+        if isinstance(model.get("class_path"), str) and isinstance(model.get("init_args") or {}, dict):
+            return _mapping(content)
     return None
 
 

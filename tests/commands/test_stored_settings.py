@@ -116,7 +116,19 @@ def test_a_link_out_of_the_run_folder_is_not_followed(tmp_path: Path) -> None:
     "refused",
     "the message asks for `--config` and the options of its training",
 )
-@pytest.mark.parametrize("config", [None, "", "a: [", "model: 3", "model: {class_path: 3}", "&a [*a]", 3])
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        "",
+        "a: [",
+        "model: 3",
+        "model: {class_path: 3}",
+        "model: {class_path: MGFusionTask, init_args: 3}",
+        "&a [*a]",
+        3,
+    ],
+)
 def test_a_checkpoint_without_any_settings_says_what_to_give(config: Any, tmp_path: Path) -> None:
     path = _checkpoint(tmp_path / "a.ckpt", config)
     with pytest.raises(

@@ -70,7 +70,7 @@ def test_every_entry_starts_its_processes_and_spawned_workers(entry: str, tmp_pa
         for name, value in first.items()
         if value.is_floating_point() and "running_" not in name and not torch.allclose(value, second[name], atol=1e-6)
     ] == []
-    assert len([row for row in read_rows(run / "metrics.csv") if row.get("train/loss")]) == 1  # 4 pairs: one of 2 each
+    assert len([row for row in read_rows(run / "metrics.csv") if row.get("train/loss")]) == 2  # 4 pairs, 2 a step
     assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"bin", "runs"}
 
 

@@ -20,15 +20,9 @@ from ivif.datamodules.datasets.io import (
     to_visible,
 )
 from ivif.datamodules.datasets.labels import LabelReader, chosen_classes
-from ivif.datamodules.datasets.pairs.finding import (
-    FoundPairs,
-    PairingReport,
-    PairRecord,
-    candidate_roots,
-    chosen,
-    find_child,
-    match_folders,
-)
+from ivif.datamodules.datasets.pairs.finding import candidate_roots, chosen, find_child
+from ivif.datamodules.datasets.pairs.matching import match_folders
+from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, PairRecord, first_of
 from ivif.datamodules.datasets.picture_ids import picture_id
 from ivif.datamodules.datasets.reading_config import DEFAULT_READING, ReadingConfig
 from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE
@@ -227,7 +221,7 @@ class PairedDataset(Dataset[Sample]):
             return records
         message = (
             f"{len(unlabelled)} of {len(records)} pairs of {type(self).__name__} ('{self.split}') have no label file "
-            f"({', '.join(unlabelled[:3])}{', ...' if len(unlabelled) > 3 else ''})"
+            f"({first_of(unlabelled)})"
         )
         if self.reading.missing_labels == "error":
             raise LabelError(f"{message}. Add the files, or set `reading.missing_labels` to 'empty' or 'drop'.")

@@ -10,17 +10,12 @@ from typing import ClassVar, Final
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels, named_image
-from ivif.datamodules.datasets.pairs.finding import (
-    INFRARED_FOLDERS,
-    VISIBLE_FOLDERS,
-    FoundPairs,
-    find_child,
-    match_folders,
-)
+from ivif.datamodules.datasets.pairs.finding import find_child
 from ivif.datamodules.datasets.pairs.known_layouts import remark
 from ivif.datamodules.datasets.pairs.lists import COLUMNS, read_pairs
-from ivif.datamodules.datasets.pairs.matching import Options, match_below
-from ivif.datamodules.datasets.pairs.names import captured, compiled, sequence_of
+from ivif.datamodules.datasets.pairs.matching import Options, match_below, match_folders
+from ivif.datamodules.datasets.pairs.names import INFRARED_FOLDERS, VISIBLE_FOLDERS, captured, compiled, sequence_of
+from ivif.datamodules.datasets.pairs.records import FoundPairs
 from ivif.datamodules.datasets.pairs.split_lists import listed_splits
 from ivif.files.errors import DatasetNotFoundError, LabelError, PairingError, SplitError, plain_name
 from ivif.files.names import printable

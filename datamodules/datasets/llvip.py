@@ -7,13 +7,10 @@ from typing import ClassVar, Final
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import attach_labels
-from ivif.datamodules.datasets.pairs.finding import (
-    INFRARED_FOLDERS,
-    VISIBLE_FOLDERS,
-    FoundPairs,
-    find_child,
-    match_folders,
-)
+from ivif.datamodules.datasets.pairs.finding import find_child
+from ivif.datamodules.datasets.pairs.matching import match_folders
+from ivif.datamodules.datasets.pairs.names import INFRARED_FOLDERS, VISIBLE_FOLDERS
+from ivif.datamodules.datasets.pairs.records import FoundPairs
 
 BOX_FOLDERS: Final = ("Annotations", "Annotation")
 TEXT_FOLDERS: Final = ("labels", "label")

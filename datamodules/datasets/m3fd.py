@@ -8,7 +8,9 @@ from typing import Literal
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import attach_labels
-from ivif.datamodules.datasets.pairs.finding import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs, find_child
+from ivif.datamodules.datasets.pairs.finding import find_child
+from ivif.datamodules.datasets.pairs.names import INFRARED_FOLDERS, VISIBLE_FOLDERS
+from ivif.datamodules.datasets.pairs.records import FoundPairs
 
 ANNOTATION_FOLDERS = ("Annotation", "Annotations", "labels", "label")
 

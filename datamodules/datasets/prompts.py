@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe, time_of_day
-from ivif.datamodules.datasets.pairs.finding import PairingReport
+from ivif.datamodules.datasets.pairs.records import PairingReport
 from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompt_folder, read_prompts
 
 logger = logging.getLogger(__name__)

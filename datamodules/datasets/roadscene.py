@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.pairs.finding import FoundPairs
+from ivif.datamodules.datasets.pairs.records import FoundPairs
 
 
 class RoadScene(PairedDataset):

@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe
-from ivif.datamodules.datasets.pairs.finding import PairingReport, chosen
+from ivif.datamodules.datasets.pairs.finding import chosen
+from ivif.datamodules.datasets.pairs.records import PairingReport
 from ivif.datamodules.datasets.picture_ids import picture_id
 from ivif.files.errors import SplitError
 from ivif.scenes import CLASSES, RENDERER_VERSION, TIMES, annotate_scene, render_scene

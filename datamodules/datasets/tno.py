@@ -1,7 +1,8 @@
 """TNO Image Fusion Dataset (Toet, 2014)."""
 
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.pairs.finding import INFRARED_FOLDERS, VISIBLE_FOLDERS, FoundPairs
+from ivif.datamodules.datasets.pairs.names import INFRARED_FOLDERS, VISIBLE_FOLDERS
+from ivif.datamodules.datasets.pairs.records import FoundPairs
 
 
 class TNO(PairedDataset):

@@ -1,6 +1,5 @@
 """Every method's configuration, unshrunk, fits the card that its first lines name."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,7 +48,7 @@ def test_a_plain_configuration_fits_a_card_of_24_gb(method: str, half: bool) -> 
     ],
 )
 def test_a_preset_fits_its_card(files: tuple[str, str], card: int) -> None:
-    precision = yaml.safe_load((Path(CONFIGS) / files[1]).read_text(encoding="utf-8"))["trainer"]["precision"]
+    precision = yaml.safe_load((CONFIGS / files[1]).read_text(encoding="utf-8"))["trainer"]["precision"]
     needed = _needed(files, half=precision == "bf16-mixed")
     assert GIB < needed < card
     if card == LARGE_CARD:

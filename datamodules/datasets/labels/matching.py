@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ivif.datamodules.datasets.labels.formats import CLASS_LIST_FILES, LABEL_FORMATS, coco_stems, is_labelme
-from ivif.datamodules.datasets.pairs.finding import FoundPairs, PairRecord, list_files, stem_key
+from ivif.datamodules.datasets.pairs.finding import stem_key
 from ivif.datamodules.datasets.pairs.names import Modality, bare_folders, folded
-from ivif.datamodules.datasets.pairs.picture_files import list_pictures
+from ivif.datamodules.datasets.pairs.picture_files import list_files, list_pictures
+from ivif.datamodules.datasets.pairs.records import FoundPairs, PairRecord
 from ivif.files.errors import LabelError
 from ivif.files.names import printable
 

@@ -4,25 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ivif.datamodules.datasets.pairs.matching import match_folders
-from ivif.datamodules.datasets.pairs.names import INFRARED_FOLDERS, VISIBLE_FOLDERS
-from ivif.datamodules.datasets.pairs.picture_files import list_files, list_folders
-from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, PairRecord
+from ivif.datamodules.datasets.pairs.picture_files import list_folders
+from ivif.datamodules.datasets.pairs.records import first_of
 from ivif.files.errors import SplitError
-
-__all__ = [
-    "INFRARED_FOLDERS",
-    "VISIBLE_FOLDERS",
-    "FoundPairs",
-    "PairRecord",
-    "PairingReport",
-    "candidate_roots",
-    "chosen",
-    "find_child",
-    "list_files",
-    "match_folders",
-    "stem_key",
-]
 
 T = TypeVar("T")
 
@@ -77,8 +61,7 @@ def chosen(known: Mapping[str, T], names: Iterable[str], what: str) -> list[T]:
     missing = [name for name in wanted if name not in known]
     if missing:
         raise SplitError(
-            f"{len(missing)} of {len(wanted)} names are not among the {len(known)} {what}: "
-            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}."
+            f"{len(missing)} of {len(wanted)} names are not among the {len(known)} {what}: {first_of(missing, 5)}."
         )
     return [known[name] for name in wanted]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
 from ivif.datamodules.datasets.pairs.matching import Options, refuse_itself
-from ivif.datamodules.datasets.pairs.names import STAGES, Picture, bare_folders, pair_names, stage_of
+from ivif.datamodules.datasets.pairs.names import STAGE_OF_WORD, Picture, bare_folders, pair_names, stage_of
 from ivif.datamodules.datasets.pairs.records import PairRecord
 from ivif.files.errors import PairingError, plain_name
 from ivif.files.names import printable
@@ -146,7 +146,7 @@ def _record(where: str, row: Row, files: _Files) -> PairRecord:
     if row.get("label") and label is None:
         raise PairingError(f"{where}: the label '{printable(row['label'])}' is not under '{files.root}'.")
     split = row.get("split", "")
-    if split and split.casefold() not in STAGES:
+    if split and split.casefold() not in STAGE_OF_WORD:
         raise PairingError(f"{where}: the split is '{printable(split)}'; known: train, val, test, or nothing.")
     try:
         name = plain_name(row["name"], "name") if row.get("name") else ""
@@ -154,7 +154,7 @@ def _record(where: str, row: Row, files: _Files) -> PairRecord:
         raise PairingError(f"{where}: {error}") from error
     key = (*bare_folders(Path(row["visible"]).parent.parts), visible.path.stem)
     prompt = row.get("prompt")
-    stage = STAGES.get(split.casefold(), "")
+    stage = STAGE_OF_WORD.get(split.casefold(), "")
     return PairRecord(name, infrared.path, visible.path, label.path if label else None, "visible", key, stage, prompt)
 
 

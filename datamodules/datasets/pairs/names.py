@@ -45,7 +45,7 @@ _WHOLE_FOLDERS: Final[dict[Modality, tuple[str, ...]]] = {
 }
 """Names of folders that say it as a whole: of VT5000, GTOT, DroneVehicle."""
 
-STAGES: Final[Mapping[str, str]] = {
+STAGE_OF_WORD: Final[Mapping[str, str]] = {
     **dict.fromkeys(("train", "training", "trainimg", "trainimgr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "valimg", "valimgr"), "val"),
     **dict.fromkeys(("test", "testing", "testimg", "testimgr"), "test"),
@@ -128,7 +128,7 @@ def bare_folders(folders: Iterable[str]) -> tuple[str, ...]:
     """Folders without what names a modality: `set00 V000` of `set00 V000 lwir`, `train` of `images_thermal_train`."""
     bare: list[str] = []
     for folder in folders:
-        kind, stage = _said_by_folder(folder), STAGES.get(folder.casefold())
+        kind, stage = _said_by_folder(folder), STAGE_OF_WORD.get(folder.casefold())
         if kind is None:
             bare.append(folder)
         elif stage:  # DroneVehicle says it twice: train/trainimg
@@ -190,7 +190,7 @@ def folded(key: Iterable[str]) -> Key:
 
 def stage_of(key: Sequence[str]) -> str:
     """The split that a folder of a key names; empty where none does."""
-    return next((STAGES[part.casefold()] for part in key[:-1] if part.casefold() in STAGES), "")
+    return next((STAGE_OF_WORD[part.casefold()] for part in key[:-1] if part.casefold() in STAGE_OF_WORD), "")
 
 
 def sequence_of(key: Sequence[str]) -> str:
@@ -199,7 +199,7 @@ def sequence_of(key: Sequence[str]) -> str:
 
 
 def _without_stage(folders: Sequence[str]) -> list[str]:
-    return [folder for folder in folders if folder.casefold() not in STAGES]
+    return [folder for folder in folders if folder.casefold() not in STAGE_OF_WORD]
 
 
 def pair_names(keys: Sequence[Key]) -> list[str]:

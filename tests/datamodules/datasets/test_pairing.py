@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from ivif.datamodules.datasets.pairs.finding import PairingReport, candidate_roots, find_child, match_folders
+from ivif.datamodules.datasets.pairs.finding import candidate_roots, find_child
+from ivif.datamodules.datasets.pairs.matching import match_folders
+from ivif.datamodules.datasets.pairs.records import PairingReport
 from ivif.files.errors import PairingError
 
 

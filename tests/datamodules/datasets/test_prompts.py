@@ -11,7 +11,7 @@ import torch
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset
 from ivif.datamodules.datasets.msrs import MSRS
-from ivif.datamodules.datasets.pairs.finding import PairingReport
+from ivif.datamodules.datasets.pairs.records import PairingReport
 from ivif.datamodules.datasets.prompt_files import PromptError
 from ivif.datamodules.datasets.prompts import (
     SENTENCES,

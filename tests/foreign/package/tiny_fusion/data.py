@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.pairs.finding import FoundPairs, match_folders
+from ivif.datamodules.datasets.pairs.matching import match_folders
+from ivif.datamodules.datasets.pairs.records import FoundPairs
 from ivif.datamodules.paired import PairedDataModule
 
 

@@ -24,7 +24,7 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   test      score it on the test pairs, with the classic rows
   predict   write fused pictures                           ... --output_dir FOLDER
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
-  report    score | run | workspace                        --infrared DIR --visible DIR --fused DIR
+  report    score | run | grid | workspace                 --infrared DIR --visible DIR --fused DIR
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
 

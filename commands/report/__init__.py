@@ -1,1 +1,1 @@
-"""`report score|curves|run|workspace`: scores of anyone's pictures, and what runs logged."""
+"""`report score|run|grid|workspace`: scores of anyone's pictures, and what runs logged."""

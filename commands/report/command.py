@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from jsonargparse.typing import PositiveInt
+
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
@@ -12,6 +14,11 @@ from ivif.commands.report.files import OVERWRITE
 from ivif.files.pictures import MAX_PIXELS
 
 STAGE: Final = "Which pairs of --data; default: test."
+
+GRID: Final = (
+    "Draws chosen pairs beside what several methods make of them, as PNG and PDF. Methods are folders of pictures, "
+    "runs or checkpoints; boxes of each pair are enlarged in coloured frames."
+)
 
 PAIRS: Final = (
     "Which pairs count: `shared`, those that all methods have, so that means can be compared; `all`, for each method "
@@ -41,6 +48,11 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.report.workspace import report_workspace
 
         return report_workspace(options.project, options.entity, Path(options.out), options.save, options.overwrite)
+    if config.subcommand == "grid":
+        from ivif.commands.report.grid import report_grid
+
+        out = Path(options.out) if options.out else None
+        return report_grid(Path(options.figure), out, options.device, options.dpi, options.overwrite)
     from ivif.commands.report.score import Sources, score
 
     data = parser.instantiate(config)[config.subcommand].data if options.data else None
@@ -65,10 +77,10 @@ def _parser(reads: bool) -> SuiteParser:
         prog=f"{program()} report", description="Scores fused images that anyone made, and shows runs."
     )
     several: dict[str, Any] = {"type": str, "nargs": "+", "action": "extend"}
-    scores, page, board = _scores(reads, several), _page(several), _board()
-    for command in (scores, page, board):
+    scores, page, board, grid = _scores(reads, several), _page(several), _board(), _grid()
+    for command in (scores, page, board, grid):
         command.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
-    parser.add_described({"score": scores, "run": page, "workspace": board})
+    parser.add_described({"score": scores, "run": page, "workspace": board, "grid": grid})
     return parser
 
 
@@ -115,3 +127,12 @@ def _board() -> SuiteParser:
     board.add_argument("--out", type=str, default="runs/report", help="Folder of workspace.json and report.json.")
     board.add_argument("--save", action="store_true", help="Create both online; needs a key and a network.")
     return board
+
+
+def _grid() -> SuiteParser:
+    grid = SuiteParser(description=GRID)
+    grid.add_argument("figure", type=str, help="The YAML file of the figure.")
+    grid.add_argument("--out", type=str | None, default=None, help="The figure; default: beside the YAML file.")
+    grid.add_argument("--device", type=str, default="auto", help="Where runs fuse: cpu, cuda, ...")
+    grid.add_argument("--dpi", type=PositiveInt, default=300, help="Pixels of the PNG per inch.")
+    return grid

@@ -1,5 +1,6 @@
 """Scores fused images: the only place that logs `val/<metric>` and `test/<metric>`."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ class Evaluator(Callback):
         convention: Which definition each name stands for.
         classic_rows: Whether test tables show average, maximum, Laplacian pyramid and contourlet beside the method.
         chunk: Images scored at a time; `None` chooses by device.
+        efficiency: Size such as `640x480` at which testing measures parameters, operations, time and memory of fusing
+            one picture, as columns of the table; `None`: not.
+
+    Raises:
+        ValueError: If a metric or convention is unknown, or the size is none.
 
     Attributes:
         keeps_tables: Whether tables are written too, beside being printed.
@@ -56,7 +62,9 @@ class Evaluator(Callback):
         convention: str = "standard",
         classic_rows: bool = True,
         chunk: int | None = None,
+        efficiency: str | None = None,
     ) -> None:
+        self.efficiency = None if efficiency is None else _size(efficiency)
         self.metrics = tuple(metrics)
         self.test_metrics = None if test_metrics is None else tuple(test_metrics)
         self.convention = convention
@@ -159,15 +167,23 @@ class Evaluator(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs `test/...`, prints the tables, and writes them."""
-        self._report(trainer, self._log(pl_module, "test"), "test", "detection")
+        cost = None if self.efficiency is None else pl_module.efficiency(self.efficiency)
+        self._report(trainer, self._log(pl_module, "test"), "test", "detection", cost)
 
-    def _report(self, trainer: Trainer, detection: DetectionReport | None, stem: str, detection_stem: str) -> None:
+    def _report(
+        self,
+        trainer: Trainer,
+        detection: DetectionReport | None,
+        stem: str,
+        detection_stem: str,
+        cost: Mapping[str, float | str] | None = None,
+    ) -> None:
         """Prints and writes the tables. Called on every rank, because the scores gather themselves."""
         from ivif.callbacks.tables import DetectionTable, ResultTable  # bring pandas, which training does not need
 
         if self._trained is not None:
             self._trained.gather()
-        table = ResultTable(self.convention, self._scores, self._trained)
+        table = ResultTable(self.convention, self._scores, self._trained, cost)
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "tables" if self.keeps_tables else None
@@ -208,6 +224,14 @@ def _say(scores: Mapping[str, float], trainer: Trainer, pairs: int) -> None:
     """One line for a validation within training: what each class scores is in the log alone."""
     shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "/" not in name)
     rank_zero_info(f"Validation in epoch {trainer.current_epoch}, step {trainer.global_step}, {pairs} pairs: {shown}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Width and height of `640x480`."""
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if found is None:
+        raise ValueError(f"evaluator.efficiency: '{text}' is no size. Write width x height, such as 640x480.")
+    return int(found[1]), int(found[2])
 
 
 def method_name(module: LightningModule) -> str:

@@ -38,10 +38,15 @@ class ResultTable:
         convention: Convention that the scores follow; every table prints it.
         scores: Method -> its scores; with DDP, building the table gathers them from all ranks.
         trained: Which pairs the first method has learnt from, where it has learnt at all.
+        cost: What the first method costs: further columns.
     """
 
     def __init__(
-        self, convention: str, scores: Mapping[str, FusionMetrics], trained: TrainedPairs | None = None
+        self,
+        convention: str,
+        scores: Mapping[str, FusionMetrics],
+        trained: TrainedPairs | None = None,
+        cost: Mapping[str, float | str] | None = None,
     ) -> None:
         self.convention = convention
         rows = [{"method": method, **row} for method, metric in scores.items() for row in metric.per_image()]
@@ -50,8 +55,12 @@ class ResultTable:
         self.metrics = [name for name in self.per_image.columns if name not in places]
         self.summary = self._summarise()
         self.last = ["n", "size", "undefined"]
+        learner = next(iter(scores))
+        for name, value in (cost or {}).items():
+            shown = value if isinstance(value, str) else f"{value:.4g}"
+            self.summary[name] = [shown if method == learner else "-" for method in self.summary["method"]]
+            self.last.append(name)
         if trained is not None:
-            learner = next(iter(scores))
             self._mark(self.per_image, learner, lambda row: trained.mark(row["dataset"], row["name"]))
             self._mark(self.summary, learner, lambda row: trained.text(row["dataset"]))
             self.last.append(TRAINED_ON)

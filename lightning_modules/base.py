@@ -105,6 +105,12 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declar
         _, chroma = split_luma_chroma(batch["visible"])
         return {"fused": recolor(fused, chroma), "fused_luma": fused}
 
+    def efficiency(self, size: tuple[int, int]) -> dict[str, float | str]:
+        """What fusing a picture of (width, height) costs where the task is: columns of a table."""
+        from ivif.lightning_modules.efficiency import measure  # brings the counter, which is rarely asked for
+
+        return measure(self, self.picture, size, self.device).row()
+
     def forward(self, batch: Batch) -> StepOutput:
         """Same as `fuse`."""
         return self.fuse(batch)

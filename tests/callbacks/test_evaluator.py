@@ -80,6 +80,21 @@ def test_tables_say_their_images_and_sizes_and_mark_the_best(capsys: pytest.Capt
     assert f" {mine:.4f}* " in shown
 
 
+def test_the_cost_of_a_picture_is_a_column_on_request(tmp_path: Path) -> None:
+    table = _test(tmp_path / "asked", efficiency="64x48")
+    costs = ["parameters (M)", "GFLOPs", "ms", "memory (MiB)", "measured at"]
+    of_method, of_rule = (table[table["method"] == name].iloc[0] for name in ("maximum", "average"))
+    assert [of_method["parameters (M)"], of_method["GFLOPs"]] == ["0", "0"]
+    assert float(of_method["memory (MiB)"]) >= 64 * 48 * 4 / 2**20
+    assert of_method["measured at"].startswith("64x48, CPU, ")
+    assert list(of_rule[costs]) == ["-"] * 5
+    text = (tmp_path / "asked" / "tables" / "test.md").read_text(encoding="utf-8")
+    assert "| GFLOPs | ms | memory (MiB) | measured at |" in text
+    assert not set(costs) & set(_test(tmp_path / "plain").columns)
+    with pytest.raises(ValueError, match=r"evaluator\.efficiency: '640' is no size\. Write width x height"):
+        Evaluator(efficiency="640")
+
+
 def test_classic_rows_can_be_left_out(tmp_path: Path) -> None:
     assert set(_test(tmp_path, classic_rows=False)["method"]) == {"maximum"}
 

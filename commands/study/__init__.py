@@ -1,0 +1,1 @@
+"""`ivif study run|table`: grids of experiments, and the tables that join them."""

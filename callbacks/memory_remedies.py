@@ -23,7 +23,7 @@ class Remedy(NamedTuple):
 
     option: str
     size: tuple[int, int, int]
-    switches: dict[str, bool]
+    switches: dict[str, Any]
 
 
 def remedies(trainer: Trainer, task: LightningModule, stage: str, size: BatchSize, free: int) -> str:
@@ -44,7 +44,9 @@ def remedies(trainer: Trainer, task: LightningModule, stage: str, size: BatchSiz
     ]
     helping = [(option, need) for option, need in needs if need is not None and need < before]
     enough = [(option, need) for option, need in helping if need <= free]
-    listed = ", or ".join(f"{option} ({need / GIB:.1f} GiB)" for option, need in _shortest(enough) or helping)
+    listed = ", or ".join(
+        f"{option} ({need / GIB:.1f} GiB)" for option, need in _shortest(enough) or _furthest(helping)
+    )
     first = (
         f"Use {listed}"
         if enough
@@ -60,12 +62,17 @@ def _shortest(found: list[tuple[str, int]]) -> list[tuple[str, int]]:
     return list({option.split(" ")[0]: (option, need) for option, need in reversed(found)}.values())[::-1]
 
 
+def _furthest(found: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Of the same option with several values, the one that lowers the need most."""
+    return list({option.split(" ")[0]: (option, need) for option, need in found}.values())
+
+
 def _known(trainer: Trainer, task: Any, stage: str, size: BatchSize) -> Iterator[Remedy]:
     pairs, height, width, _ = size
     full = pairs, height, width
     transforms = getattr(trainer.datamodule, "transforms", None)  # type: ignore[attr-defined]
     if stage == "train":
-        yield from _smaller_parts(task, size)
+        yield from _smaller_parts(trainer, task, size)
         if option := task.recompute_option:
             yield Remedy(f"--model.{option} true", full, {"recompute": True})
     elif pairs > 1:
@@ -76,12 +83,17 @@ def _known(trainer: Trainer, task: Any, stage: str, size: BatchSize) -> Iterator
         yield from (Remedy(f"--transforms.crop {side}", (pairs, side, side), {}) for side in _halves(height, 8))
     elif stage != "predict":
         for rows, columns in zip(_halves(height, 64), _halves(width, 64), strict=False):
-            yield Remedy(f"--transforms.resize [{rows},{columns}] for smaller frames", (pairs, rows, columns), {})
+            option = "test_resize" if stage == "test" else "resize"
+            yield Remedy(f"--transforms.{option} [{rows},{columns}] for smaller frames", (pairs, rows, columns), {})
+    if stage == "train":
+        yield from (Remedy(option, full, {"replaced": crops}) for option, crops in task.smaller_crops())
 
 
-def _smaller_parts(task: Any, size: BatchSize) -> Iterator[Remedy]:
+def _smaller_parts(trainer: Any, task: Any, size: BatchSize) -> Iterator[Remedy]:
+    loading = getattr(trainer.datamodule, "loading", None)
+    sharing = trainer.world_size if getattr(loading, "share_batch", False) else 1
     for part in _halves(size.pairs):
-        option = task.smaller_parts(part, -(-size.pairs // part))
+        option = task.smaller_parts(part * sharing, -(-size.pairs // part) * trainer.accumulate_grad_batches)
         yield Remedy(option, (part, size.height, size.width), {})
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from ivif.contracts.batch import Batch, BatchSize, Sample, batch_to_float, collate
@@ -55,8 +56,8 @@ class FusionDataModule(LightningDataModule):
 
     Training draws are stateless (`ivif.datamodules.sampling`): with the same seed they are the same for any number of
     workers, and a resumed run continues with the next pair. Evaluation keeps native sizes with batch size 1, or batches
-    when `transforms.resize` is set. Processes share its pairs; validation inside `fit` repeats some to even them out,
-    and metrics count names once.
+    where all frames have one size (`transforms.resize`, `transforms.test_resize`). Processes share its pairs;
+    validation inside `fit` repeats some to even them out, and metrics count names once.
 
     Args:
         manifest: Name or path of the split manifest (see `datamodules/splits/`).
@@ -151,6 +152,8 @@ class FusionDataModule(LightningDataModule):
                 detector would see no box, or a pair lacks its picture in `fused_dir`.
         """
         needed = {"fit": "train", "validate": "val", "test": "test", "predict": self.predict_stage}[stage]
+        if stage == "test" and self.transforms.resize and not self.transforms.test_resize:
+            rank_zero_info("Test pairs keep their own size; `transforms.test_resize` would score smaller frames.")
         if not self.stage_readers(needed):
             names = ", ".join(source.dataset for source in self.sources())
             raise SplitError(
@@ -211,19 +214,19 @@ class FusionDataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with validation pairs; empty when the manifest has none."""
-        return self._evaluation_loaders(self._cached("val"))
+        return self._evaluation_loaders(self._cached("val"), "val")
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """One loader per source with test pairs."""
-        return self._evaluation_loaders(self.stage_readers("test"))
+        """One loader per source with test pairs, at the pictures' own sizes unless `transforms.test_resize` is set."""
+        return self._evaluation_loaders(self.stage_readers("test"), "test")
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """One loader per source of `predict_stage`, at the pictures' own sizes: `transforms.resize` is left out."""
-        return self._evaluation_loaders(self.stage_readers(self.predict_stage), replace(self.transforms, resize=None))
+        """One loader per source of `predict_stage`, at the pictures' own sizes."""
+        return self._evaluation_loaders(self.stage_readers(self.predict_stage), "predict")
 
     def frame_loaders(self, stage: str) -> list[DataLoader[Batch]]:
         """The whole frames of a stage, not augmented, one loader per source: what a store of results is made from."""
-        return self._evaluation_loaders(self._cached(stage))
+        return self._evaluation_loaders(self._cached(stage), "train")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """A CPU has the batch already; Lightning would look into every name of it, 0.05 ms a step."""
@@ -271,11 +274,9 @@ class FusionDataModule(LightningDataModule):
         in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         return EvaluationSampler(length, self._rank(), self._world_size(), repeat=in_fit)
 
-    def _evaluation_loaders(
-        self, readers: Sequence[Dataset[Sample]], transforms: TransformConfig | None = None
-    ) -> list[DataLoader[Batch]]:
-        chosen = transforms or self.transforms
-        return [self._evaluation_loader(reader, chosen) for reader in self._with_fused(readers, chosen.resize)]
+    def _evaluation_loaders(self, readers: Sequence[Dataset[Sample]], stage: str) -> list[DataLoader[Batch]]:
+        transforms = replace(self.transforms, resize=self.transforms.frame_size(stage))
+        return [self._evaluation_loader(reader, transforms) for reader in self._with_fused(readers, transforms.resize)]
 
     def _evaluation_loader(self, reader: Dataset[Sample], transforms: TransformConfig) -> DataLoader[Batch]:
         view = EvaluationView(reader, pipelines.evaluation(transforms, self.box_rule()))

@@ -49,8 +49,8 @@ def largest_batch(
     """
     if stage == "train" and transforms.crop is not None:
         return BatchSize(batch_size, transforms.crop, transforms.crop)
-    if stage != "predict" and transforms.resize is not None:
-        return BatchSize(batch_size, *transforms.resize)
+    if size := transforms.frame_size(stage):
+        return BatchSize(batch_size, *size)
     pairs = batch_size if stage == "train" else 1
     sizes = (size for reader, share in shares for size in _sizes(reader, share, pairs))
     return max(sizes, key=lambda size: size.height * size.width, default=None)

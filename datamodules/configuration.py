@@ -71,7 +71,10 @@ class TransformConfig:
         rotate90: Random rotation by a multiple of 90 degrees. Frames that are not square (`crop: null`) are turned by
             180 alone, because a batch has one size.
         jitter: Strength in [0, 1] of brightness, contrast and saturation jitter on the visible image alone.
-        resize: (height, width) that every frame is resized to first; `None` keeps native sizes, as `predict` does.
+        resize: (height, width) that every frame of training and validation is resized to first; `None` keeps native
+            sizes.
+        test_resize: The same for test, whose pairs keep their own size by default, as in `predict`: tables of fusion
+            are of the pictures themselves.
         clip_size: Side of the `clip_view_*` planes (the whole frame, squashed, not augmented); `None` leaves them out.
             The command line fills it in for tasks that ask for `clip_view: full`.
         zoom: Least and largest factor by which training frames are randomly shown smaller (grey around them) or larger
@@ -89,18 +92,24 @@ class TransformConfig:
     rotate90: bool = True
     jitter: float = 0.0
     resize: tuple[int, int] | None = None
+    test_resize: tuple[int, int] | None = None
     clip_size: int | None = None
     zoom: tuple[float, float] | None = None
     mosaic: float = 0.0
     saliency: bool = False
+
+    def frame_size(self, stage: str) -> tuple[int, int] | None:
+        """(height, width) of every frame of `train`, `val`, `test` or `predict`; None: each has its own."""
+        return {"test": self.test_resize, "predict": None}.get(stage, self.resize)
 
     def __post_init__(self) -> None:
         if self.crop is not None and self.crop < 8:
             raise ValueError(f"transforms.crop is {self.crop}; it must be at least 8 pixels, or null for whole frames.")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"transforms.jitter is {self.jitter}; it must lie in [0, 1].")
-        if self.resize is not None and min(self.resize) < 8:
-            raise ValueError(f"transforms.resize is {self.resize}; height and width must be at least 8 pixels.")
+        for name, size in (("resize", self.resize), ("test_resize", self.test_resize)):
+            if size is not None and min(size) < 8:
+                raise ValueError(f"transforms.{name} is {size}; height and width must be at least 8 pixels.")
         if self.clip_size is not None and self.clip_size < 1:
             raise ValueError(f"transforms.clip_size is {self.clip_size}; it must be at least 1 pixel, or null.")
         if self.flip not in (True, False, "horizontal"):

@@ -1,8 +1,8 @@
 """What a task says about itself: commands, callbacks and data ask here, and know no method by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
@@ -77,6 +77,10 @@ class Declaration(LightningModule):
     def smaller_parts(self, pairs: int, parts: int) -> str:
         """The options by which a step takes its batch in so many parts, of so many pairs each, with the same result."""
         return f"--loading.batch_size {pairs} --trainer.accumulate_grad_batches {parts}"
+
+    def smaller_crops(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        """Options by which the loss looks at less of each frame, and the attributes that each of them changes."""
+        return ()
 
     def check_trainer(self, accumulate: int, clip: float | None) -> None:
         """Refuses arguments of Lightning's trainer that the task does otherwise.

@@ -1,7 +1,7 @@
 """Fusion and a detector on the fused picture, on two levels: what both methods with a detector share."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from ivif.image_ops.color import recolor, split_luma_chroma
 from ivif.lightning_modules.bilevel_task import BilevelTask
 from ivif.lightning_modules.detector_training import DetectorPart, DetectorTrainingConfig, below
 from ivif.lightning_modules.fake_tensor_memory import Use, really
-from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
+from ivif.lightning_modules.level_batch import SMALLEST_CROP, CropConfig, LevelBatch
 from ivif.lightning_modules.snapshot import Snapshot
 from ivif.lightning_modules.training_memory import (
     Arithmetic,
@@ -146,6 +146,14 @@ class FusionDetectionTask(BilevelTask):
     def crop_planes(self) -> dict[str, int]:
         """Planes, and their channels, that crops have in some epochs only."""
         return {}
+
+    def smaller_crops(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Fewer crops of each frame, then smaller ones."""
+        count, side = self.crops.per_frame, self.crops.size or 0
+        while (count := count // 2) >= 1:
+            yield f"--model.crops.per_frame {count}", {"crops": replace(self.crops, per_frame=count)}
+        while (side := side // 2) >= SMALLEST_CROP:
+            yield f"--model.crops.size {side}", {"crops": replace(self.crops, size=side)}
 
     def training_use(self, small: Batch, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
         """What an iteration of the scheme holds, or its part where batches are cut."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from ivif.contracts.batch import SPATIAL_KEYS, Batch
 from ivif.image_ops.color import luma
 from ivif.image_ops.saliency import saliency_pair
+
+SMALLEST_CROP: Final = 16
+"""Least side of a crop, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,10 @@ class CropConfig:
     per_frame: int = 4
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 16:
-            raise ValueError(f"crops.size is {self.size}; it must be at least 16 pixels, or null for whole frames.")
+        if self.size is not None and self.size < SMALLEST_CROP:
+            raise ValueError(
+                f"crops.size is {self.size}; it must be at least {SMALLEST_CROP} pixels, or null for whole frames."
+            )
         if self.per_frame < 1:
             raise ValueError(f"crops.per_frame is {self.per_frame}; it must be at least 1.")
 

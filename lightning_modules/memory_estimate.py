@@ -1,7 +1,9 @@
 """How much memory a task's steps take, asked before the first one."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -33,7 +35,12 @@ class MemoryEstimateMixin(LightningModule):
         """What a step of evaluation computes, detections excepted."""
 
     def estimate_memory(
-        self, size: tuple[int, int, int], training: bool, half: bool = False, recompute: bool = False
+        self,
+        size: tuple[int, int, int],
+        training: bool,
+        half: bool = False,
+        recompute: bool = False,
+        replaced: Mapping[str, Any] | None = None,
     ) -> int | None:
         """Bytes that a step needs beside the weights, or None where that is not known.
 
@@ -42,6 +49,7 @@ class MemoryEstimateMixin(LightningModule):
             training: Whether it is a training step, else one of evaluation.
             half: Whether it runs under bfloat16 autocast; else as the trainer is set.
             recompute: Whether blocks are computed again in the backward pass; else as the network is set.
+            replaced: Attributes of the task as they would then be.
         """
         if synchronises_statistics(self):
             return None
@@ -50,6 +58,8 @@ class MemoryEstimateMixin(LightningModule):
         with torch.inference_mode(False), undisturbed(self):
             self.train(training)
             self.prepare_probe()
+            for name, value in (replaced or {}).items():
+                setattr(self, name, value)
             if recompute:
                 compute_blocks_again(self)
             small = plugin.convert_input(probe(1, PROBE_SIDE, PROBE_SIDE, self.device, self.probe_planes()))

@@ -28,7 +28,8 @@ def settings_of(checkpoint: Path, command: str) -> dict[str, Any]:
         command: What is to be done with it.
 
     Returns:
-        `model` and `data`, where there are any `transforms.resize` and `evaluator.convention`.
+        `model` and `data`, where there are any `transforms.resize`, `transforms.test_resize`
+        and `evaluator.convention`.
 
     Raises:
         UsageError: If the file is no checkpoint, or neither it nor its run folder holds a configuration.
@@ -94,9 +95,9 @@ def _of_the_method(stored: Mapping[str, Any]) -> dict[str, Any]:
         if name in part:
             part[name] = None
     found = {"model": model, "data": stored.get("data")}
-    for section, option in (("transforms", "resize"), ("evaluator", "convention")):
+    for section, option in (("transforms", "resize"), ("transforms", "test_resize"), ("evaluator", "convention")):
         if (value := _mapping(stored.get(section)).get(option)) is not None:
-            found[section] = {option: value}
+            found.setdefault(section, {})[option] = value
     return {section: value for section, value in found.items() if value is not None}
 
 

@@ -25,13 +25,13 @@ _DISK: Final = {
 }
 _STAGES: Final = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
 _EVALUATION: Final = (
-    "Use --trainer.precision bf16-mixed, or --transforms.resize for smaller frames, with --loading.batch_size 1."
+    "Use --trainer.precision bf16-mixed, or --transforms.{} for smaller frames, with --loading.batch_size 1."
 )
 _REMEDIES: Final = {
     "fit": "Lower --loading.batch_size, or --transforms.crop (--transforms.resize for whole frames), use "
     "--trainer.precision bf16-mixed, or add the method's small preset (such as --config mgfusion_cpu.yaml).",
-    "validate": _EVALUATION,
-    "test": _EVALUATION,
+    "validate": _EVALUATION.format("resize"),
+    "test": _EVALUATION.format("test_resize"),
     "predict": "Predict takes every pair at its own size: use --trainer.precision bf16-mixed, store large pairs "
     "smaller, or take a machine with more memory.",
 }

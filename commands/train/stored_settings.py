@@ -37,7 +37,8 @@ def say_differences(command: str, config: Namespace) -> None:
 def _settings(command: str, config: Mapping[str, Any], task: str) -> Iterator[tuple[str, str]]:
     for name, value in model_settings(class_of(task), config["model"], trained=True).items():
         yield name.replace(".init_args.", "."), value
-    scored = () if command == "predict" else (("transforms", "resize"), ("evaluator", "convention"))
+    frames = {"validate": "resize", "test": "test_resize"}
+    scored = (("transforms", frames[command]), ("evaluator", "convention")) if command in frames else ()
     for section, option in scored:  # predict keeps the pictures' own sizes, and scores nothing
         if option in (values := config.get(section) or {}):
             yield f"{section}.{option}", json.dumps(values[option])

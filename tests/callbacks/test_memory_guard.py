@@ -9,14 +9,16 @@ import pytest
 from PIL import Image
 
 from ivif.callbacks.memory_guard import MemoryGuard, NotEnoughMemoryError
-from ivif.callbacks.memory_remedies import GIB
+from ivif.callbacks.memory_remedies import GIB, remedies
 from ivif.contracts.batch import BatchSize
+from ivif.datamodules.configuration import LoadingConfig
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.testing.batches import MadeData, quiet_trainer
 from ivif.testing.processes import run_python
 from tests.commands.runs import TINY
+from tests.configs.test_configs import method_flags
 from tests.fakes import write_folder
 from tests.refusals import accepted, refused
 
@@ -123,12 +125,44 @@ def test_each_option_that_is_advised_makes_the_same_command_run(
     _limit(monkeypatch, round(needed * 0.8))
     message = refused(line, capsys)
     assert command == "fit" or re.search(r"folder/\w+ \(240x320\)", message)
-    assert ("--transforms.resize" in message) == (command != "predict")
+    frames = {"test": "--transforms.test_resize", "fit": "--transforms.resize", "predict": None}[command]
+    assert re.findall(r"--transforms\.\w*resize", message)[:1] == ([frames] if frames else [])
     options = re.findall(r"(--[^()]*?)(?: for smaller frames)? \(", message)
     assert options
     for option in options:
         later = [part for text in re.split(r" (?=--)", option) for part in [text.strip().replace(" ", "=", 1)]]
         accepted([*line, *later], capsys)
+
+
+def test_the_levers_of_two_levels_are_named_by_what_they_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["fit", *method_flags(["text_to_pixels.yaml"]), "--model.network.checkpoint_blocks=false"]
+    line += ["--trainer.max_steps=1", "--trainer.fast_dev_run=false", "--transforms.resize=[128,128]"]
+    line += ["--model.bilevel.accumulate=1", "--model.crops.size=64", "--model.crops.per_frame=4"]
+    _limit(monkeypatch, 1000)
+    message = refused([*line, f"--runs_dir={tmp_path}"], capsys)
+    assert re.findall(r"--([\w.]+ [\w\[\],-]+)[^()]*\(", message) == [
+        "model.bilevel.accumulate 2",
+        "model.network.checkpoint_blocks true",
+        "trainer.precision bf16-mixed",
+        "transforms.resize [64,64]",
+        "model.crops.per_frame 1",
+        "model.crops.size 16",
+    ]
+
+
+def test_parts_of_a_step_keep_its_batch_on_any_number_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = quiet_trainer(tmp_path, accumulate_grad_batches=3)
+    task, data = _task(), _SizedData()
+    data.loading = LoadingConfig(batch_size=8, share_batch=True)  # type: ignore[assignment]
+    task.trainer = trainer
+    trainer.datamodule = data  # type: ignore[attr-defined]
+    monkeypatch.setattr(type(trainer), "world_size", 4)
+    text = remedies(trainer, task, "train", BatchSize(2, 48, 48), 0)
+    assert "--loading.batch_size 4 --trainer.accumulate_grad_batches 6 (" in text
 
 
 def _needed(line: list[str], monkeypatch: pytest.MonkeyPatch) -> int:

@@ -26,7 +26,7 @@ STORED: Final[dict[str, Any]] = {
         },
     },
     "data": {"class_path": "MSRSDataModule", "init_args": {"root": "/nowhere/MSRS", "manifest": "default"}},
-    "transforms": {"crop": None, "resize": [64, 96], "mosaic": 0.5},
+    "transforms": {"crop": None, "resize": [64, 96], "test_resize": [32, 48], "mosaic": 0.5},
     "evaluator": {"convention": "vifb", "metrics": ["EN"], "test_metrics": ["EN"], "classic_rows": False},
     "trainer": {"devices": 8, "precision": "bf16-mixed", "max_steps": 7, "default_root_dir": "/nowhere"},
     "loading": {"batch_size": 3, "cache": "disk", "cache_dir": "/nowhere/cache"},
@@ -63,7 +63,7 @@ def test_what_belongs_to_the_method_is_taken_and_nothing_else(command: str, tmp_
     assert _taken(command, f"--ckpt_path={path}") == {
         "model": model,
         "data": STORED["data"],
-        "transforms": {"resize": [64, 96]},
+        "transforms": {"resize": [64, 96], "test_resize": [32, 48]},
         "evaluator": {"convention": "vifb"},
     }
 

@@ -59,11 +59,26 @@ def test_evaluation_keeps_native_sizes_one_by_one(msrs: MSRSDataModule) -> None:
 
 def test_resizing_makes_evaluation_batches(tmp_path: Path) -> None:
     write_msrs(tmp_path, count=4)
-    module = MSRSDataModule(root=tmp_path, loading=LOADING, transforms=TransformConfig(crop=None, resize=(24, 32)))
+    transforms = TransformConfig(crop=None, resize=(24, 32), test_resize=(16, 24))
+    module = MSRSDataModule(root=tmp_path, loading=LOADING, transforms=transforms)
     module.setup("test")
-    assert _first(module.test_dataloader()[0], module)["visible"].shape == (2, 3, 24, 32)
-    for stage in ("train", "val", "test"):
+    assert _first(module.test_dataloader()[0], module)["visible"].shape == (2, 3, 16, 24)
+    for stage in ("train", "val"):
         assert module.largest_batch(stage) == (2, 24, 32, "")
+    assert module.largest_batch("test") == (2, 16, 24, "")
+
+
+def test_test_pairs_keep_their_own_size_whatever_training_saw(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_msrs(tmp_path, count=30)
+    module = MSRSDataModule(root=tmp_path, loading=LOADING, transforms=TransformConfig(crop=None, resize=(24, 32)))
+    with caplog.at_level("INFO"):
+        module.setup("fit")
+        assert not any("size" in message for message in caplog.messages)
+        module.setup("test")
+    assert any("Test pairs keep their own size" in message for message in caplog.messages)
+    assert _first(module.val_dataloader()[0], module)["visible"].shape[-2:] == (24, 32)
+    assert _first(module.test_dataloader()[0], module)["visible"].shape == (1, 3, 40, 48)
+    assert module.largest_batch("test")[:3] == (1, 40, 48)  # type: ignore[index]
 
 
 def test_the_largest_batch_is_known_from_headers(tmp_path: Path) -> None:
@@ -188,6 +203,7 @@ def test_impossible_loading_is_refused(settings: dict[str, int]) -> None:
         {"crop": 4},
         {"jitter": 2.0},
         {"resize": (4, 9)},
+        {"test_resize": (4, 9)},
         {"flip": "vertical"},
         {"zoom": (0.0, 1.0)},
         {"zoom": (2.0, 1.0)},

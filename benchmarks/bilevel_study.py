@@ -41,6 +41,7 @@ COMMON: Final = (
     "--transforms.flip=horizontal",
     "--transforms.rotate90=false",
     "--transforms.zoom=[0.8, 1.25]",
+    "--transforms.test_resize=[256, 320]",
     "--transforms.jitter=0",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from ivif.contracts.run_files import RELEASED
 from ivif.files.errors import UserError
+from ivif.files.released import read_released
 from ivif.files.whole import write_whole
 
 
@@ -52,5 +54,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         Raises:
             FileNotFoundError: If there is no such file.
         """
+        if Path(path).suffix == RELEASED:
+            return read_released(Path(path))
         checkpoint: dict[str, Any] = super().load_checkpoint(path, map_location or "cpu", weights_only=True)  # type: ignore[arg-type]
         return checkpoint

@@ -18,6 +18,9 @@ LOG: Final = "metrics.csv"
 LAST: Final = Path("checkpoints") / "last.ckpt"
 """The newest checkpoint of a run, in its folder."""
 
+RELEASED: Final = ".safetensors"
+"""How the names of released weights end; those of checkpoints end otherwise."""
+
 STORE_RECORD: Final = "epoch.json"
 """File in a folder of last epoch's results that says which epoch made them, and that they are complete.
 

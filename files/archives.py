@@ -1,10 +1,12 @@
-"""Files of torch with the checksums that they carry."""
+"""Files of torch, and released weights, with the checksums that they carry."""
 
 import zipfile
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+
+from ivif.files.released import read_released
 
 _FOLDER: Final = 0x10
 """The mark of a folder in an entry's attributes; torch takes unset memory for the values of an entry that has it."""
@@ -21,6 +23,17 @@ def load_checked(path: Path, mmap: bool = False) -> Any:
         Exception: Of a dozen kinds, as zipfile and torch have them for damaged files and for code.
     """
     compare_checksums(path)
+    return load_plain(path, mmap)
+
+
+def load_plain(path: Path, mmap: bool = True) -> Any:
+    """As `load_checked`, for a file that was checked before; released weights are checked again.
+
+    Raises:
+        Exception: As `load_checked`.
+    """
+    if path.suffix == ".safetensors":
+        return read_released(path)
     return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 

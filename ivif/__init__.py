@@ -21,7 +21,8 @@ def load(path: str | Path, device: str = "auto") -> "FusionTask":
     """A trained fusion, ready for use: in evaluation mode, on a device, with nothing left to train.
 
     Args:
-        path: A checkpoint (`.ckpt`), or the folder of a run, of which the last checkpoint is taken.
+        path: A name (`ivif models list`), a checkpoint, a released file, the folder of a run, of which the last
+            checkpoint is taken, or a repository of the hub, `hf://owner/name`.
         device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU where there is one.
 
     Returns:
@@ -34,14 +35,13 @@ def load(path: str | Path, device: str = "auto") -> "FusionTask":
         >>> import ivif
         >>> fusion = ivif.load("runs/quickstart/latest")  # doctest: +SKIP
     """
-    from ivif.contracts.run_files import LAST
     from ivif.lightning_modules.detection_sources import load_fusion
     from ivif.machine.devices import choose_device
     from ivif.models.layers.frozen import freeze
+    from ivif.weights import find_weights
 
     place = choose_device(device)
-    path = Path(path)
-    task, _ = load_fusion(path / LAST if path.is_dir() else path)
+    task, _ = load_fusion(find_weights(path, fetch=True))
     freeze(task)
     return task.to(place)
 

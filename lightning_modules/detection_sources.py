@@ -18,6 +18,7 @@ from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.base import TASK_KEY, FusionTask
 from ivif.models.classic import CLASSIC_FUSIONS
 from ivif.models.layers.frozen import FrozenModule, freeze
+from ivif.weights import find_weights
 
 SOURCES: Final = ("infrared", "visible", *CLASSIC_FUSIONS, "checkpoint", "folder")
 """Every kind of source."""
@@ -97,7 +98,7 @@ def build_source(config: DetectionSource) -> Callable[[Batch], Tensor]:
 
 
 def load_fusion(path: Path) -> tuple[FusionTask, str]:
-    """A fusion task with its trained weights, ready for use: from a checkpoint alone, with the identity of both.
+    """A fusion task with its trained weights, ready for use: from what `find_weights` knows, with the identity of both.
 
     It is in evaluation mode, so that no call changes a BatchNorm; call `train()` to train it further. Nothing in the
     file is run: it loads with `weights_only`, and its class must be a `FusionTask` that a file may name.
@@ -105,6 +106,7 @@ def load_fusion(path: Path) -> tuple[FusionTask, str]:
     Raises:
         FusionCheckpointError: If the file is missing, damaged, holds code, or names no fusion task of ours.
     """
+    path = find_weights(path)
     checkpoint = _read(path)
     kind = _task_class(checkpoint, path)
     # Entries that start with an underscore are Lightning's notes on how to build the class: not followed here.

@@ -64,12 +64,11 @@ def stored_configuration(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def _of_the_file(checkpoint: Path) -> str:
-    import torch
-
     from ivif.callbacks.run_record import RECORD_KEY
+    from ivif.files.archives import load_plain  # with torch
 
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        content = load_plain(checkpoint)
         return str(_mapping(_mapping(content).get(RECORD_KEY)).get("config", ""))
     except Exception:  # torch raises a dozen kinds for damaged files
         return ""

@@ -9,7 +9,13 @@ from typing import Final
 from ivif.commands.parsing.config_files import check_config_file, is_file
 from ivif.commands.parsing.named_files import FILE_OPTIONS, HELP_OPTIONS, class_to_explain, find_config
 from ivif.commands.parsing.order import in_order
-from ivif.commands.parsing.runs import with_checkpoint_of, with_resumed, with_settings_of_checkpoint, without_folder
+from ivif.commands.parsing.runs import (
+    with_checkpoint_of,
+    with_files_of_weights,
+    with_resumed,
+    with_settings_of_checkpoint,
+    without_folder,
+)
 from ivif.contracts.class_paths import full_path
 
 _INSIDE: Final = re.compile(r"--(model|data)\.(?!(class_path|init_args|dict_kwargs|help)\b)")
@@ -68,7 +74,9 @@ def rewrite(arguments: Sequence[str]) -> CommandLine:
         else:
             rewritten.append(option)
             index += 1
-    rewritten = with_settings_of_checkpoint(with_checkpoint_of(run, with_resumed(resume, rewritten)))
+    rewritten = with_settings_of_checkpoint(
+        with_files_of_weights(with_checkpoint_of(run, with_resumed(resume, rewritten)))
+    )
     return CommandLine(in_order(rewritten), resume)
 
 

@@ -11,9 +11,16 @@ from ivif.commands.parsing.checkpoint_settings import settings_of
 from ivif.commands.parsing.config_files import check_config_file
 from ivif.commands.parsing.order import named_class
 from ivif.contracts.run_files import CONFIG, LAST
+from ivif.weights import find_weights
 
 _USES_WEIGHTS: Final = ("validate", "test", "predict")
 """Commands that take trained weights, and the settings that these were trained with."""
+
+_WEIGHTS: Final = ("--ckpt_path", "--init_from", "--ckpt", "--model.init_args.source.checkpoint")
+"""Options whose value is a checkpoint, or a name of one."""
+
+_NO_FILES: Final = ("", "null", "best", "last", "hpc")
+"""Their values that name none."""
 
 
 def without_folder(words: Sequence[str], option: str) -> tuple[list[str], Path | None]:
@@ -69,6 +76,26 @@ def with_checkpoint_of(folder: Path | None, arguments: list[str]) -> list[str]:
     if not (folder / LAST).is_file():
         raise UsageError(f"--run {folder}: '{folder / LAST}' is missing. Give the folder of a run that saved one.")
     return [*arguments, "--ckpt_path", str(folder / LAST)]
+
+
+def with_files_of_weights(arguments: Sequence[str]) -> list[str]:
+    """A command line whose trained weights are files: names, run folders and repositories of the hub are looked up.
+
+    Raises:
+        UnknownWeightsError: If there is no such name or repository.
+    """
+    found: list[str] = []
+    option = ""
+    for word in arguments:
+        if word.startswith("--"):
+            option, separator, value = word.partition("=")
+            known = separator and option in _WEIGHTS and value not in _NO_FILES
+            found.append(f"{option}={find_weights(value, fetch=True)}" if known else word)
+        elif option in _WEIGHTS and word not in _NO_FILES:
+            found.append(str(find_weights(word, fetch=True)))
+        else:
+            found.append(word)
+    return found
 
 
 def with_settings_of_checkpoint(arguments: list[str]) -> list[str]:

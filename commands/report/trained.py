@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ivif.callbacks.prediction_record import RECORD, noted_weights
 from ivif.callbacks.trained_pairs import TRAINED_ON, TrainedPairs
 from ivif.commands.errors import UsageError
@@ -14,6 +12,7 @@ from ivif.commands.report.scoring import Row
 from ivif.commands.train.checkpoints import check_checkpoint
 from ivif.contracts.trained_pictures import TrainedPictures
 from ivif.datamodules.datasets.picture_ids import pair_ids, picture_id
+from ivif.files.archives import load_plain
 from ivif.files.digests import file_digest
 
 
@@ -60,7 +59,7 @@ def marked(rows: Sequence[Row], methods: Mapping[str, Path], inputs: ScoreInputs
     """
     labels = {}
     for method, checkpoint in methods.items():
-        stored: Any = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        stored: Any = load_plain(checkpoint)
         trained = TrainedPairs(TrainedPictures.read(stored))
         for name, dataset in {row[1]: row[5] for row in rows if row[0] == method}.items():
             trained.look(dataset, name, _ids(inputs.pairs[name], inputs.max_pixels))

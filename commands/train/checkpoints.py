@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ivif.commands.errors import UsageError
 from ivif.contracts.class_paths import class_of, full_path
-from ivif.contracts.run_files import LAST
+from ivif.contracts.run_files import LAST, RELEASED
 from ivif.contracts.trained_pictures import TrainedPictures, TrainedPicturesError
 from ivif.files.archives import load_checked
 from ivif.files.digests import file_digest
@@ -49,6 +49,11 @@ def check_weights(subcommand: str, task: str, checkpoint: str | None, random_too
         raise UsageError(
             f"--ckpt_path {checkpoint}: {subcommand} is a run of its own and has no checkpoints yet. Give the file: "
             f"--ckpt_path RUN_FOLDER/checkpoints/last.ckpt (fit prints it)."
+        )
+    if subcommand == "fit" and checkpoint and Path(checkpoint).suffix == RELEASED:
+        raise UsageError(
+            f"--ckpt_path {checkpoint}: released weights hold no state of a training to go on with. Start a new one "
+            f"from them: --init_from {checkpoint}."
         )
     if checkpoint and checkpoint not in CHECKPOINT_WORDS:
         check_checkpoint(Path(checkpoint), task)
@@ -117,7 +122,7 @@ def _read(path: Path, option: str) -> Any:
                 f"that this suite wrote."
             ) from error
         size = path.stat().st_size
-        if size and not _begins_as_torch_writes(path):
+        if size and path.suffix != RELEASED and not _begins_as_torch_writes(path):
             raise UsageError(
                 f"{option} {path}: the file is no checkpoint, or a damaged one ({size} bytes, and not of the kind that "
                 f"torch writes). Give RUN_FOLDER/checkpoints/last.ckpt."

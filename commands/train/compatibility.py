@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
-import torch
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -22,6 +21,7 @@ from ivif.datamodules.configuration import with_clip_size
 from ivif.datamodules.datasets.labels import checked_class_names
 from ivif.datamodules.folder import FolderDataModule
 from ivif.datamodules.unified import UnifiedDataModule
+from ivif.files.archives import load_plain
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.initialization import initialise_from
 
@@ -124,7 +124,7 @@ def start_from(task: FusionTask, path: Path, settings: Mapping[str, Any]) -> Non
     """
     check_checkpoint(path, option="--init_from")
     keep = [part for part, option in task.part_files.items() if _setting(settings, option)]
-    transfer = initialise_from(task, torch.load(path, map_location="cpu", weights_only=True, mmap=True), keep)
+    transfer = initialise_from(task, load_plain(path), keep)
     said = f"Weights of {_listed(transfer.taken)} from {path}."
     if transfer.fresh:
         said += f" Not there, or for other classes, so they start anew: {_listed(transfer.fresh)}."
@@ -146,7 +146,7 @@ def watch_what_is_logged(task: FusionTask, trainer: Trainer) -> None:
 def _trained_classes(checkpoint: Path | None) -> list[str]:
     if checkpoint is None:
         return []
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    stored = load_plain(checkpoint)
     names = stored.get("hyper_parameters", {}).get("classes") or []
     return list(checked_class_names(map(str, names), f"The checkpoint '{checkpoint}'"))
 

@@ -1,0 +1,86 @@
+"""Repositories of Hugging Face's hub that hold released weights: `model.safetensors`, `README.md`, `config.json`."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ivif.files.errors import UserError
+from ivif.files.names import printable
+
+MODEL_FILE: Final = "model.safetensors"
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class HubError(UserError, ValueError):
+    """The hub has no such repository, refuses, or cannot be reached."""
+
+
+def fetch_weights(repository: str) -> Path:
+    """The weights of a repository `owner/name`, fetched once and kept in the library's own cache; no token is sent.
+
+    Raises:
+        HubError: If there is no such repository or file in it, or the hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+
+    _check(repository)
+    with _in_our_words(repository):
+        return Path(hf_hub_download(repository, MODEL_FILE, endpoint=_endpoint(), token=False))
+
+
+def push_folder(folder: Path, repository: str) -> str:
+    """Uploads a folder to a repository, which is made where it is missing, by the token that the library knows.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        HubError: If it is refused, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    _check(repository)
+    api = HfApi(endpoint=_endpoint())
+    with _in_our_words(repository):
+        address = str(api.create_repo(repository, exist_ok=True))
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Add weights and model card")
+    return address
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+def _check(repository: str) -> None:
+    if not _REPOSITORY.fullmatch(repository):
+        raise HubError(f"hf://{printable(repository)}: a repository is named hf://owner/name.")
+
+
+@contextmanager
+def _in_our_words(repository: str) -> Iterator[None]:
+    import httpx
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        LocalTokenNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    name = f"hf://{repository}"
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise HubError(f"{name}: the hub has no such repository, or it is private. Check owner and name.") from error
+    except (LocalEntryNotFoundError, httpx.TransportError, ConnectionError) as error:
+        raise HubError(f"{name}: the hub cannot be reached. Go online, or give a file that you have.") from error
+    except EntryNotFoundError as error:
+        raise HubError(f"{name}: the repository holds no {MODEL_FILE}, so no weights of this suite.") from error
+    except LocalTokenNotFoundError as error:
+        raise HubError(f"{name}: no token of the hub is known. Log in with `hf auth login`.") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "an error"
+        raise HubError(f"{name}: the hub answers {status}. Check your token and its rights.") from error

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ivif.bilevel.level_loss import LevelLoss
 from ivif.contracts.batch import Batch, Detections, Targets
 from ivif.image_ops.precision import single_precision
+from ivif.lightning_modules.detector_augmentation import DetectorAugmentation
 from ivif.lightning_modules.fake_tensor_memory import Use
 from ivif.lightning_modules.training_memory import Arithmetic, detector_use
 from ivif.lightning_modules.weight_average import WeightAverage
@@ -30,6 +31,7 @@ class DetectorTrainingConfig:
             BatchNorm statistics stay too.
         freeze_batch_norm: Leave every BatchNorm's running statistics as they are, and use them in training too; for
             very small batches.
+        augmentation: What is done to the pictures that it learns from.
 
     Raises:
         ValueError: If a number is out of range.
@@ -39,6 +41,7 @@ class DetectorTrainingConfig:
     average_ramp: float = 2000.0
     freeze: tuple[str, ...] = ()
     freeze_batch_norm: bool = False
+    augmentation: DetectorAugmentation = DetectorAugmentation()
 
     def __post_init__(self) -> None:
         if not 0 <= self.average_decay < 1:
@@ -76,6 +79,7 @@ class DetectorPart(nn.Module):
         if training.average_decay > 0:
             self.average = WeightAverage(self.detector, training.average_decay, training.average_ramp)
         self._still = _frozen_layers(self.detector, training)
+        self._augmentation = training.augmentation
         self.train()  # Lightning leaves every module in the mode that it finds it in
 
     def train(self, mode: bool = True) -> Self:
@@ -86,7 +90,7 @@ class DetectorPart(nn.Module):
         return self
 
     def loss(self, images: Tensor, batch: Batch) -> LevelLoss:
-        """The sum of the detector's terms on pictures of the batch's scenes, as a numerator with its count.
+        """The sum of the detector's terms on augmented pictures of the batch's scenes, as a numerator with its count.
 
         Args:
             images: (B, 3, H, W) in [0, 1], RGB, on the pixel grid of the batch's boxes.
@@ -95,12 +99,12 @@ class DetectorPart(nn.Module):
         Raises:
             ValueError: If the batch has no boxes.
         """
-        found = self.detector.counted_loss(images, self._targets(batch))
+        found = self.detector.counted_loss(*self._augmentation(images, self._targets(batch)))
         value = torch.stack(list(found.terms.values())).sum()
         return LevelLoss(value, found.count, {name: term.detach() for name, term in found.terms.items()})
 
     def terms(self, images: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The detector's terms by name; their sum is the loss. Takes and refuses what `loss` does."""
+        """The detector's terms by name, of the pictures as they are. Takes and refuses what `loss` does."""
         return self.detector.loss(images, self._targets(batch))
 
     @torch.no_grad()

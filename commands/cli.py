@@ -25,10 +25,11 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   predict   write fused pictures                           ... --output_dir FOLDER
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
   report    score | run | grid | workspace                 --infrared DIR --visible DIR --fused DIR
+  study     table                                          STUDY.yaml
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
 
-PLAIN_COMMANDS: Final = ("data", "report")
+PLAIN_COMMANDS: Final = ("data", "report", "study")
 """Commands that need no trainer."""
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", *PLAIN_COMMANDS)
@@ -119,7 +120,7 @@ def _print_whatever_comes() -> None:
 
 
 def _run_plain(command: str, arguments: list[str]) -> int:
-    """Runs `data` or `report`.
+    """Runs one of `PLAIN_COMMANDS`.
 
     Raises:
         UsageError: If the command line is wrong, or a file cannot be written or read.
@@ -139,6 +140,10 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
         from ivif.commands.data.command import main as data_main
 
         return data_main
+    if command == "study":
+        from ivif.commands.study.command import main as study_main
+
+        return study_main
     from ivif.commands.report.command import main as report_main
 
     return report_main

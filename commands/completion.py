@@ -11,6 +11,7 @@ from ivif.commands.parsing.command_line import CommandLine
 from ivif.commands.parsing.config_files import CLASS_OPTIONS
 from ivif.commands.parsing.option_names import options_inside
 from ivif.commands.report import command as report
+from ivif.commands.study import command as study
 from ivif.commands.train.lightning_cli import SuiteCLI
 from ivif.contracts.class_paths import SHORT_NAMES, known_names
 
@@ -30,7 +31,7 @@ class _CompletingCLI(SuiteCLI):
             _add_options_inside(command)
             for option in _FILES:
                 command._option_string_actions[option].complete = shtab.FILE
-        for name, plain in (("data", data), ("report", report)):
+        for name, plain in (("data", data), ("report", report), ("study", study)):
             # jsonargparse takes no parser that has commands of its own already
             commands._name_parser_map[name] = plain._parser(reads=True)
             commands._choices_actions.append(commands._ChoicesPseudoAction(name, (), None))

@@ -9,7 +9,7 @@ import pandas as pd
 from ivif.files.text_output import quoted, unquoted
 from ivif.files.whole import write_whole
 
-TEXTS: Final = ("dataset", "method", "class", "name", "convention", "metric", "direction", "size")
+TEXTS: Final = ("dataset", "method", "class", "name", "convention", "metric", "direction", "size", "reference")
 """Columns that hold texts, in whatever table: a pair may be called `00000`, a class `NA`."""
 
 _UNDEFINED: Final = ("", "nan")

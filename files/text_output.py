@@ -21,6 +21,7 @@ _LATEX: Final = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "±": r"$\pm$",
+        "≈": r"$\approx$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
         **{character: f"\\{character}" for character in "{}$&#%_"},

@@ -1,59 +1,33 @@
 """`ivif report run`: a run as one HTML page that needs nothing else: curves, panels, tables, configuration."""
 
-import base64
-import io
 import json
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import pandas as pd
 import yaml
 
 from ivif.callbacks.dashboards import read_records
-from ivif.callbacks.image_logger import FUSED
 from ivif.callbacks.tables import SHARES, marked_means
 from ivif.commands.errors import UsageError
 from ivif.commands.report import charts
 from ivif.commands.report.charts import short
 from ivif.commands.report.files import MARK, refuse_others, refuse_picture, save_figure, take_picture
+from ivif.commands.report.page_parts import history, newest_panels, template
 from ivif.commands.report.sections import progress, sections
 from ivif.contracts.run_files import CONFIG, ENVIRONMENT, LOG
 from ivif.files.inside import read_inside, refuse_links_out
-from ivif.files.pictures import load_rgb
 from ivif.files.plain_yaml import parse_plain
 from ivif.files.table_files import read_table
 from ivif.files.text_output import terminal
-from ivif.files.text_tables import Best, TextTable
+from ivif.files.text_tables import TextTable
 from ivif.files.whole import write_whole
 from ivif.metrics.registry import METRICS, with_direction
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
-MOST_PANELS: Final = 8
-"""Panels of one validation or test that the page shows."""
-
-MOST_STEPS: Final = 6
-"""Validations of which it shows the first pair."""
-
 MOST_ROWS: Final = 200
 """Rows of a per-image table."""
-
-PANEL_WIDTH: Final = 1200
-"""Pixels of the widest panel."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An embedded picture, and what it shows."""
-
-    source: str
-    caption: str
-    width: int
-    height: int
 
 
 def report_run(
@@ -112,12 +86,7 @@ def _page(folders: Sequence[Path], log: pd.DataFrame) -> str:
     tables = [table for folder in folders for table in _tables(folder, whose[folder])]
     if not (run / LOG).is_file() and not tables:
         raise UsageError(f"'{run}' holds no metrics.csv and no tables/. Give the folder of a run.")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["short"] = short
-    environment.tests["best"] = lambda text: isinstance(text, Best)
-    return environment.get_template("report_run.html").render(
+    return template("report_run.html").render(
         mark=MARK,
         title=_run_name(run),
         facts=_facts(run, log),
@@ -125,8 +94,8 @@ def _page(folders: Sequence[Path], log: pd.DataFrame) -> str:
         sections=sections(log),
         tables=tables,
         per_image=[table for folder in folders for table in _per_image(folder, whose[folder])],
-        panels=[picture for folder in folders for picture in _newest_panels(folder)],
-        history=_history(run),
+        panels=[picture for folder in folders for picture in newest_panels(folder)],
+        history=history(run),
         records=_records(run),
         area={
             "width": charts.WIDTH,
@@ -199,60 +168,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.4f}"
     return str(value)
-
-
-def _newest_panels(folder: Path) -> list[Picture]:
-    """The panels of the last validation, and those of the test, of every dataset as many."""
-    found = []
-    for stage, name in (("val", "validation"), ("test", "test")):
-        steps = _steps(folder / "panels" / stage)
-        groups = _by_dataset(steps[-1]) if steps else []
-        when = f"{name} after {_step(steps[-1])} steps" if groups and stage == "val" else name
-        shown = [path for group in groups for path in group[: max(1, MOST_PANELS // len(groups))]]
-        found += [_picture(path, f"{when}: {_pair(path, steps[-1])}") for path in shown]
-    return found
-
-
-def _history(run: Path) -> list[Picture]:
-    """The first pair of every dataset at up to `MOST_STEPS` validations, first and last among them."""
-    steps = _steps(run / "panels" / "val")
-    found = []
-    for first in (group[0].relative_to(steps[0]) for group in (_by_dataset(steps[0]) if steps else [])):
-        holding = [step for step in steps if (step / first).is_file()]
-        count = min(MOST_STEPS, len(holding))
-        chosen = [holding[round(index * (len(holding) - 1) / max(1, count - 1))] for index in range(count)]
-        found += [
-            _picture(step / first, f"{_pair(step / first, step)} after {_step(step)} steps") for step in chosen[:-1]
-        ]
-    return found
-
-
-def _by_dataset(step: Path) -> list[list[Path]]:
-    """The panels of a step, those of each dataset in order; runs of before these folders have them side by side."""
-    folders = [step, *sorted(path for path in step.iterdir() if path.is_dir() and path.name != FUSED)]
-    return [panels for folder in folders if (panels := sorted(folder.glob("*.png")))]
-
-
-def _pair(panel: Path, step: Path) -> str:
-    return str(panel.relative_to(step).with_suffix("")).replace("_", " ").replace("/", " ")
-
-
-def _steps(panels: Path) -> list[Path]:
-    """The folders of each validation's panels, in order."""
-    return sorted(path for path in panels.glob("step*") if re.fullmatch(r"step[0-9]{7,19}", path.name))
-
-
-def _step(folder: Path) -> str:
-    return str(int(folder.name.removeprefix("step")))
-
-
-def _picture(path: Path, caption: str) -> Picture:
-    picture = load_rgb(path, "Remove it, and write the report again.")
-    picture.thumbnail((PANEL_WIDTH, PANEL_WIDTH))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=82)
-    encoded = base64.b64encode(stream.getvalue()).decode()
-    return Picture(f"data:image/jpeg;base64,{encoded}", caption, *picture.size)
 
 
 def _records(run: Path) -> list[tuple[str, str]]:

@@ -49,11 +49,20 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     defined = scores.dropna(subset="value").groupby(BLOCK)["name"].nunique().rename("defined")
     table = statistics.reset_index().merge(defined.reset_index(), on=BLOCK, how="left")
     upward = table["metric"].map(lambda metric: METRICS[metric].higher_is_better)
-    shown = table["mean"].map(lambda mean: float(_number(mean)) if pd.notna(mean) else mean)
-    compared = shown.where(~upward, -shown).where(table["n"] == table["defined"])
-    table["rank"] = compared.groupby([table[name] for name in BLOCK]).rank(method="min")
     table.insert(3, "direction", upward.map({True: "higher", False: "lower"}))
+    table["rank"] = ranks(table.assign(mean=table["mean"].where(table["n"] == table["defined"])))
     return table.drop(columns="defined")
+
+
+def ranks(table: pd.DataFrame) -> pd.Series:
+    """The place of each mean among those of its block, as it is shown; 1 is best.
+
+    Args:
+        table: Columns `BLOCK`, direction, mean (NaN: has no rank).
+    """
+    shown = table["mean"].map(lambda mean: float(number(mean)) if pd.notna(mean) else mean)
+    compared = shown.where(table["direction"] == "lower", -shown)
+    return compared.groupby([table[name] for name in BLOCK]).rank(method="min")
 
 
 def write_tables(scores: pd.DataFrame, counted: Sequence[str], problems: Sequence[str], out: Path) -> pd.DataFrame:
@@ -70,7 +79,7 @@ def write_tables(scores: pd.DataFrame, counted: Sequence[str], problems: Sequenc
     write_table(summary, out / "summary.csv", undefined="nan")
     write_whole(out / "summary.md", _markdown(summary, counted, problems))
     write_whole(out / "summary.tex", _latex(summary, counted))
-    save_figure(_box_plots(scores), out / "figure.png", dpi=120)
+    save_figure(box_plots(scores), out / "figure.png", dpi=120)
     return summary
 
 
@@ -78,7 +87,7 @@ def show_means(summary: pd.DataFrame, console: Console) -> None:
     """Prints the means of every dataset and convention, metrics as rows so that they fit a terminal."""
     for (dataset, convention), rows in summary.groupby(["dataset", "convention"], sort=False):
         found = [
-            [with_direction(str(metric)), *_marked(own, lambda row: _number(row["mean"]))]
+            [with_direction(str(metric)), *_marked(own, lambda row: number(row["mean"]))]
             for metric, own in rows.groupby("metric", sort=False)
         ]
         first = rows.drop_duplicates("method")
@@ -90,13 +99,18 @@ def show_means(summary: pd.DataFrame, console: Console) -> None:
         TextTable(columns, found, f"{dataset}: means{over}, convention '{convention}'").show(console)
 
 
-def _table(rows: pd.DataFrame, kind: Callable[[Any], str], second: bool = False) -> TextTable:
+def score_table(
+    rows: pd.DataFrame,
+    kind: Callable[[Any], str],
+    second: bool = False,
+    titles: Callable[[str], str] = with_direction,
+) -> TextTable:
     """Methods as rows, metrics as columns of what `kind` says of each, the best marked; number and size of images."""
     columns = [_marked(own, kind, second) for _, own in rows.groupby("metric", sort=False)]
     first = rows.drop_duplicates("method")
     places = [list(map(str, first[name])) for name in ("method", "images", "size")]
-    titles = map(with_direction, dict.fromkeys(rows["metric"]))
-    return TextTable(["method", "n", "size", *titles], list(zip(*places, *columns, strict=True)))
+    metrics = map(titles, dict.fromkeys(rows["metric"]))
+    return TextTable(["method", "n", "size", *metrics], list(zip(*places, *columns, strict=True)))
 
 
 def _marked(rows: pd.DataFrame, kind: Callable[[Any], str], second: bool = False) -> list[str]:
@@ -117,9 +131,9 @@ def _markdown(summary: pd.DataFrame, counted: Sequence[str], problems: Sequence[
             f"## Convention `{convention}`, {markdown(dataset)}",
             CONVENTIONS[str(convention)].summary,
             "Mean ± standard deviation (rank); the best of each metric is bold:",
-            _table(rows, lambda row: _ranked(_spread(row), row["rank"])).markdown(),
+            score_table(rows, lambda row: with_rank(spread(row), row["rank"])).markdown(),
             "Median:",
-            _table(rows.assign(rank=math.nan), lambda row: _number(row["median"])).markdown(),
+            score_table(rows.assign(rank=math.nan), lambda row: number(row["median"])).markdown(),
         ]
     listed = "\n".join(f"- {markdown(problem)}" for problem in problems)
     blocks += ["## Left out or resized", listed] if problems else ["Nothing was left out."]
@@ -131,24 +145,28 @@ def _latex(summary: pd.DataFrame, counted: Sequence[str]) -> str:
     blocks = ["\n".join(f"% {printable(line)}" for line in (needs, *counted))]
     for (dataset, convention), rows in summary.groupby(["dataset", "convention"], sort=False):
         about = f"% {printable(dataset)}, convention {convention}: {CONVENTIONS[str(convention)].summary}"
-        blocks.append(f"{about}\n{_table(rows, _spread, second=True).latex()}")
+        blocks.append(f"{about}\n{score_table(rows, spread, second=True).latex()}")
     return "\n\n".join(blocks) + "\n"
 
 
-def _ranked(text: str, rank: float) -> str:
+def with_rank(text: str, rank: float) -> str:
+    """A cell with its rank in brackets."""
     return text if math.isnan(rank) else f"{text} ({int(rank)})"
 
 
-def _spread(row: Any) -> str:
+def spread(row: Any) -> str:
+    """Mean ± standard deviation of a row of a summary."""
     # one image has no spread
-    return _number(row["mean"]) if pd.isna(row["std"]) else f"{_number(row['mean'])} ± {_number(row['std'])}"
+    return number(row["mean"]) if pd.isna(row["std"]) else f"{number(row['mean'])} ± {number(row['std'])}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A value in four digits."""
     return "-" if pd.isna(value) else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _box_plots(scores: pd.DataFrame) -> Figure:
+def box_plots(scores: pd.DataFrame) -> Figure:
+    """A box for each method over its images, in a panel for each convention and metric."""
     panels = list(scores.groupby(["convention", "metric"], sort=False))
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)

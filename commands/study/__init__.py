@@ -1,1 +1,1 @@
-"""`ivif study run|table`: grids of experiments, and the tables that join them."""
+"""`ivif study table`: the tables that join what the runs of a study scored."""

@@ -21,6 +21,7 @@ class PublishedTable:
 
     Attributes:
         source: The paper.
+        cited: The same in a few words.
         table: The table's number there.
         dataset: As our tables call it.
         images: How many pictures are scored; 0: not stated.
@@ -30,6 +31,7 @@ class PublishedTable:
     """
 
     source: str
+    cited: str
     table: int
     dataset: str
     images: int
@@ -40,8 +42,7 @@ class PublishedTable:
     @property
     def said(self) -> str:
         """Where a row comes from, in a cell of a table."""
-        images = f", {self.images} images" if self.images else ""
-        return f"{self.source}, table {self.table}{images}"
+        return f"{self.cited}, table {self.table}"
 
 
 def published_names() -> list[str]:
@@ -82,7 +83,6 @@ def _table(paper: Mapping[str, Any], part: Mapping[str, Any]) -> PublishedTable:
         if len(values) != len(columns):
             raise ValueError(f"table {part['table']}, {name} has {len(values)} numbers for {len(columns)} columns")
         list(map(float, values))
-    source, convention = str(paper["source"]), str(paper["convention"])
-    return PublishedTable(
-        source, int(part["table"]), str(part["dataset"]), int(part.get("images", 0)), convention, columns, rows
-    )
+    source, cited, convention = (str(paper[key]) for key in ("source", "cited", "convention"))
+    images, dataset = int(part.get("images", 0)), str(part["dataset"])
+    return PublishedTable(source, cited, int(part["table"]), dataset, images, convention, columns, rows)

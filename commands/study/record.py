@@ -60,8 +60,7 @@ def read_record(study: Path) -> list[StudyRun]:
     """The runs of a study, from its folder.
 
     Raises:
-        UsageError: If there is no record, or it is damaged.
-        OutsideFileError: If it is a link out of the folder.
+        UsageError: If there is no record, or it is damaged or a link out of the folder.
     """
     path = study / RECORD
     if not path.is_file():

@@ -62,7 +62,8 @@ def test_columns_add_up_to_what_is_printed(place: tuple[str, int, str]) -> None:
 def test_single_numbers_are_digit_for_digit_and_say_where_they_are_printed() -> None:
     table = read_published(["mgfusion"])[3]
     assert table.rows["CHITNet"] == ("0.4906", "881.26", "1.4049", "5.1939", "0.3452", "1.5075")
-    assert table.said.endswith("doi 10.3389/fnbot.2024.1521603, table 2, 20 images")
+    assert table.source.endswith("doi 10.3389/fnbot.2024.1521603")
+    assert (table.said, table.images) == ("Yang et al. 2024, table 2", 20)
     first, second = read_published(["text_to_pixels"])[:2]
     assert first.rows["U2Fusion"] == ("0.312", "0.724", "0.475", "0.352", "0.392", "0.534", "0.465")
     assert first.columns == ("Lamp", "Car", "Bus", "Motorcycle", "Truck", "People", "mean")
@@ -88,7 +89,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no published rows 'seafusion'\. There are mgfusion, text_to_pixels"):
         read_published(["seafusion"])
     path = tmp_path / "own.yaml"
-    head = "source: me\nconvention: standard\ntables:\n  - {table: 1, dataset: tno, columns: EN SD, rows: {A: "
+    head = (
+        "source: me\ncited: me\nconvention: standard\ntables:\n  - {table: 1, dataset: tno, columns: EN SD, rows: {A: "
+    )
     path.write_text(f"{head}1.0 2.0}}}}\n")
     assert read_published([str(path)])[0].rows == {"A": ("1.0", "2.0")}
     for wrong, why in (("1.0", "A has 1 numbers for 2 columns"), ("1.0 x", "could not convert")):

@@ -1,0 +1,69 @@
+"""`ivif study`: grids of experiments, and the tables that join what they scored."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ivif.commands.errors import UsageError
+from ivif.commands.parsing.command_line import rewrite
+from ivif.commands.parsing.parser import SuiteParser
+from ivif.commands.program import program
+from ivif.commands.report.files import OVERWRITE
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses and runs one of the `study` commands; returns the exit code.
+
+    Raises:
+        UsageError: If the command line is wrong, or the study is not there.
+    """
+    parser = _parser(reads=False)
+    config = parser.parse_args(rewrite(arguments).arguments)
+    options = config[config.subcommand]
+    from ivif.commands.study.table import TableOptions, study_table  # brings torch, pandas and matplotlib
+
+    shown = TableOptions(
+        options.reference,
+        options.published,
+        options.rank_published,
+        options.cost,
+        options.accuracy,
+    )
+    out = Path(options.out) if options.out else None
+    return study_table(study_folder(options.study, Path(options.studies_dir)), out, shown, options.overwrite)
+
+
+def study_folder(study: str, studies: Path) -> Path:
+    """The folder of a study: that which is named, or that of the study in a YAML file.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    folder = studies / Path(study).stem if Path(study).suffix in (".yaml", ".yml") else Path(study)
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder '{folder}' of the study '{study}'. Name its folder, or run it first.")
+    return folder
+
+
+def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have it
+    """The parser of all `study` commands."""
+    parser = SuiteParser(prog=f"{program()} study", description="Joins what the runs of a study scored.")
+    parser.add_described({"table": _table()})
+    return parser
+
+
+def _table() -> SuiteParser:
+    several: dict[str, Any] = {"type": str, "nargs": "*", "default": None}
+    table = SuiteParser(
+        description="Writes the tables of a study: means and spread over seeds, ranks, differences, published rows."
+    )
+    table.add_argument("study", type=str, help="The study's YAML file, or its folder.")
+    table.add_argument("--studies_dir", type=str, default="runs/studies", help="Where the folders of studies lie.")
+    table.add_argument("--out", type=str | None, default=None, help="Folder of the tables; default: tables/ in it.")
+    table.add_argument("--reference", type=str | None, default=None, help="Row to compare with; default: the first.")
+    table.add_argument("--published", help="Papers whose rows stand below ours; default: all that fit.", **several)
+    table.add_argument("--rank_published", type=bool, default=False, help="Rank these rows with ours.")
+    table.add_argument("--cost", type=str, default="GFLOPs", help="What accuracy is drawn against, where measured.")
+    table.add_argument("--accuracy", type=str | None, default=None, help="The metric of that figure.")
+    table.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
+    return table

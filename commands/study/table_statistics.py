@@ -1,0 +1,165 @@
+"""Means over pictures and seeds, their spread over seeds, and which differences are more than that."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ivif.callbacks.tables import MEAN
+from ivif.callbacks.trained_pairs import OVERALL
+from ivif.commands.report.tables import BLOCK, COLUMNS, ranks, summarise
+from ivif.commands.study.table_scores import StudyScores
+
+DETECTION: Final = ("AP50_95", "AP50")
+"""What stands for a convention where boxes are scored."""
+
+SUMMARY: Final = [*BLOCK, "direction", "method", "seeds", "n", "images", "size", "mean", "std", "rank"]
+"""Columns of a summary."""
+
+GROUP: Final = [*BLOCK, "method"]
+"""Columns that a row of a summary is known by."""
+
+
+def fusion_summary(scores: StudyScores) -> pd.DataFrame:
+    """The summary of `report score` of each picture's mean over the seeds, with the spread of the seeds' means.
+
+    Returns:
+        `SUMMARY`: as of `report.tables.summarise`, but `std` is the sample deviation of the seeds' means (NaN for one
+        seed, 0 for what has none), beside `seeds`, their number (0: it has none).
+    """
+    pictures = of_pictures(scores)
+    table = summarise(pictures)
+    values = _with_overall(scores.fusion)
+    means = values.groupby([*GROUP, "seed"])["value"].mean()
+    return _spread_over_seeds(table.drop(columns="std"), means, scores.kinds)
+
+
+def of_pictures(scores: StudyScores) -> pd.DataFrame:
+    """The mean over the seeds of each picture's value, with the columns of `report score`."""
+    places = [name for name in COLUMNS if name not in ("value", "width", "height")]
+    means = scores.fusion.groupby(places, sort=False, as_index=False).agg(
+        value=("value", "mean"), width=("width", "first"), height=("height", "first")
+    )
+    return means[list(COLUMNS)]
+
+
+def detection_summary(scores: StudyScores) -> pd.DataFrame:
+    """The same of the scores of boxes: blocks `AP50_95` and `AP50`, whose metrics are `mean` and the classes.
+
+    Precision and recall, which are at IoU .5, stand with the latter. Folds are averaged within a seed, because each
+    has other pictures.
+    """
+    long = _by_block(scores.detection)
+    means = long.groupby([*GROUP, "seed"], sort=False)["value"].mean()
+    table = means.groupby(GROUP, sort=False).mean().rename("mean").reset_index()
+    per_fold = long.groupby(["dataset", "method", "seed", "fold"])["images"].first()
+    images = per_fold.groupby(["dataset", "method", "seed"]).sum().groupby(["dataset", "method"]).max()
+    table = table.merge(images.rename("images").reset_index(), on=["dataset", "method"])
+    table = table.assign(n=table["images"], size="-", direction="higher")
+    whole = table["images"] == table.groupby("dataset")["images"].transform("max")
+    table["rank"] = ranks(table.assign(mean=table["mean"].where(whole)))
+    return _spread_over_seeds(table, means, scores.kinds)
+
+
+def _by_block(detection: pd.DataFrame) -> pd.DataFrame:
+    """A row for each value of a class in a run, columns `GROUP`, value, images, seed, fold; the mean comes first."""
+    parts = []
+    for block in DETECTION:
+        own = detection.assign(convention=block, metric=detection["class"], value=detection[block])
+        parts += [own[own["class"] == MEAN], own[own["class"] != MEAN]]
+    of_all = detection[detection["class"] == MEAN]
+    parts += [of_all.assign(convention="AP50", metric=name, value=of_all[name]) for name in ("precision", "recall")]
+    return pd.concat(parts, ignore_index=True)[[*GROUP, "value", "images", "seed", "fold"]]
+
+
+def _with_overall(fusion: pd.DataFrame) -> pd.DataFrame:
+    """With all datasets as one more, as `summarise` adds it."""
+    several = fusion["dataset"].nunique() > 1
+    return pd.concat([fusion, fusion.assign(dataset=OVERALL)]) if several else fusion
+
+
+def _spread_over_seeds(table: pd.DataFrame, means: "pd.Series[float]", kinds: Mapping[str, str]) -> pd.DataFrame:
+    spread = means.groupby(GROUP).agg(std="std", seeds="count").reset_index()
+    table = table.merge(spread, on=GROUP, how="left")
+    trained = table["method"].map(kinds) == "run"
+    known = table.assign(std=table["std"].where(trained, 0.0), seeds=table["seeds"].where(trained, 0))
+    return known[SUMMARY]
+
+
+def mark_close(summary: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether a mean is not the best of its block, but no farther from it than both spreads together.
+
+    Where a spread is not known (one seed), nothing is close.
+    """
+    best = summary[summary["rank"] == 1].drop_duplicates(BLOCK)[[*BLOCK, "mean", "std"]]
+    both = summary.merge(best, on=BLOCK, how="left", suffixes=("", "_best"))
+    near = (both["mean"] - both["mean_best"]).abs() <= both["std"] + both["std_best"]
+    return pd.Series((near & (both["rank"] > 1)).to_numpy(), summary.index)
+
+
+def mean_ranks(block: pd.DataFrame) -> dict[str, float]:
+    """The mean of a row's ranks over the metrics of a block; NaN where it lacks one."""
+    found = block.groupby("method", sort=False)["rank"]
+    whole = found.count() == block["metric"].nunique()
+    return {str(name): float(mean) for name, mean in found.mean().where(whole).items()}
+
+
+def differences(summary: pd.DataFrame, reference: str, pictures: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Each row's difference from a reference row, beside both spreads, and paired over the pictures.
+
+    Args:
+        summary: Of fusion or of detection.
+        reference: The row that others are compared with; blocks without it have no rows here.
+        pictures: A value of each picture (`of_pictures`), where there are such.
+
+    Returns:
+        `BLOCK`, direction, method, reference, difference, spread (the sum of both, NaN if one is unknown), exceeds,
+        pairs, p (two-sided signed-rank test of Wilcoxon), p_holm (corrected for all comparisons of a dataset and
+        convention).
+    """
+    rows = []
+    of_reference = summary[summary["method"] == reference].set_index(BLOCK)
+    paired = {} if pictures is None else _by_picture(pictures)
+    for row in summary[summary["method"] != reference].to_dict("records"):
+        place = tuple(row[name] for name in BLOCK)
+        if place not in of_reference.index:
+            continue
+        other: Any = of_reference.loc[place]
+        found = {name: row[name] for name in (*BLOCK, "direction", "method")}
+        difference, spread = row["mean"] - other["mean"], row["std"] + other["std"]
+        pairs, p = _signed_rank(paired.get((*place, row["method"])), paired.get((*place, reference)))
+        found |= {"reference": reference, "difference": difference, "spread": spread}
+        rows.append(found | {"exceeds": abs(difference) > spread, "pairs": pairs, "p": p})
+    columns = [*BLOCK, "direction", "method", "reference", "difference", "spread", "exceeds", "pairs", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=table.groupby(["dataset", "convention"])["p"].transform(_holm))
+
+
+def _by_picture(pictures: pd.DataFrame) -> dict[tuple[Any, ...], "pd.Series[float]"]:
+    """Block and method -> value by picture."""
+    values = _with_overall(pictures.assign(place=pictures["dataset"] + "/" + pictures["name"]))
+    return {key: own.set_index("place")["value"].dropna() for key, own in values.groupby(GROUP, sort=False)}
+
+
+def _signed_rank(mine: "pd.Series[float] | None", other: "pd.Series[float] | None") -> tuple[int, float]:
+    """How many pictures both have, and the p value of Wilcoxon's test; NaN without pictures."""
+    if mine is None or other is None:
+        return 0, float("nan")
+    both = pd.concat([mine, other], axis=1, join="inner")
+    apart = (both.iloc[:, 0] - both.iloc[:, 1]).to_numpy()
+    if not len(apart):
+        return 0, float("nan")
+    if not apart.any():
+        return len(apart), 1.0
+    from scipy.stats import wilcoxon  # takes long to import
+
+    return len(apart), float(wilcoxon(apart).pvalue)
+
+
+def _holm(values: "pd.Series[float]") -> "pd.Series[float]":
+    """Holm's correction: the p values as if there were this one comparison."""
+    known = values.dropna().sort_values()
+    factors = np.arange(len(known), 0, -1)
+    corrected = np.minimum(np.maximum.accumulate(known.to_numpy() * factors), 1.0)
+    return pd.Series(corrected, known.index, dtype=float).reindex(values.index)

@@ -93,7 +93,7 @@ class WandbRun(WandbLogger, Dashboard):
         self._id = read_inside(stored, folder, _LONGEST_ID).decode().strip() if stored.is_file() else None
         experiment = folder.parent.name
         self._wandb_init |= {
-            "dir": str(folder),
+            "dir": str(folder.absolute()),  # W&B writes from another process, which may stand elsewhere
             "name": f"{experiment}/{folder.name}",
             "group": experiment,
             "job_type": job,

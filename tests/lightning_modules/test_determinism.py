@@ -4,6 +4,7 @@ What a training run dispatches on a CPU is what it dispatches on a GPU, but for 
 device. Ours are told that they run on a GPU; PyTorch's are the exceptions, each with a test of its own.
 """
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,6 +158,8 @@ def test_the_list_can_fail(use: Callable[[torch.Tensor], torch.Tensor], name: st
 
 def test_pytorchs_plain_bilinear_resizing_is_another_beyond_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked on a device without values, as there may be no GPU."""
+    if ".is_cuda" in inspect.getsource(F.interpolate):
+        pytest.skip("this torch, as 2.8, takes the other form on CUDA alone")
     x = torch.empty(1, 2, 8, 8, device="meta", requires_grad=True)
     assert type(F.interpolate(x, (16, 16), mode="bilinear").grad_fn).__name__ == "UpsampleBilinear2DBackward0"
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)

@@ -9,7 +9,7 @@ from ivif.datamodules.datasets import io
 from ivif.datamodules.datasets.io import content_id, image_size, read_image, to_infrared, to_visible
 from ivif.datamodules.datasets.thermal import Pixels, ThermalRange
 from ivif.files.errors import UnreadableFileError
-from tests.fakes import png_16_bit
+from tests.fakes import png_16_bit, skip_without_ycbcr
 
 GREY = np.arange(7 * 5, dtype=np.uint8).reshape(7, 5) * 7
 COLOR = np.stack((GREY, GREY[::-1], 255 - GREY), axis=-1)
@@ -38,6 +38,7 @@ def test_jpeg_luma_is_the_stored_grey(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "CMYK", "YCbCr"])
 def test_color_modes_become_rgb(tmp_path: Path, mode: str) -> None:
+    skip_without_ycbcr(mode)
     path = write(tmp_path / ("image.png" if mode == "RGBA" else "image.tif"), COLOR, mode)
     pixels = read_image(path)
     assert pixels.shape == COLOR.shape

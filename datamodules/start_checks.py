@@ -111,7 +111,7 @@ def _picture_lines(reader: PairedDataset, indices: Sequence[int]) -> list[str]:
         infrared.append(facts[0])
         visible.append(facts[1])
     declared = reader.label_reader.tally.channels
-    return picture_findings(infrared, visible, thermal_range) + depth_findings(declared, infrared, visible)
+    return picture_findings(infrared, visible, reader.reading) + depth_findings(declared, infrared, visible)
 
 
 def _no_boxes(files: Sequence[PairedDataset]) -> str:

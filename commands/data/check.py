@@ -235,7 +235,7 @@ def _left_out(entry: Inspected, files: PairedDataset) -> list[str]:
     tally = files.label_reader.tally
     infrared = [pair.infrared.facts for pair in entry.pairs if pair.infrared.facts and pair.visible.facts]
     visible = [pair.visible.facts for pair in entry.pairs if pair.infrared.facts and pair.visible.facts]
-    lines = tally.lines() + picture_findings(infrared, visible, files.reading.thermal_range)
+    lines = tally.lines() + picture_findings(infrared, visible, files.reading)
     notes += [f"{entry.title}: {line}" for line in lines + depth_findings(tally.channels, infrared, visible)]
     if repeated := sum(_repeated_boxes(pair.targets) for pair in entry.pairs if pair.targets is not None):
         notes.append(f"{entry.title}: {repeated} box(es) stand twice in their label file")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset, PairRecord
+from ivif.datamodules.datasets.infrared_color import infrared_plane
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
 from ivif.datamodules.datasets.plausibility import PictureFacts, picture_facts
 from ivif.datamodules.start_checks import files_of
@@ -114,16 +115,23 @@ def _inspect_files(dataset: PairedDataset, index: int) -> PairReport:
 
 
 def _inspect_file(path: Path, dataset: PairedDataset, *, infrared: bool) -> ImageReport:
+    reading = dataset.reading
     try:
-        pixels = read_image(path, max_pixels=dataset.reading.max_pixels)
+        pixels = read_image(path, max_pixels=reading.max_pixels)
     except DatasetError as error:
         return ImageReport(str(path), error=str(error))
     try:
         # what reading would refuse although it decodes, e.g. temperatures as floats without a range
-        _ = to_infrared(pixels, dataset.reading.thermal_range) if infrared else to_visible(pixels)
+        if infrared:
+            measured, _ = infrared_plane(path, pixels, reading.infrared_color, reading.max_pixels)
+            _ = to_infrared(measured, reading.thermal_range)
+        else:
+            _ = to_visible(pixels)
+    except DatasetError as error:  # of its colours, which tell that folders are swapped
+        return ImageReport(str(path), error=str(error), facts=picture_facts(pixels, reading.thermal_range))
     except ValueError as error:
         return ImageReport(str(path), error=f"Cannot use '{path}': {error}.")
-    facts = picture_facts(pixels, dataset.reading.thermal_range if infrared else None)
+    facts = picture_facts(pixels, reading.thermal_range if infrared else None)
     return replace(_report(str(path), pixels), facts=facts)
 
 

@@ -9,9 +9,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample
+from ivif.datamodules.datasets.infrared_color import infrared_plane
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
 from ivif.datamodules.datasets.pair_transforms import fit
 from ivif.datamodules.datasets.pairs.records import PairRecord
+from ivif.datamodules.datasets.thermal import Pixels
+from ivif.files.errors import UnreadableFileError
 from ivif.files.pictures import MAX_PIXELS
 
 
@@ -86,13 +89,22 @@ def read_pair(record: PairRecord, max_pixels: int, problems: Problems) -> tuple[
         ValueError: If its kind is none of a picture.
     """
     visible = read_picture(record.visible, max_pixels, colour=True)
-    infrared = to_infrared(read_image(record.infrared, max_pixels=max_pixels))
+    infrared = to_infrared(_infrared_pixels(record.infrared, max_pixels, problems))
     height, width = visible.shape[2:]
     if tuple(infrared.shape[1:]) != (height, width):
         sizes = f"{record.infrared} is {size(infrared)}, its visible image {size(visible)}"
         problems.add("resized to their visible image", f"{sizes}: it is resized to that")
         infrared = fit(infrared, (height, width))
     return _unit(infrared), visible
+
+
+def _infrared_pixels(path: Path, max_pixels: int, problems: Problems) -> Pixels:
+    pixels = read_image(path, max_pixels=max_pixels)
+    try:
+        return infrared_plane(path, pixels, max_pixels=max_pixels)[0]
+    except UnreadableFileError:  # it was read: its colours are of no palette
+        problems.add("infrared in colours", f"{path} is in colours of no known palette: its luma is taken")
+        return pixels
 
 
 def read_sample(reader: Dataset[Sample], index: int) -> tuple[Tensor, Tensor]:

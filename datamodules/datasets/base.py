@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from ivif.contracts.batch import Sample, Targets, empty_targets
 from ivif.datamodules.datasets import pair_transforms
+from ivif.datamodules.datasets.infrared_color import infrared_plane
 from ivif.datamodules.datasets.io import (
     combine_digests,
     image_size,
@@ -128,19 +129,20 @@ class PairedDataset(Dataset[Sample]):
         most = self.reading.max_pixels
         visible_pixels, visible_digest = read_image_and_digest(record.visible, max_pixels=most)
         infrared_pixels, infrared_digest = read_image_and_digest(record.infrared, luma=True, max_pixels=most)
+        measured, palette = infrared_plane(record.infrared, infrared_pixels, self.reading.infrared_color, most)
         try:
             visible = to_visible(visible_pixels)
         except ValueError as error:
             raise UnreadableFileError(record.visible, str(error)) from error
         try:
-            infrared = to_infrared(infrared_pixels, self.reading.thermal_range)
+            infrared = to_infrared(measured, self.reading.thermal_range)
         except ValueError as error:
             raise UnreadableFileError(record.infrared, str(error)) from error
         height, width = visible.shape[-2:]
         if infrared.shape[-2:] != (height, width):
             self._announce_resize(record, tuple(infrared.shape[-2:]), (height, width))
             infrared = pair_transforms.fit(infrared, (height, width))
-        salt = self._salt if infrared.is_floating_point() else ""
+        salt = self._salt if infrared.is_floating_point() else palette
         sample: Sample = {
             "infrared": infrared,
             "visible": visible,

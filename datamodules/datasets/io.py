@@ -27,7 +27,11 @@ LUMA_WEIGHTS: Final = (0.299, 0.587, 0.114)
 _EXIF_ORIENTATION: Final = 0x0112
 _TIFF_BITS: Final = 258
 
+_COLOURFUL: Final = 5
+"""Mean distance between a pixel's channels, of 255, from which on a picture is in colour; cameras' grey has none."""
+
 _digests: dict[tuple[str, int, int], bytes] = {}
+_coloured: dict[tuple[str, int, int], bool] = {}
 
 with warnings.catch_warnings():
     # PIL's arrays are read-only, of which torch warns once a process: here, unheard. A copy would cost 3 % of decoding,
@@ -99,6 +103,31 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """
     header = image_header(path, max_pixels)
     return header.height, header.width
+
+
+def is_colourful(pixels: Pixels) -> bool:
+    """Whether decoded pixels, (H, W) or (H, W, 3), are a picture in colours: grey in three channels is none."""
+    if pixels.ndim == 2:
+        return False
+    most = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
+    return float(np.ptp(pixels, axis=-1).mean()) > _COLOURFUL / 255 * most
+
+
+def has_colours(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether a file of 8 bits is a picture in colours; asked once of each file, of a JPEG at an eighth of its size.
+
+    Raises:
+        UnreadableFileError: As `read_image`.
+    """
+    key = _digest_key(path, max_pixels)
+    if key not in _coloured:
+        with open_picture(path, max_pixels=max_pixels) as image:
+            if image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I") or is_deep_color_png(image):
+                _coloured[key] = False
+            else:
+                image.draft("RGB", (image.width // 8, image.height // 8))
+                _coloured[key] = is_colourful(np.asarray(image.convert("RGB")))
+    return _coloured[key]
 
 
 def content_id(infrared_path: Path, visible_path: Path, salt: str = "") -> str:

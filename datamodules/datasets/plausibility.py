@@ -8,14 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from ivif.datamodules.datasets.io import to_infrared, to_visible
+from ivif.datamodules.datasets.io import is_colourful, to_infrared, to_visible
+from ivif.datamodules.datasets.palettes import find_palette
+from ivif.datamodules.datasets.reading_config import ReadingConfig
 from ivif.datamodules.datasets.thermal import Pixels, ThermalRange
 
 _STEP: Final = 4
 """Every fourth row and column is looked at."""
-
-_COLOURFUL: Final = 5 / 255
-"""Mean distance between a pixel's channels from which on a picture is in colour; cameras' grey has none at all."""
 
 _FLAT: Final = 0.05
 """Contrast of a picture of more than 8 bits below which it is next to one grey."""
@@ -28,6 +27,7 @@ class PictureFacts:
     Args:
         channels: As stored: 1 or 3.
         colourful: Whether the channels differ.
+        palette: Of infrared in false colours: the known palette that they come from, else empty.
         deep: Whether it has more than 8 bits.
         highest: Largest stored value.
         contrast: Between its darkest and its brightest hundredth, in [0, 1], after scaling.
@@ -40,6 +40,7 @@ class PictureFacts:
     highest: float
     contrast: float
     digest: str = ""
+    palette: str = ""
 
 
 def picture_facts(pixels: Pixels, thermal_range: ThermalRange | None = None) -> PictureFacts:
@@ -53,19 +54,17 @@ def picture_facts(pixels: Pixels, thermal_range: ThermalRange | None = None) -> 
         ValueError: If they cannot be scaled so.
     """
     seen = pixels[::_STEP, ::_STEP]
-    colourful = False
-    if seen.ndim == 3:
-        distance = float((seen.max(axis=-1).astype(np.float32) - seen.min(axis=-1)).mean())
-        most = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
-        colourful = distance > _COLOURFUL * most
     deep = pixels.dtype != np.uint8
     contrast = 1.0
     if deep:
         scaled = to_visible(seen) if thermal_range is None else to_infrared(seen, thermal_range)
         low, high = np.percentile(scaled.numpy(), (1, 99))
         contrast = float(high - low)
-    channels, highest = 1 if pixels.ndim == 2 else 3, float(seen.max())
-    return PictureFacts(channels, colourful, deep, highest, contrast, _digest(seen) if seen.min() < highest else "")
+    channels, highest, colourful = 1 if pixels.ndim == 2 else 3, float(seen.max()), is_colourful(seen)
+    digest = _digest(seen) if seen.min() < highest else ""
+    false = colourful and not deep and thermal_range is not None
+    palette = (find_palette(seen) or "") if false else ""
+    return PictureFacts(channels, colourful, deep, highest, contrast, digest, palette)
 
 
 def _digest(pixels: Pixels) -> str:
@@ -75,14 +74,14 @@ def _digest(pixels: Pixels) -> str:
 
 
 def picture_findings(
-    infrared: Sequence[PictureFacts], visible: Sequence[PictureFacts], thermal_range: ThermalRange
+    infrared: Sequence[PictureFacts], visible: Sequence[PictureFacts], reading: ReadingConfig
 ) -> list[str]:
     """A line for each thing that looks wrong with pictures of one dataset, with the remedy.
 
     Args:
         infrared: Of its pairs, or of some of them.
         visible: Of the same pairs.
-        thermal_range: How infrared of more than 8 bits is scaled.
+        reading: How they are read.
     """
     lines = []
     if same := sum(
@@ -99,17 +98,16 @@ def picture_findings(
             f"look swapped. Exchange them"
         )
     elif coloured:
-        lines.append(
-            f"{coloured} of {len(infrared)} infrared pictures are in (false) colours, of which the luma is taken: it "
-            f"does not grow with temperature. Take the grey pictures of the camera"
-        )
+        lines.append(f"{coloured} of {len(infrared)} infrared pictures are in {_false_colours(infrared, reading)}")
     deep = sum(facts.deep for facts in infrared)
     if 0 < deep < len(infrared):
         lines.append(
             f"{deep} of {len(infrared)} infrared pictures have more than 8 bits and the others have 8: both are scaled "
             f"in different ways. Store all of them with one depth"
         )
-    return lines + _flat(infrared, "infrared", _stretch(thermal_range)) + _flat(visible, "visible", "Store 8 bits")
+    return (
+        lines + _flat(infrared, "infrared", _stretch(reading.thermal_range)) + _flat(visible, "visible", "Store 8 bits")
+    )
 
 
 def depth_findings(
@@ -128,6 +126,27 @@ def depth_findings(
         f"{wrong} label(s) declare a <depth> that neither picture of their pairs has. Use the pictures that were "
         f"labelled, or correct the number"
     ]
+
+
+def _false_colours(infrared: Sequence[PictureFacts], reading: ReadingConfig) -> str:
+    """The rest of a sentence about infrared in colours: which, what is done with them, and the remedy."""
+    known = Counter(facts.palette for facts in infrared if facts.palette)
+    named = ", ".join(f"{palette} {count}" for palette, count in known.most_common())
+    if reading.infrared_color == "luma":
+        remedy = "Set `reading.infrared_color` to 'invert'" if known else "Take the grey pictures of the camera"
+        return (
+            f"(false) colours{f' ({named})' * bool(known)}, of which the luma is taken: it does not grow with "
+            f"temperature. {remedy}"
+        )
+    if reading.infrared_color == "invert" and known.total() == sum(facts.colourful for facts in infrared):
+        return (
+            f"false colours of a known palette ({named}), which are turned back into intensities. The "
+            f"camera's grey pictures are exact: take them where you have them"
+        )
+    return (
+        f"(false) colours{f' (known: {named})' * bool(known)}, and the reader will stop at them. Take the grey "
+        f"pictures of the camera, or set `reading.infrared_color` to 'luma'"
+    )
 
 
 def _flat(facts: Sequence[PictureFacts], what: str, remedy: str) -> list[str]:

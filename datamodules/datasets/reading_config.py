@@ -1,9 +1,10 @@
 """How files are read: the options that every dataset has."""
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
+from ivif.datamodules.datasets.infrared_color import InfraredColor
 from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
 from ivif.files.pictures import MAX_PIXELS
 
@@ -14,6 +15,8 @@ class ReadingConfig:
 
     Args:
         thermal_range: How infrared of more than 8 bits becomes [0, 1].
+        infrared_color: Infrared stored in false colours: `invert` turns those of a known palette back into intensities
+            and stops at others, `luma` takes the luma of any, `refuse` stops.
         labels: Read boxes where the dataset has them. Without, samples have no `targets`.
         missing_labels: A pair without a label file, where other pairs have one: `empty` takes it as an image without
             objects (one warning), `drop` leaves the pair out, `error` stops.
@@ -28,6 +31,7 @@ class ReadingConfig:
     """
 
     thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE
+    infrared_color: InfraredColor = "invert"
     labels: bool = True
     missing_labels: Literal["empty", "drop", "error"] = "empty"
     unknown_labels: Literal["error", "ignore"] = "error"
@@ -42,6 +46,10 @@ class ReadingConfig:
             raise ValueError(f"reading.max_pixels is {self.max_pixels}; it must be 1 or more.")
         if self.missing_labels not in ("empty", "drop", "error"):
             raise ValueError(f"reading.missing_labels is '{self.missing_labels}'; known: empty, drop, error.")
+        if self.infrared_color not in get_args(InfraredColor):
+            raise ValueError(
+                f"reading.infrared_color is '{self.infrared_color}'; known: {', '.join(get_args(InfraredColor))}."
+            )
         if self.declared_sizes not in ("scale", "ignore"):
             raise ValueError(f"reading.declared_sizes is '{self.declared_sizes}'; known: scale, ignore.")
 

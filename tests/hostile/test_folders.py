@@ -10,6 +10,7 @@ from PIL import Image
 from ivif.commands.cli import main
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.io import to_infrared
+from ivif.datamodules.datasets.reading_config import ReadingConfig
 from ivif.datamodules.datasets.thermal import ThermalRange
 from ivif.files.errors import DatasetError, PairingError, UnreadableFileError
 from tests.commands.runs import tiny_run
@@ -41,8 +42,9 @@ def test_infrared_in_three_equal_channels_is_the_stored_value(place: Path) -> No
     assert np.array_equal(sample["infrared"][0].numpy(), GREY)
 
 
-def test_infrared_in_colour_is_its_luma(place: Path) -> None:
-    sample = FolderDataset(_dataset(place, ir_a=COLOR, vi_a=COLOR))[0]
+def test_infrared_in_colour_is_its_luma_where_asked(place: Path) -> None:
+    luma = ReadingConfig(infrared_color="luma")
+    sample = FolderDataset(_dataset(place, ir_a=COLOR, vi_a=COLOR), reading=luma)[0]
     weighted = COLOR.astype(float) @ (0.299, 0.587, 0.114)
     assert np.abs(sample["infrared"][0].numpy() - weighted).max() <= 0.51
 

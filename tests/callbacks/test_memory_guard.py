@@ -157,7 +157,7 @@ def test_parts_of_a_step_keep_its_batch_on_any_number_of_processes(
 ) -> None:
     trainer = quiet_trainer(tmp_path, accumulate_grad_batches=3)
     task, data = _task(), _SizedData()
-    data.loading = LoadingConfig(batch_size=8, share_batch=True)  # type: ignore[assignment]
+    data.loading = LoadingConfig(batch_size=8, share_batch=True)  # type: ignore[attr-defined]
     task.trainer = trainer
     trainer.datamodule = data  # type: ignore[attr-defined]
     monkeypatch.setattr(type(trainer), "world_size", 4)

@@ -18,7 +18,8 @@ GEOMETRY = DetectorAugmentation(mosaic=1.0, scale=0.5, translate=0.1)
 
 def _pictures(count: int = 6) -> tuple[Tensor, list[Targets]]:
     """Dark pictures, each with one bright square of its own red, green and blue."""
-    images, targets = torch.zeros(count, 3, HEIGHT, WIDTH), []
+    images = torch.zeros(count, 3, HEIGHT, WIDTH)
+    targets: list[Targets] = []
     for index in range(count):
         left, top = 4 + 6 * index, 6 + 4 * index
         color = torch.tensor([0.5 + 0.08 * index, 0.9 - 0.1 * index, 0.7])

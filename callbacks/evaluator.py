@@ -167,7 +167,8 @@ class Evaluator(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs `test/...`, prints the tables, and writes them."""
-        cost = None if self.efficiency is None else pl_module.efficiency(self.efficiency)
+        task: Any = pl_module
+        cost = None if self.efficiency is None else task.efficiency(self.efficiency)
         self._report(trainer, self._log(pl_module, "test"), "test", "detection", cost)
 
     def _report(

@@ -113,7 +113,7 @@ def _peak_of_pass(fuse: Callable[[Batch], StepOutput], batch: Batch, device: tor
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         fuse(batch)
-        return torch.cuda.max_memory_allocated(device) - before
+        return int(torch.cuda.max_memory_allocated(device) - before)
     with LiveBytes() as live:
         fuse(batch)
-    return live.peak
+    return int(live.peak)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def draw(titles: Sequence[str], rows: Sequence[Row], colors: Sequence[str] = COL
     return figure
 
 
-def _text(column: float, title: str) -> dict[str, object]:
+def _text(column: float, title: str) -> dict[str, Any]:
     """A title's font, smaller where it would not fit over its column: a letter is about .6 of its size wide."""
     size = min(8.0, column * 72 / (0.6 * max(1, len(label(title)))))
     return {"ha": "center", "va": "center", "fontsize": size}

@@ -47,8 +47,9 @@ def draw_scatter(
             axes.annotate(
                 label(row["method"]),
                 (across, row["mean"]),
-                (6, 5),
+                (0, 9),
                 textcoords="offset points",
+                ha="center",
                 fontsize=7,
                 parse_math=False,
             )

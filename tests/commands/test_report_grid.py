@@ -7,13 +7,14 @@ import pytest
 import torch
 import yaml
 from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from ivif.commands.errors import UsageError
 from ivif.commands.report.command import main
 from ivif.commands.report.grid_picture import Row, draw
 
-BOX = [8, 4, 24, 12]
+BOX = (8, 4, 24, 12)
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:
@@ -29,7 +30,7 @@ def figure(tmp_path: Path) -> dict[str, object]:
             _write(tmp_path / folder / f"{name}.png", np.full((24, 32, 3), level, np.uint8))
     _write(tmp_path / "small" / "00012.png", np.zeros((12, 16, 3), np.uint8))
     sources = {"infrared": str(tmp_path / "ir"), "visible": str(tmp_path / "vi")}
-    return {**sources, "methods": {"Other": str(tmp_path / "other")}, "pairs": {"00012": [BOX]}}
+    return {**sources, "methods": {"Other": str(tmp_path / "other")}, "pairs": {"00012": [list(BOX)]}}
 
 
 def _run(tmp_path: Path, figure: dict[str, object]) -> int:
@@ -39,7 +40,7 @@ def _run(tmp_path: Path, figure: dict[str, object]) -> int:
 
 def test_each_column_shows_its_picture_and_the_part_in_the_box() -> None:
     pictures = list(torch.rand(3, 1, 3, 24, 32, generator=torch.Generator().manual_seed(0)))
-    drawn = draw(["a", "b", "c"], [Row("pair", pictures, [tuple(BOX), (0, 0, 4, 4)])], ["red", "lime"], width=5.0)
+    drawn = draw(["a", "b", "c"], [Row("pair", pictures, [BOX, (0, 0, 4, 4)])], ["red", "lime"], width=5.0)
     shown = [np.asarray(axes.images[0].get_array()) for axes in drawn.axes]
     assert len(shown) == 3 * 3
     for index, picture in enumerate(pictures):
@@ -49,7 +50,9 @@ def test_each_column_shows_its_picture_and_the_part_in_the_box() -> None:
         assert np.array_equal(shown[3 * index + 2], pixels[:4, :4])
     whole, wide, square = drawn.axes[:3]
     assert [patch.get_edgecolor() for patch in whole.patches] == [to_rgba("red"), to_rgba("lime")]
-    assert whole.patches[0].get_bbox().extents.tolist() == [7.5, 3.5, 23.5, 11.5]
+    (frame, _) = whole.patches
+    assert isinstance(frame, Rectangle)
+    assert frame.get_bbox().extents == pytest.approx((7.5, 3.5, 23.5, 11.5))
     assert wide.spines["left"].get_edgecolor() == to_rgba("red")
     places = [axes.get_position() for axes in (whole, wide, square)]
     inches = [place.width * 5.0 / (place.height * drawn.get_figheight()) for place in places]
@@ -79,7 +82,7 @@ def test_both_files_are_written_and_other_files_are_kept(tmp_path: Path, figure:
         ({"pairs": {"absent": []}}, r"no pair 'absent' in .*: 00012, two"),
         ({"pairs": {"00012": [[8, 4, 40, 12]]}}, r"00012: the box \[8, 4, 40, 12\] does not lie in .* 32x24"),
         ({"pairs": {"00012": [[1, 2, 3]]}}, r"figure\.yaml'.*pairs"),
-        ({"pairs": {"00012": [BOX] * 5}}, r"a pair has 5 boxes, and there are 4 colors"),
+        ({"pairs": {"00012": [list(BOX)] * 5}}, r"a pair has 5 boxes, and there are 4 colors"),
         ({"colors": ["rde"]}, r"'rde' is no colour"),
         ({"metods": {}}, r"figure\.yaml'.*metods"),
         ({"methods": None}, r"methods must be a mapping"),

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -74,14 +75,14 @@ def _end(lines: list[str]) -> int:
 
 def test_means_spread_and_ranks_are_those_of_the_seeds(study: Path) -> None:
     summary = read_table(_tables(study) / "summary.csv")
-    found = summary[summary["convention"] == "mgfusion"].set_index(["metric", "method"])
+    found: Any = summary[summary["convention"] == "mgfusion"].set_index(["metric", "method"])
     assert found.loc[("Qabf", "ours"), ["mean", "std", "seeds", "n", "rank"]].tolist() == pytest.approx(
         [0.62, 0.02 * 2**0.5, 2, 8, 1]
     )
     assert found.loc[("Qabf", "other"), ["mean", "std", "rank"]].tolist() == pytest.approx([0.51, 0.01 * 2**0.5, 2])
     assert found.loc[("Qabf", "average"), ["mean", "std", "seeds", "rank"]].tolist() == pytest.approx([0.4, 0, 0, 3])
     assert found["rank"]["Qcv"].to_dict() == {"ours": 2, "other": 1, "average": 3}
-    boxes = summary[summary["convention"] == "AP50_95"].set_index(["metric", "method"])["mean"]
+    boxes: Any = summary[summary["convention"] == "AP50_95"].set_index(["metric", "method"])["mean"]
     assert boxes["mean", "ours"] == pytest.approx(0.31)
     assert boxes["People", "other"] == pytest.approx(0.255 + 0.1)
     rows = _rows((study / "tables" / "tables.md").read_text(), "tno, convention mgfusion")
@@ -94,7 +95,7 @@ def test_means_spread_and_ranks_are_those_of_the_seeds(study: Path) -> None:
 
 def test_differences_are_paired_over_the_pictures_and_held_against_the_spread(study: Path) -> None:
     table = read_table(_tables(study) / "differences.csv")
-    found = table[table["convention"] == "mgfusion"].set_index(["metric", "method"])
+    found: Any = table[table["convention"] == "mgfusion"].set_index(["metric", "method"])
     edges, chen = found.loc[("Qabf", "other")], found.loc[("Qcv", "other")]
     assert edges["reference"] == "ours"
     assert edges["difference"] == pytest.approx(-0.11)

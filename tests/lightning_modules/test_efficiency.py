@@ -24,7 +24,8 @@ class _TwoConvolutions(FusionTask):
     def fuse_images(self, batch: Batch) -> Tensor:
         pair = torch.cat((batch["infrared"], batch["visible"]), dim=1)
         assert pair.shape == (1, 4, HEIGHT, WIDTH)
-        return self.narrow(self.wide(pair).relu_())
+        fused: Tensor = self.narrow(self.wide(pair).relu_())
+        return fused
 
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {}

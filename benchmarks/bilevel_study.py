@@ -49,6 +49,7 @@ COMMON: Final = (
     "--images.images_per_dataset=4",
 )
 DETECTOR: Final = {
+    "optimizer.betas": "[0.9, 0.999]",
     "optimizer.weight_decay": "0.0005",
     "optimizer.gradient_clip": "10",
     "schedule.start": "1e-4",
@@ -111,6 +112,7 @@ class Run:
             "--data.prompts.source=coarse",
             "--model.clip=random-tiny",
             f"--model.bilevel.scheme={self.row}",
+            "--model.bilevel.warmup=3",
             "--model.bilevel.lower_steps=1",
             "--model.bilevel.value_steps=1",
         ]

@@ -12,10 +12,10 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ivif.contracts.batch import Targets, empty_targets
 from ivif.image_ops.color import recolor, split_luma_chroma
+from ivif.image_ops.resize import resize
 
 _GREY: Final = 114 / 255
 _LEAST_SIDE: Final = 2.0
@@ -52,8 +52,10 @@ class DetectorAugmentation:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0 <= value <= 1 or (name in ("scale", "translate") and value == 1):
-                raise ValueError(f"training.augmentation.{name} is {value}; it must lie in [0, 1].")
+            below_one = name in ("scale", "translate")
+            if not 0 <= value <= 1 or (below_one and value == 1):
+                bounds = "[0, 1)" if below_one else "[0, 1]"
+                raise ValueError(f"training.augmentation.{name} is {value}; it must lie in {bounds}.")
 
     def __call__(self, images: Tensor, targets: Sequence[Targets]) -> tuple[Tensor, list[Targets]]:
         """Pictures (B, 3, H, W) in [0, 1] and their objects, changed together."""
@@ -86,9 +88,8 @@ class DetectorAugmentation:
             return images
         luma, chroma = split_luma_chroma(images)
         turns = torch.tensor([_signed() for _ in images]) * self.hue * 2 * math.pi
-        gains = torch.tensor([[_signed(), _signed()] for _ in images]).mul(
-            torch.tensor([self.brightness, self.saturation])
-        )
+        strengths = torch.tensor([self.brightness, self.saturation])
+        gains = strengths * torch.tensor([[_signed(), _signed()] for _ in images])
         brightness, saturation = (1 + gains).to(images).view(-1, 2, 1, 1, 1).unbind(1)
         sine, cosine = turns.sin().to(images).view(-1, 1, 1), turns.cos().to(images).view(-1, 1, 1)
         blue, red = chroma.unbind(1)
@@ -112,7 +113,7 @@ def _paste(canvas: Tensor, image: Tensor, size: tuple[int, int], corner: tuple[i
     columns = slice(max(0, left), min(width, left + size[1]))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    resized = functional.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+    resized = resize(image[None], size, "bilinear")[0]
     canvas[:, rows, columns] = resized[
         :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
     ].to(canvas)

@@ -54,7 +54,7 @@ def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
 
     Raises:
         UsageError: If nothing is finished, or a table is missing or damaged.
-        OutsideFileError: If a link in a folder of tables leads out of it.
+        OutsideFileError: If a link in the folder of a run leads out of it.
     """
     fusion, detection, notes = [], [], []
     costs: dict[str, dict[str, str]] = {}
@@ -92,12 +92,12 @@ class _Tables:
     run: StudyRun
 
     def __post_init__(self) -> None:
-        """Refuses a folder that leads elsewhere.
+        """Refuses a run whose tables or pictures lie elsewhere.
 
         Raises:
-            OutsideFileError: If something in it is a link out of it.
+            OutsideFileError: If something in the run's folder is a link out of it.
         """
-        refuse_links_out(self.folder)
+        refuse_links_out(self.folder.parent)
 
     def fusion(self) -> pd.DataFrame:
         """The value of each picture: of the run, and of the plain rules beside it."""

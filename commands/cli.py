@@ -23,13 +23,14 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   validate  score a checkpoint on the validation pairs     --ckpt_path CKPT | --run RUN_FOLDER, --data NAME.yaml
   test      score it on the test pairs, with the classic rows
   predict   write fused pictures                           ... --output_dir FOLDER
+  fuse      two pictures, or two folders of them           INFRARED VISIBLE --out FUSED
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
   report    score | run | grid | workspace                 --infrared DIR --visible DIR --fused DIR
   study     table                                          STUDY.yaml
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
 
-PLAIN_COMMANDS: Final = ("data", "report", "study")
+PLAIN_COMMANDS: Final = ("fuse", "data", "report", "study")
 """Commands that need no trainer."""
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", *PLAIN_COMMANDS)
@@ -140,6 +141,8 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
         from ivif.commands.data.command import main as data_main
 
         return data_main
+    if command == "fuse":
+        return _fuse
     if command == "study":
         from ivif.commands.study.command import main as study_main
 
@@ -147,6 +150,13 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
     from ivif.commands.report.command import main as report_main
 
     return report_main
+
+
+def _fuse(arguments: list[str]) -> int:
+    from ivif.commands.fuse import fuse
+
+    line = fuse(arguments)
+    return run_lightning(line) if line else 0
 
 
 def _prepare_lightning() -> None:

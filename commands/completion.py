@@ -5,6 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
+from ivif.commands import fuse
 from ivif.commands.data import command as data
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.command_line import CommandLine
@@ -31,7 +32,7 @@ class _CompletingCLI(SuiteCLI):
             _add_options_inside(command)
             for option in _FILES:
                 command._option_string_actions[option].complete = shtab.FILE
-        for name, plain in (("data", data), ("report", report), ("study", study)):
+        for name, plain in (("fuse", fuse), ("data", data), ("report", report), ("study", study)):
             # jsonargparse takes no parser that has commands of its own already
             commands._name_parser_map[name] = plain._parser(reads=True)
             commands._choices_actions.append(commands._ChoicesPseudoAction(name, (), None))

@@ -5,10 +5,10 @@ clone they lie beside this folder, in an installed package inside it.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # importing the package alone loads nothing
-    from ivif.lightning_modules.base import FusionTask
+    from ivif.inference import Fuser
 
 __version__ = "0.1.0"
 
@@ -17,33 +17,32 @@ if (_CLONE / "pyproject.toml").is_file():
     __path__.append(str(_CLONE))
 
 
-def load(path: str | Path, device: str = "auto") -> "FusionTask":
-    """A trained fusion, ready for use: in evaluation mode, on a device, with nothing left to train.
+def load(name: str | Path, device: str = "auto", **options: Any) -> "Fuser":
+    """A trained fusion, ready for use, as a function of two pictures.
 
     Args:
-        path: A name (`ivif models list`), a checkpoint, a released file, the folder of a run, of which the last
+        name: A name (`ivif models list`), a checkpoint, a released file, the folder of a run, of which the last
             checkpoint is taken, or a repository of the hub, `hf://owner/name`.
         device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU where there is one.
+        **options: `thermal_range`, how infrared of more than 8 bits is scaled
+            (`ivif.datamodules.datasets.thermal.ThermalRange`), and `keep_memory`: with glibc, memory that is freed
+            stays in the process for the next picture (`ivif.machine.allocator`), which can save a CPU half of its
+            time; False leaves the C library as it is.
 
     Returns:
-        The task; its `fuse(batch)` gives `fused` (B, 3, H, W) in [0, 1] for a batch of pairs.
+        Call it with an infrared and a visible picture (`ivif.inference.Fuser`): files, PIL, NumPy or torch.
 
     Raises:
         ValueError: If there is no such checkpoint or device, or the file is none of a fusion task.
 
     Example:
         >>> import ivif
-        >>> fusion = ivif.load("runs/quickstart/latest")  # doctest: +SKIP
+        >>> fuser = ivif.load("runs/quickstart/latest")  # doctest: +SKIP
+        >>> fused = fuser("thermal.png", "camera.png")  # doctest: +SKIP
     """
-    from ivif.lightning_modules.detection_sources import load_fusion
-    from ivif.machine.devices import choose_device
-    from ivif.models.layers.frozen import freeze
-    from ivif.weights import find_weights
+    from ivif.inference import load_fuser
 
-    place = choose_device(device)
-    task, _ = load_fusion(find_weights(path, fetch=True))
-    freeze(task)
-    return task.to(place)
+    return load_fuser(name, device, **options)
 
 
 __all__ = ["__version__", "load"]

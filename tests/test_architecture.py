@@ -31,6 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datamodules": (*GROUND, "running", "image_ops", "scenes"),
     "weights": GROUND,
     "lightning_modules": (*GROUND, "weights", "running", "image_ops", "models", "losses", "bilevel"),
+    "inference": (*GROUND, "weights", "image_ops", "models", "datamodules", "lightning_modules"),
     "callbacks": (*GROUND, "running", "image_ops", "metrics", "models.classic"),
     "commands": tuple(room for room in ROOMS if room != "testing"),
     "testing": ROOMS,

@@ -13,6 +13,8 @@ FOLDER: Final = Path(__file__).resolve().parent
 
 HUB: Final = "hf://"
 
+_PREFERRED: Final = "mgfusion-light"
+
 
 class UnknownWeightsError(UserError, ValueError):
     """A name, or a repository, behind which there are no weights."""
@@ -21,6 +23,20 @@ class UnknownWeightsError(UserError, ValueError):
 def released_names() -> list[str]:
     """The names of the networks that come with the suite."""
     return sorted(path.stem for path in FOLDER.glob(f"*{RELEASED}"))
+
+
+def preferred_name() -> str:
+    """The network that fuses where none is named.
+
+    Raises:
+        UnknownWeightsError: If none comes with this installation.
+    """
+    names = released_names()
+    if not names:
+        raise UnknownWeightsError(
+            "No trained networks come with this installation. Give one: --model CKPT or RUN_FOLDER."
+        )
+    return _PREFERRED if _PREFERRED in names else names[0]
 
 
 def find_weights(name: str | Path, fetch: bool = False) -> Path:

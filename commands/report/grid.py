@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import torch
 import yaml
 from torch import Tensor
 
@@ -16,7 +15,6 @@ from ivif.commands.report.files import refuse_others, save_figure
 from ivif.commands.report.grid_picture import COLORS, Row, draw
 from ivif.commands.report.score_inputs import read_picture, size
 from ivif.commands.report.scored_files import collect
-from ivif.contracts.batch import Batch
 from ivif.contracts.run_files import LAST
 from ivif.files.names import printable
 from ivif.files.pictures import MAX_PIXELS
@@ -156,11 +154,8 @@ def _rows(figure: GridFigure, device: str) -> list[Row]:
 
 def _of_run(path: Path, rows: Sequence[Row], device: str) -> list[Tensor]:
     """What a trained network makes of the pairs, at their own size."""
-    task = ivif.load(path, device)
-    pairs = [[picture.to(task.device) for picture in row.pictures] for row in rows]
-    batches = [cast(Batch, {"infrared": infrared, "visible": visible}) for infrared, visible in pairs]
-    with torch.no_grad():
-        return [task.picture(batch)["fused"] for batch in batches]
+    fuser = ivif.load(path, device)
+    return [fuser.fuse_tensors(infrared, visible) for infrared, visible in (row.pictures for row in rows)]
 
 
 def _of_folder(title: str, files: Mapping[str, Path], rows: Sequence[Row]) -> list[Tensor]:

@@ -49,7 +49,8 @@ def palette_colours(name: str) -> Colours:
     if name not in _CAMERAS:
         from matplotlib import colormaps  # takes long to import, and few have such pictures
 
-        return np.rint(colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
+        table: Colours = np.rint(colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
+        return table
     stops = np.array([list(bytes.fromhex(stop)) for stop in _CAMERAS[name].split()], dtype=np.float64)
     places = np.linspace(0, 255, len(stops))
     return np.rint([np.interp(np.arange(256), places, channel) for channel in stops.T]).T.astype(np.uint8)

@@ -49,6 +49,8 @@ class OwnProcess:
             if not line:
                 return [self._never_ran(item)]
             report: Any = self.config.hook.pytest_report_from_serializable(config=self.config, data=json.loads(line))
+            if report.skipped and isinstance(report.longrepr, list):
+                report.longrepr = tuple(report.longrepr)  # which JSON does not have
             self.reports.setdefault(report.nodeid, []).append(report)
         return self.reports.pop(item.nodeid)
 

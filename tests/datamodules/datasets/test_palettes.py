@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ivif.datamodules.datasets.folder import FolderDataset
+from ivif.datamodules.datasets.infrared_color import InfraredColor
 from ivif.datamodules.datasets.io import has_colours
 from ivif.datamodules.datasets.palettes import find_palette, intensities, palette_colours, palette_names
-from ivif.datamodules.datasets.reading_config import InfraredColor, ReadingConfig
+from ivif.datamodules.datasets.reading_config import ReadingConfig
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.files.errors import UnreadableFileError
 from tests.inputs import brings
@@ -23,7 +24,8 @@ SCENE = SyntheticDataset(1, (96, 128))[0]
 def grey() -> Grey:
     infrared = SCENE["infrared"]
     plane = (infrared.reshape(96, 128).numpy().astype(np.float64) - float(infrared.min())).clip(0)
-    return np.rint(plane / plane.max() * 255).astype(np.uint8)
+    stretched: Grey = np.rint(plane / plane.max() * 255).astype(np.uint8)
+    return stretched
 
 
 def jpeg(pixels: Grey) -> Grey:

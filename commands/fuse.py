@@ -1,0 +1,152 @@
+"""`ivif fuse`: two pictures, or two folders of them, to fused ones."""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ivif.commands.errors import UsageError, is_user_error
+from ivif.commands.parsing.command_line import rewrite
+from ivif.commands.parsing.parser import SuiteParser
+from ivif.commands.program import program
+from ivif.datamodules.datasets.io import IMAGE_SUFFIXES, image_size
+from ivif.datamodules.datasets.palettes import palette_names
+from ivif.datamodules.datasets.thermal import ThermalRange
+from ivif.files.names import printable
+from ivif.files.whole import whole_file
+from ivif.weights import preferred_name
+
+_FORMATS: Final = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+}
+_QUALITY: Final = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}}
+
+PANEL: Final = "_panel.png"
+
+_APART: Final = 0.05
+"""Relative difference of two pictures' proportions from which on a line says so."""
+
+
+def fuse(arguments: Sequence[str]) -> list[str]:
+    """Parses `fuse`, and fuses two pictures.
+
+    Returns:
+        Of two folders the command line of `predict` that fuses them, with its pairing, records and resuming; else none.
+
+    Raises:
+        UsageError: If the command line is wrong, or a picture is not there.
+    """
+    options = _parser(reads=False).parse_args(rewrite(arguments).arguments)
+    infrared, visible, out = Path(options.infrared), Path(options.visible), Path(options.out)
+    for path in (infrared, visible):
+        if not path.exists():
+            raise UsageError(f"There is no file or folder '{printable(path)}'.")
+    if infrared.is_dir() != visible.is_dir():
+        raise UsageError(
+            f"'{printable(infrared)}' and '{printable(visible)}': give two pictures, or two folders of pictures."
+        )
+    model = options.model or preferred_name()
+    if infrared.is_dir():
+        return _line_of_folders(infrared, visible, out, model, options)
+    _fuse_files(infrared, visible, out, model, options)
+    return []
+
+
+def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> None:
+    _check_output(out, options.overwrite, (infrared, visible))
+    proportions = [height / width for height, width in (image_size(infrared), image_size(visible))]
+    if abs(math.log(proportions[0] / proportions[1])) > _APART:
+        print(
+            f"'{printable(infrared)}' has other proportions than '{printable(visible)}' and is stretched to them: "
+            f"pictures that show the same scene pixel by pixel are expected.",
+            file=sys.stderr,
+        )
+    import ivif
+
+    try:
+        thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
+        fuser = ivif.load(model, options.device, thermal_range=thermal_range)
+        fused = fuser(infrared, visible, options.prompt)
+    except (TypeError, ValueError) as error:
+        if is_user_error(error):
+            raise
+        raise UsageError(str(error)) from error
+    with whole_file(out, durable=False) as stream:
+        fused.save(stream, format=_FORMATS[out.suffix.lower()], **_QUALITY.get(out.suffix.lower(), {}))
+    print(f"Fused image: {out}")
+    if options.side_by_side:
+        from ivif.commands.side_by_side import write_panel
+
+        write_panel(fuser, infrared, visible, fused, out.with_name(out.stem + PANEL), options.colormap)
+
+
+def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> list[str]:
+    for given, option in ((options.side_by_side, "--side_by_side"), (options.prompt, "--prompt")):
+        if given:
+            raise UsageError(
+                f"{option} is of two pictures; prompts of folders are given by predict, with --data.prompts."
+            )
+    if out.suffix.lower() in IMAGE_SUFFIXES or out.is_file():
+        raise UsageError(f"--out {printable(out)}: of two folders a folder is made. Give one.")
+    first, second = infrared.resolve(), visible.resolve()
+    line = ["predict", f"--ckpt_path={model}", "--data=folder.yaml", f"--data.root={first.parent}"]
+    line += [f"--data.layout.infrared={first}", f"--data.layout.visible={second}", f"--output_dir={out}"]
+    line += ["--data.reading.labels=false", f"--data.reading.thermal_range.mode={options.thermal_range}"]
+    line += [
+        f"--data.reading.thermal_range.{name}={value}"
+        for name in ("low", "high")
+        if (value := options[name]) is not None
+    ]
+    return line if options.device == "auto" else [*line, f"--trainer.accelerator={options.device}"]
+
+
+def _check_output(out: Path, overwrite: bool, sources: Sequence[Path]) -> None:
+    if out.is_dir():
+        raise UsageError(f"--out {printable(out)} is a folder: name the picture to write, such as {out / 'fused.png'}.")
+    if out.suffix.lower() not in _FORMATS:
+        raise UsageError(f"--out {printable(out)}: a picture ends in {', '.join(sorted(_FORMATS))}.")
+    if out.exists() and any(out.samefile(source) for source in sources):
+        raise UsageError(f"--out {printable(out)} is one of the two pictures. Choose another name.")
+    if out.exists() and not overwrite:
+        raise UsageError(f"--out {printable(out)} is there already. Choose another name, or give --overwrite true.")
+
+
+def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have it
+    """The parser of `fuse`."""
+    parser = SuiteParser(
+        prog=f"{program()} fuse", description="Fuses an infrared and a visible picture, or two folders of pictures."
+    )
+    parser.add_argument("infrared", type=str, help="The infrared picture, or a folder of them.")
+    parser.add_argument("visible", type=str, help="The visible picture of the same scene, or a folder of them.")
+    parser.add_argument("--out", type=str, required=True, help="The fused picture, or the folder of fused pictures.")
+    parser.add_argument(
+        "--model",
+        type=str | None,
+        default=None,
+        help="A name (ivif models list), a checkpoint, or the folder of a run.",
+    )
+    parser.add_argument("--prompt", type=str | None, default=None, help="Text, for a network that takes one.")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
+    parser.add_argument(
+        "--thermal_range",
+        type=Literal["type", "fixed", "minmax", "percentile"],
+        default="type",
+        help="How infrared of more than 8 bits is scaled.",
+    )
+    parser.add_argument("--low", type=float | None, default=None, help="Of a range that is fixed, or of percentiles.")
+    parser.add_argument("--high", type=float | None, default=None, help="The same at the other end.")
+    parser.add_argument(
+        "--side_by_side", type=bool, default=False, help=f"Also write both pictures beside the fused one: NAME{PANEL}."
+    )
+    parser.add_argument(
+        "--colormap", choices=("grey", *palette_names()), default="grey", help="How infrared is shown there."
+    )
+    parser.add_argument("--overwrite", type=bool, default=False, help="Write over the picture --out.")
+    return parser

@@ -108,8 +108,12 @@ def test_the_wheel_works_from_an_empty_folder(python: Path, tmp_path: Path) -> N
     assert "fit" in _run(ivif, "--help", folder=folder)
     _run(ivif, "fit", *SHORT, folder=folder)
     (readme,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert "Qabf" in _run(python, "-c", readme, folder=folder)
     _run(python, "-m", "ivif", "data", "scenes", "--out=scenes", "--count=2", "--size=[64,96]", folder=folder)
+    for source, name in (("ir", "thermal.png"), ("vi", "camera.png")):
+        shutil.copy(min((folder / "scenes" / source).iterdir()), folder / name)
+    assert "Qabf" in _run(python, "-c", readme, folder=folder)
+    line = ("fuse", "thermal.png", "camera.png", "--out=fused.png", "--model=runs/quickstart/latest")
+    assert "fused.png" in _run(ivif, *line, folder=folder)
     pictures = ("--infrared=scenes/ir", "--visible=scenes/vi", "--fused=scenes/vi")
     _run(ivif, "report", "score", *pictures, "--out=scores", "--metrics=EN", folder=folder)
     assert "maximum" in (folder / "scores" / "summary.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`ivif`: LightningCLI for fit, validate, test and predict; plain functions for data and report."""
+"""`ivif`: LightningCLI for fit, validate, test and predict; plain functions for the others."""
 
 import logging
 import shlex
@@ -25,12 +25,13 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   predict   write fused pictures                           ... --output_dir FOLDER
   fuse      two pictures, or two folders of them           INFRARED VISIBLE --out FUSED
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
+  models    list | show | pack | push                      NAME, or --ckpt_path CKPT --name NAME
   report    score | run | grid | workspace                 --infrared DIR --visible DIR --fused DIR
   study     table                                          STUDY.yaml
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
 
-PLAIN_COMMANDS: Final = ("fuse", "data", "report", "study")
+PLAIN_COMMANDS: Final = ("fuse", "data", "models", "report", "study")
 """Commands that need no trainer."""
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", *PLAIN_COMMANDS)
@@ -147,6 +148,10 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
         from ivif.commands.study.command import main as study_main
 
         return study_main
+    if command == "models":
+        from ivif.commands.models.command import main as models_main
+
+        return models_main
     from ivif.commands.report.command import main as report_main
 
     return report_main

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ivif.commands import fuse
 from ivif.commands.data import command as data
 from ivif.commands.errors import UsageError
+from ivif.commands.models import command as models
 from ivif.commands.parsing.command_line import CommandLine
 from ivif.commands.parsing.config_files import CLASS_OPTIONS
 from ivif.commands.parsing.option_names import options_inside
@@ -32,7 +33,8 @@ class _CompletingCLI(SuiteCLI):
             _add_options_inside(command)
             for option in _FILES:
                 command._option_string_actions[option].complete = shtab.FILE
-        for name, plain in (("fuse", fuse), ("data", data), ("report", report), ("study", study)):
+        plain_commands = {"fuse": fuse, "data": data, "models": models, "report": report, "study": study}
+        for name, plain in plain_commands.items():
             # jsonargparse takes no parser that has commands of its own already
             commands._name_parser_map[name] = plain._parser(reads=True)
             commands._choices_actions.append(commands._ChoicesPseudoAction(name, (), None))

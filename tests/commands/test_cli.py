@@ -237,7 +237,7 @@ def test_without_any_dataset_the_root_is_named(tmp_path: Path, capsys: pytest.Ca
     [
         (["fitt", "--config", "mgfusion.yaml"], "fitt: there is no such command. Did you mean fit?"),
         (["dat", "check"], "Did you mean data?"),
-        (["qqqq"], "Commands are fit, validate, test, predict, data, report, study."),
+        (["qqqq"], "Commands are fit, validate, test, predict, fuse, data, models, report, study."),
         (["--config", "mgfusion.yaml", "fit"], "ivif fit --config mgfusion.yaml"),
         (["--trainer.devices=1"], "ivif COMMAND --trainer.devices=1"),
     ],
@@ -258,14 +258,6 @@ def test_words_for_a_runs_own_checkpoints_are_for_fit(
     message = capsys.readouterr().err
     assert f"--ckpt_path {word}: {subcommand} is a run of its own" in message
     assert "RUN_FOLDER/checkpoints/last.ckpt" in message
-
-
-def test_a_run_folder_for_a_checkpoint_is_answered_with_its_checkpoint(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = newest_run(runs)
-    assert main(tiny_run("test", tmp_path, f"--ckpt_path={run}")) == 1
-    assert f"Give a checkpoint of it: {run / 'checkpoints' / 'last.ckpt'}." in capsys.readouterr().err
 
 
 def test_a_start_that_fails_leaves_the_latest_run_as_it_was(tmp_path: Path) -> None:

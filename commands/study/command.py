@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse.typing import PositiveInt
+
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
@@ -20,6 +22,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser(reads=False)
     config = parser.parse_args(rewrite(arguments).arguments)
     options = config[config.subcommand]
+    if config.subcommand == "run":
+        from ivif.commands.study.run import study_run
+
+        folder, root = Path(options.studies_dir), Path(options.root)
+        return study_run(options.study, folder, root, options.jobs, options.dry_run)
     from ivif.commands.study.table import TableOptions, study_table  # brings torch, pandas and matplotlib
 
     shown = TableOptions(
@@ -47,9 +54,19 @@ def study_folder(study: str, studies: Path) -> Path:
 
 def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have it
     """The parser of all `study` commands."""
-    parser = SuiteParser(prog=f"{program()} study", description="Joins what the runs of a study scored.")
-    parser.add_described({"table": _table()})
+    parser = SuiteParser(prog=f"{program()} study", description="Runs grids of experiments, and joins their results.")
+    parser.add_described({"run": _run(), "table": _table()})
     return parser
+
+
+def _run() -> SuiteParser:
+    runs = SuiteParser(description="Fits and tests everything of a study that is not done yet.")
+    runs.add_argument("study", type=str, help="The study's YAML file, or the name of one in configs/studies/.")
+    runs.add_argument("--studies_dir", type=str, default="runs/studies", help="Where the folders of studies lie.")
+    runs.add_argument("--root", type=str, default="data", help="Folder in which data and foreign pictures lie.")
+    runs.add_argument("--jobs", type=PositiveInt, default=1, help="Runs at a time on this machine.")
+    runs.add_argument("--dry_run", action="store_true", help="List the runs and their options; run nothing.")
+    return runs
 
 
 def _table() -> SuiteParser:

@@ -1,0 +1,116 @@
+"""`ivif study run`: everything of a study that is not done yet, several runs at a time."""
+
+import signal
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ivif.commands.study.execute import Execution
+from ivif.commands.study.grid import read_study
+from ivif.commands.study.record import StudyRun, write_record
+from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
+from ivif.files.text_output import cell
+
+
+def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool) -> int:
+    """Runs what is left of a study; a failed run never stops the others.
+
+    Args:
+        study: Its YAML file.
+        folder: The folder of all studies.
+        root: The folder of the data.
+        jobs: How many runs at a time.
+        dry_run: Only list the runs.
+
+    Returns:
+        0; 1 if a run failed; 75 if one was stopped, and can go on.
+
+    Raises:
+        UsageError: If the study's file is wrong, its folder is in use, or a run was begun with other settings.
+    """
+    name, runs = read_study(study, root)
+    place = (folder / name).absolute()
+    executions = [Execution(place, run) for run in runs]
+    console = Console()
+    if dry_run:
+        console.print(_table(executions))
+        for run in runs:
+            console.print(cell(f"{run.name}: {' '.join(run.arguments)}"), soft_wrap=True, highlight=False)
+        return 0
+    lock_run_folder(place, "study", "--studies_dir")
+    try:
+        records = _Pool(place, executions, jobs, console).run()
+    finally:
+        unlock_folder(place)
+    return _report(console, place, executions, records)
+
+
+class _Pool:
+    """Runs side by side, each after the one that it begins from."""
+
+    def __init__(self, place: Path, executions: Sequence[Execution], jobs: int, console: Console) -> None:
+        self.place, self.executions, self.jobs, self.console = place, executions, jobs, console
+        self.records = {each.run.name: each.record() for each in executions}
+        self.stopping = False
+
+    def run(self) -> dict[str, StudyRun]:
+        """Until all have ended; Ctrl-C and SIGTERM stop the commands, which save."""
+        handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        write_record(self.place, list(self.records.values()))
+        left = [each for each in self.executions if not each.finished()]
+        for each in self.executions:
+            each.doing = "finished" if each.finished() else each.doing
+        running: dict[Future[StudyRun], Execution] = {}
+        try:
+            with ThreadPoolExecutor(self.jobs) as pool, Live(console=self.console, refresh_per_second=1) as live:
+                while running or (left and not self.stopping):
+                    busy = {each.run.name for each in (*left, *running.values())}
+                    ready = [each for each in left if each.run.after not in busy]
+                    for each in ready[: 0 if self.stopping else self.jobs - len(running)]:
+                        left.remove(each)
+                        running[pool.submit(each.execute)] = each
+                    done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self.records[running.pop(future).run.name] = future.result()
+                        write_record(self.place, list(self.records.values()))
+                    live.update(_table(self.executions))
+            self.console.print()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return self.records
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what signal asks for
+        self.stopping = True
+        for each in self.executions:
+            if (process := each.process) is not None:
+                process.send_signal(signal.SIGTERM)
+
+
+def _table(executions: Sequence[Execution]) -> Table:
+    table = Table("run", "seed", "data", "tests", "state", title=time.strftime("study, %H:%M:%S"))
+    for each in executions:
+        state = "finished" if each.finished() else each.doing
+        done = f"{len(each.progress.get('tests', {}))} of {len(each.run.tests)}"
+        table.add_row(cell(each.run.name), str(each.run.seed), cell(each.run.data), done, cell(state))
+    return table
+
+
+def _report(console: Console, place: Path, executions: Sequence[Execution], records: dict[str, StudyRun]) -> int:
+    """Says how the study ended, and names what failed."""
+    states = [record.state for record in records.values()]
+    console.print(cell(f"Study: {place}: {states.count('finished')} of {len(states)} runs finished"), soft_wrap=True)
+    for each in executions:
+        record = records[each.run.name]
+        if record.state in ("failed", "stopped"):
+            text = f"{record.state}: {each.run.name}: {record.problem}"
+            console.print(cell(text), style="red", soft_wrap=True, highlight=False)
+    if "failed" in states:
+        return 1
+    return 0 if states.count("finished") == len(states) else 75

@@ -1,0 +1,151 @@
+"""`study run`: grids become runs; what is finished is skipped, what was stopped goes on, a failure stops nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ivif.commands.errors import UsageError
+from ivif.commands.study.execute import Execution
+from ivif.commands.study.grid import PlannedRun, read_study
+from ivif.commands.study.record import read_record
+from ivif.commands.study.run import study_run
+from ivif.configs import CONFIGS
+
+STUDIES = sorted(path.name for path in (CONFIGS / "studies").glob("*.yaml"))
+STUDY = {
+    "methods": {"one": {"config": "mgfusion.yaml"}},
+    "data": {"scenes": {"file": "synthetic.yaml"}},
+    "seeds": [0, 1],
+}
+
+
+def _write(folder: Path, **changes: object) -> str:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(STUDY | changes))
+    return str(path)
+
+
+def _runs(folder: Path, **changes: object) -> list[PlannedRun]:
+    return read_study(_write(folder, **changes), folder)[1]
+
+
+def test_crosses_methods_data_ablations_and_seeds(tmp_path: Path) -> None:
+    runs = _runs(
+        tmp_path,
+        data={"a": {"file": "synthetic.yaml"}, "b": {"file": "tno.yaml", "root": "TNO"}},
+        ablations={"full": {}, "plain": {"options": {"model.network.use_cff": False}}},
+        tests={"tno": {"file": "tno.yaml", "convention": ["standard", "vifb"]}},
+        seeds=[3],
+    )
+    assert [run.name for run in runs] == [
+        "one-full-a-seed3",
+        "one-plain-a-seed3",
+        "one-full-b-seed3",
+        "one-plain-b-seed3",
+    ]
+    assert f"--data.root={tmp_path / 'TNO'}" in runs[2].arguments
+    assert "--model.network.use_cff=false" in runs[3].arguments
+    assert "--seed_everything=3" in runs[3].arguments
+    assert [test.name for test in runs[0].tests] == ["test-tno-standard", "test-tno-vifb"]
+    assert runs[0].tests[1].arguments == ("--data=tno.yaml", "--convention=vifb")
+
+
+def test_a_stage_stands_before_what_begins_from_it(tmp_path: Path) -> None:
+    methods = {
+        "second": {"config": "mgfusion.yaml", "after": "first", "options": {"init_from": "{after}"}},
+        "first": {"config": "mgfusion.yaml", "seeds": [7], "tables": False},
+    }
+    first, *second = _runs(tmp_path, methods=methods)
+    assert (first.name, first.tests) == ("first-seed7", ())
+    assert [run.after for run in second] == ["first-seed7", "first-seed7"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "unknown colour"),
+        ({"methods": {"one": {"configs": "mgfusion.yaml"}}}, "methods.one: unknown configs"),
+        ({"seeds": []}, "no seeds"),
+        ({"seeds": [1, 1]}, "given twice"),
+        ({"data": {}}, "it has no data"),
+        ({"folders": {"one-seed0": "."}, "tests": {"t": {"file": "tno.yaml"}}}, "two runs have the name one-seed0"),
+        ({"folders": {"other": "nowhere"}, "tests": {"t": {"file": "tno.yaml"}}}, "is no folder of pictures"),
+        ({"methods": {"one": {"after": "one"}}}, "comes after itself"),
+        ({"methods": {"one": {"after": "two"}}}, "there is no method 'two'"),
+        ({"methods": {"one": {"config": "mgfusoin.yaml"}}}, "no such file"),
+    ],
+)
+def test_refuses_what_no_study_can_mean(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        _runs(tmp_path, **changes)
+
+
+def test_refuses_a_run_whose_configuration_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Execution, "_call", lambda self, *_: self._write())
+    monkeypatch.setattr(Execution, "_fit", lambda self: self._note("trained", "x"))
+    monkeypatch.setattr(Execution, "_test", lambda self, name, _: self._note_test(name, "y"))
+    assert study_run(_write(tmp_path), tmp_path / "studies", tmp_path, 1, dry_run=False) == 0
+    with pytest.raises(UsageError, match="one-seed0: its configuration has changed"):
+        study_run(_write(tmp_path, options={"trainer.max_steps": 2}), tmp_path / "studies", tmp_path, 1, dry_run=False)
+
+
+def test_a_failure_stops_nothing_else_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def popen(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        started.append(command[3:])
+        return subprocess.Popen([sys.executable, "-c", "print('error: no luck'); raise SystemExit(1)"], **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr("ivif.commands.study.execute.subprocess", _Subprocess(popen))
+    for count in (2, 4):
+        assert study_run(_write(tmp_path), tmp_path / "studies", tmp_path, 2, dry_run=False) == 1
+        assert len(started) == count
+    records = read_record(tmp_path / "studies" / "small")
+    assert [record.state for record in records] == ["failed", "failed"]
+    assert "no luck" in records[0].problem
+
+
+class _Subprocess:
+    """What `execute` uses of subprocess."""
+
+    STDOUT, DEVNULL = subprocess.STDOUT, subprocess.DEVNULL
+
+    def __init__(self, popen: object) -> None:
+        self.Popen = popen
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_ready_studies_can_be_read(name: str, tmp_path: Path) -> None:
+    found, runs = read_study(name, tmp_path)
+    assert found == Path(name).stem
+    assert all(len(run.digest()) == 64 for run in runs)
+    assert any(run.tests for run in runs)
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on(tmp_path: Path) -> None:
+    options = {
+        "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
+        "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
+        "trainer.max_epochs": -1, "trainer.max_steps": 40, "trainer.num_sanity_val_steps": 0,
+        "checkpoint.every_n_train_steps": 2, "data.train_length": 4, "data.evaluation_length": 1, "data.size": [48, 56],
+    }  # fmt: skip
+    study = _write(tmp_path, options=options, seeds=[0])
+    command = [sys.executable, "-m", "ivif", "study", "run", study, f"--studies_dir={tmp_path}"]
+    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    place = tmp_path / "small" / "one-seed0" / "fit"
+    while not list(place.glob("*/checkpoints/last.ckpt")) and started.poll() is None:
+        time.sleep(0.05)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    assert subprocess.run(command, check=False).returncode == 0
+    (folder,) = [path for path in place.iterdir() if not path.is_symlink()]
+    (record,) = read_record(tmp_path / "small")
+    assert (record.state, record.folder) == ("finished", str(folder.relative_to(tmp_path / "small")))
+    assert (tmp_path / "small" / record.tables[0] / "test.csv").is_file()

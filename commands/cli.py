@@ -24,6 +24,7 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   test      score it on the test pairs, with the classic rows
   predict   write fused pictures                           ... --output_dir FOLDER
   fuse      two pictures, or two folders of them           INFRARED VISIBLE --out FUSED
+  export    a network as one file: ONNX, torch.export      --ckpt_path CKPT --out FILE.onnx
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
   models    list | show | pack | push                      NAME, or --ckpt_path CKPT --name NAME
   report    score | run | grid | workspace                 --infrared DIR --visible DIR --fused DIR
@@ -31,7 +32,7 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
 
-PLAIN_COMMANDS: Final = ("fuse", "data", "models", "report", "study")
+PLAIN_COMMANDS: Final = ("fuse", "export", "data", "models", "report", "study")
 """Commands that need no trainer."""
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", *PLAIN_COMMANDS)
@@ -144,6 +145,10 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
         return data_main
     if command == "fuse":
         return _fuse
+    if command == "export":
+        from ivif.commands.export import main as export_main
+
+        return export_main
     if command == "study":
         from ivif.commands.study.command import main as study_main
 

@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from ivif.commands import fuse
+from ivif.commands import export, fuse
 from ivif.commands.data import command as data
 from ivif.commands.errors import UsageError
 from ivif.commands.models import command as models
@@ -33,8 +33,10 @@ class _CompletingCLI(SuiteCLI):
             _add_options_inside(command)
             for option in _FILES:
                 command._option_string_actions[option].complete = shtab.FILE
-        plain_commands = {"fuse": fuse, "data": data, "models": models, "report": report, "study": study}
-        for name, plain in plain_commands.items():
+            plain_commands = {
+                "fuse": fuse, "export": export, "data": data, "models": models, "report": report, "study": study,
+            }  # fmt: skip
+            for name, plain in plain_commands.items():
             # jsonargparse takes no parser that has commands of its own already
             commands._name_parser_map[name] = plain._parser(reads=True)
             commands._choices_actions.append(commands._ChoicesPseudoAction(name, (), None))

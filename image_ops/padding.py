@@ -27,7 +27,7 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: PadMode = "replicate") -> tu
             f"pad_to_multiple needs multiple >= 1 and planes of at least one pixel, got {multiple}, {tuple(x.shape)}."
         )
     bottom, right = -height % multiple, -width % multiple
-    if bottom or right:
+    if torch.compiler.is_exporting() or bottom or right:
         x = pad_planes(x, (0, right, 0, bottom), mode)
     return x, (height, width)
 
@@ -65,6 +65,8 @@ def pad_planes(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode = "r
     """
     left, right, top, bottom = padding
     height, width = x.shape[-2:]
+    if torch.compiler.is_exporting() and not all(type(side) is int for side in padding):
+        return _gathered(x, padding, mode)
     if mode == "replicate" and torch.compiler.is_compiling():
         return _repeated(_repeated(x, left, right, -1), top, bottom, -2)
     if mode == "replicate" or (max(left, right) < width and max(top, bottom) < height):
@@ -75,6 +77,21 @@ def pad_planes(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode = "r
     rows = _mirrored_indices(height, top, bottom, x.device)
     columns = _mirrored_indices(width, left, right, x.device)
     return x[..., rows, :][..., columns]
+
+
+def _gathered(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode) -> Tensor:
+    """The same by picking pixels: for an export, in which sizes and paddings are not known yet."""
+    left, right, top, bottom = padding
+    height, width = x.shape[-2:]
+    if mode == "reflect":
+        rows, columns = (
+            _mirrored_indices(height, top, bottom, x.device),
+            _mirrored_indices(width, left, right, x.device),
+        )
+    else:
+        rows = torch.arange(-top, height + bottom, device=x.device).clamp(0, height - 1)
+        columns = torch.arange(-left, width + right, device=x.device).clamp(0, width - 1)
+    return x.index_select(-2, rows).index_select(-1, columns)
 
 
 def _beyond_cpu(x: Tensor) -> bool:

@@ -160,7 +160,7 @@ class ImageTextEncoder(FrozenModule):
         with self._arithmetic():
             both = torch.cat([self._prepared(infrared), self._prepared(visible)])
             features = cast("Tensor", self.clip.visual(both)).float()
-        return features[: len(infrared)], features[len(infrared) :]
+        return features[: infrared.shape[0]], features[infrared.shape[0] :]
 
     def _prepared(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
@@ -169,7 +169,7 @@ class ImageTextEncoder(FrozenModule):
             )
         images = images.float()
         size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
+        if torch.compiler.is_exporting() or images.shape[-2:] != size:  # an export is for all sizes
             images = resize(images, size, "bicubic")
         if not (torch.is_grad_enabled() and images.requires_grad):
             # Bicubic overshoot is cut off only where no gradient would die in it.

@@ -92,7 +92,7 @@ class TextToPixelsNetwork(nn.Module):
         extracted = run(self.infrared_extractor, infrared), run(self.visible_extractor, visible_luma)
         # A 1x1 convolution as a matrix product: PyTorch's own leaves channels_last memory on one thread.
         features = self.joint(torch.cat(extracted, dim=1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        states = (None, None) if self.text is None else self.text(text, mask, len(infrared))
+        states = (None, None) if self.text is None else self.text(text, mask, infrared.shape[0])
         tokens = run(self.transformer, features, *states)
         loss = torch.zeros((), device=tokens.device)
         if self.quantizer is not None:

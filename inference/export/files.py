@@ -1,0 +1,125 @@
+"""Writes an exported file, compares it with what it was made of, and keeps it if both agree."""
+
+import json
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
+
+import torch
+
+from ivif.files.errors import UserError
+from ivif.files.names import printable
+from ivif.files.whole import write_whole
+from ivif.inference.export.comparison import MOST, SIZES, largest_difference, onnx_function, torch_function
+from ivif.inference.export.graph import ByteFusion, takes_prompt, trace
+from ivif.lightning_modules.base import FusionTask
+
+ExportFormat = Literal["onnx", "torch"]
+
+_SUFFIXES: Final[dict[ExportFormat, str]] = {"onnx": ".onnx", "torch": ".pt2"}
+_PACKAGES: Final = ("onnx", "onnxscript", "onnxruntime")
+_OPSET: Final = 20
+
+
+class ExportError(UserError):
+    """A network that cannot be exported as asked, or whose file fuses otherwise than it."""
+
+
+def export_fusion(task: FusionTask, out: Path, kind: ExportFormat, prompt: str | None, origin: str) -> int:
+    """Writes what a task fuses as one file; the detector, where there is one, is no part of it.
+
+    Args:
+        task: In evaluation mode, on the CPU.
+        out: The file; one that is there is replaced.
+        kind: `onnx`, or `torch` for an `ExportedProgram`.
+        prompt: The text of every pair, kept in the file; None: that of no text.
+        origin: What the file says that it was made of.
+
+    Returns:
+        The most levels of 255 by which the file's pictures differ from the task's.
+
+    Raises:
+        ExportError: If a library is missing, the task takes no text or cannot be traced, or the file does not fuse
+            alike: then nothing is written.
+        OSError: If the file cannot be written.
+    """
+    check_request(task, kind, prompt)
+    plain = ByteFusion(task, prompt)
+    with TemporaryDirectory() as folder:
+        trial = Path(folder) / f"trial{_SUFFIXES[kind]}"
+        _write(task, trial, kind, prompt, _metadata(task, prompt, origin))
+        run = onnx_function(trial) if kind == "onnx" else torch_function(trial)
+        difference, size = largest_difference(run, plain)
+        if difference > MOST:
+            raise ExportError(
+                f"--out {printable(out)} was not kept: a picture of {size[2]}x{size[1]} pixels differs by {difference} "
+                f"of 255 levels from what predict writes; {MOST} is allowed."
+            )
+        write_whole(out, trial.read_bytes())
+    return difference
+
+
+def check_request(task: FusionTask, kind: ExportFormat, prompt: str | None) -> None:
+    """Refuses what no file can be made of, before any work.
+
+    Raises:
+        ExportError: If a library is missing, the network takes no text, or transforms by FFT.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if kind == "onnx" and missing:
+        raise ExportError(f"--format onnx needs {', '.join(missing)}: pip install 'ivif-lightning[export]'.")
+    name = type(task).__name__.removesuffix("Task")
+    if prompt is not None and not takes_prompt(task):
+        raise ExportError(f"{name} takes no text: leave --prompt out.")
+    if any(getattr(part, "reads_subbands", False) for part in task.modules()):
+        raise ExportError(
+            f"{name} with a contourlet transform cannot be exported: its filters are made for one size. Networks "
+            f"trained with --model.network.detail convolution can."
+        )
+
+
+def _write(task: FusionTask, path: Path, kind: ExportFormat, prompt: str | None, notes: dict[str, str]) -> None:
+    level = logging.getLogger("onnxscript").level
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # tells what it does not fold
+    try:
+        program = trace(task, prompt)
+        if kind == "torch":
+            torch.export.save(program, path, extra_files=notes)
+            return
+        names: dict[str, Any] = {"input_names": ["infrared", "visible"], "output_names": ["fused"]}
+        written = torch.onnx.export(program, dynamo=True, opset_version=_OPSET, verbose=False, **names)
+        if written is None:
+            raise RuntimeError("torch.onnx.export returned nothing")
+        written.model.metadata_props.update(notes)
+        written.save(path)
+    except Exception as error:  # torch raises a dozen kinds for what it cannot trace
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ExportError(f"{type(task).__name__} cannot be exported ({type(error).__name__}: {reason}).") from error
+    finally:
+        logging.getLogger("onnxscript").setLevel(level)
+
+
+def _metadata(task: FusionTask, prompt: str | None, origin: str) -> dict[str, str]:
+    """What a file says of itself; all values are texts."""
+    values = {
+        "ivif.task": type(task).__name__,
+        "ivif.origin": origin,
+        "ivif.prompt": prompt or "",
+        "ivif.inputs": json.dumps({"infrared": "uint8 (B, H, W)", "visible": "uint8 RGB (B, H, W, 3)"}),
+        "ivif.outputs": json.dumps({"fused": "uint8 RGB (B, H, W, 3)"}),
+        "ivif.compared": f"{len(SIZES)} sizes, at most {MOST}/255",
+        "ivif.license": "code Apache-2.0; weights under the terms of the data that they were trained on",
+    }
+    return values | _normalization(task)
+
+
+def _normalization(task: FusionTask) -> dict[str, str]:
+    from ivif.models.clip import ImageTextEncoder
+
+    for part in task.modules():
+        if isinstance(part, ImageTextEncoder):
+            numbers = {name: getattr(part, name).flatten().tolist() for name in ("mean", "std")}
+            return {"ivif.encoder": part.identity, "ivif.encoder_normalization_inside": json.dumps(numbers)}
+    return {}

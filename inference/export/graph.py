@@ -1,0 +1,106 @@
+"""A fusion task as a function of bytes, traced for any batch and size."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ivif.contracts.batch import Batch
+from ivif.image_ops.color import levels_of_8bit
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.text_states import PromptEncoder
+
+_EXAMPLE = 2, 75, 94
+"""Batch, height and width to trace at: unlike each other, and multiples of nothing that a network pads to."""
+
+
+class ByteFusion(nn.Module):
+    """Bytes in, bytes out, all that lies between inside: scaling, CLIP, padding, colours, rounding.
+
+    Args:
+        task: What fuses.
+        prompt: The text of every pair, for a task that takes one.
+    """
+
+    def __init__(self, task: FusionTask, prompt: str | None = None) -> None:
+        super().__init__()
+        self.task = task
+        self.prompt = prompt
+
+    def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """Fuses pairs.
+
+        Args:
+            infrared: (B, H, W), uint8.
+            visible: (B, H, W, 3), uint8, RGB.
+
+        Returns:
+            (B, H, W, 3), uint8, RGB: what `predict` writes.
+        """
+        batch: dict[str, Any] = {
+            "infrared": infrared.unsqueeze(1).float() / 255.0,
+            "visible": (visible.permute(0, 3, 1, 2).float() / 255.0).contiguous(),
+        }
+        if self.prompt is not None:
+            batch["prompt"] = [self.prompt] * infrared.shape[0]
+        fused = self.task.picture(cast(Batch, batch))["fused"]
+        return levels_of_8bit(fused).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+class FixedPrompt(nn.Module):
+    """Stands where a task encodes its prompts: one text for all pairs, encoded beforehand.
+
+    Args:
+        encoder: Encodes it.
+        prompt: The text.
+    """
+
+    states: Tensor
+    mask: Tensor
+
+    def __init__(self, encoder: PromptEncoder, prompt: str) -> None:
+        super().__init__()
+        states, mask = encoder(cast(Batch, {"prompt": [prompt]}))
+        self.register_buffer("states", states)
+        self.register_buffer("mask", mask)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """States (B, L, d) and mask (B, L)."""
+        count = batch["infrared"].shape[0]
+        return self.states.expand(count, -1, -1), self.mask.expand(count, -1)
+
+
+def takes_prompt(task: FusionTask) -> bool:
+    """Whether a prompt changes what a task fuses."""
+    return any(encoder.encoder is not None for encoder in _encoders(task).values())
+
+
+def trace(task: FusionTask, prompt: str | None) -> torch.export.ExportedProgram:
+    """Traces a task in evaluation mode for any batch, height and width.
+
+    Args:
+        task: What fuses; unchanged afterwards.
+        prompt: The text of every pair.
+
+    Raises:
+        Exception: Of many kinds, where the task does what cannot be traced.
+    """
+    encoders = _encoders(task) if prompt is not None else {}
+    batch, height, width = _EXAMPLE
+    infrared = torch.zeros(batch, height, width, dtype=torch.uint8)
+    visible = torch.zeros(batch, height, width, 3, dtype=torch.uint8)
+    sizes = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
+    try:
+        for name, encoder in encoders.items():
+            task.set_submodule(name, FixedPrompt(encoder, cast(str, prompt)))
+        with torch.no_grad():
+            return torch.export.export(
+                ByteFusion(task).eval(), (infrared, visible), dynamic_shapes={"infrared": sizes, "visible": sizes}
+            )
+    finally:
+        for name, encoder in encoders.items():
+            task.set_submodule(name, encoder)
+
+
+def _encoders(task: FusionTask) -> dict[str, PromptEncoder]:
+    return {name: module for name, module in task.named_modules() if isinstance(module, PromptEncoder)}

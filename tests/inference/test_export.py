@@ -1,0 +1,104 @@
+"""Exported files against the tasks that they were made of, and what no file is made of."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+import ivif
+from ivif.commands.cli import main
+from ivif.inference.export import ExportError, export_fusion
+from ivif.inference.export import files as export_files
+from ivif.inference.export.comparison import onnx_function, pair_of_bytes
+from ivif.inference.export.files import check_request
+from ivif.inference.export.graph import ByteFusion
+from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
+from ivif.models.mgfusion import MGFusionConfig
+from tests.commands.runs import newest_run, tiny_run
+from tests.refusals import refused
+
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+def _mgfusion() -> FusionTask:
+    torch.manual_seed(0)
+    return MGFusionTask(clip="random-tiny", network=MGFusionConfig(channels=8, heads=2, blocks=1)).eval()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(tiny_run("fit", runs, "--trainer.limit_val_batches=0")) == 0
+    return newest_run(runs)
+
+
+@pytest.mark.slow
+def test_the_page_fuses_as_the_command_does(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", f"--ckpt_path={run}", "--out=fuse.onnx"]) == 0
+    infrared, visible = pair_of_bytes((1, 57, 70), 99)
+    Image.fromarray(infrared[0].numpy()).save("thermal.png")
+    Image.fromarray(visible[0].numpy()).save("camera.png")
+    lines = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert lines is not None
+    exec(lines[1], {})  # noqa: S102 - the repository's own page
+    expected = np.asarray(ivif.load(run, "cpu")("thermal.png", "camera.png")).astype(int)
+    assert np.abs(np.asarray(Image.open("fused.png")).astype(int) - expected).max() <= 1
+    notes = {entry.key: entry.value for entry in onnx.load("fuse.onnx").metadata_props}
+    assert notes["ivif.task"] == "MGFusionTask"
+    assert "mean" in notes["ivif.encoder_normalization_inside"]
+
+
+@pytest.mark.slow
+def test_a_prompt_stays_in_the_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = TextToPixelsTask(clip="random-tiny", detector=None).eval()
+    pair = pair_of_bytes((2, 45, 61), 7)
+    export_fusion(task, tmp_path / "a.onnx", "onnx", "two cars at night", "test")
+    fused = onnx_function(tmp_path / "a.onnx")(*pair).int()
+    with torch.no_grad():
+        with_text, without = ByteFusion(task, "two cars at night")(*pair).int(), ByteFusion(task)(*pair).int()
+    assert (fused - with_text).abs().max() <= 1
+    assert not torch.equal(with_text, without)
+
+
+@pytest.mark.slow
+def test_a_program_of_torch_is_kept_if_it_fuses_alike(tmp_path: Path) -> None:
+    assert export_fusion(_mgfusion(), tmp_path / "a.pt2", "torch", None, "test") <= 1
+    assert (tmp_path / "a.pt2").is_file()
+
+
+@pytest.mark.slow
+def test_a_file_that_fuses_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other: Any = lambda path: lambda infrared, visible: 255 - visible  # noqa: E731, ARG005
+    monkeypatch.setattr(export_files, "torch_function", other)
+    with pytest.raises(ExportError, match=r"was not kept: a picture of \d+x\d+ pixels differs by \d+ of 255"):
+        export_fusion(_mgfusion(), tmp_path / "a.pt2", "torch", None, "test")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_no_file_can_be_made_of_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExportError, match="MGFusion takes no text: leave --prompt out"):
+        check_request(_mgfusion(), "onnx", "a street")
+    with pytest.raises(ExportError, match="contourlet transform cannot be exported"):
+        check_request(PromptFusionTask(prompts=None, detector=None), "onnx", None)
+    monkeypatch.setattr(export_files, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(ExportError, match=r"needs onnxscript: pip install 'ivif-lightning\[export\]'"):
+        check_request(_mgfusion(), "onnx", None)
+
+
+def test_a_wrong_command_line_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["export", "--ckpt_path=a.ckpt"]
+    refused([*line, f"--out={tmp_path}"], capsys, "is a folder: name the file to write")
+    refused([*line, "--out=a.png"], capsys, "a file of --format onnx ends in .onnx")
+    (tmp_path / "a.onnx").touch()
+    refused([*line, f"--out={tmp_path / 'a.onnx'}"], capsys, "is there already")
+    refused([*line, "--format=tflite", "--out=a.onnx"], capsys, "tflite")

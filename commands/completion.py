@@ -33,10 +33,10 @@ class _CompletingCLI(SuiteCLI):
             _add_options_inside(command)
             for option in _FILES:
                 command._option_string_actions[option].complete = shtab.FILE
-            plain_commands = {
-                "fuse": fuse, "export": export, "data": data, "models": models, "report": report, "study": study,
-            }  # fmt: skip
-            for name, plain in plain_commands.items():
+        plain_commands = {
+            "fuse": fuse, "export": export, "data": data, "models": models, "report": report, "study": study,
+        }  # fmt: skip
+        for name, plain in plain_commands.items():
             # jsonargparse takes no parser that has commands of its own already
             commands._name_parser_map[name] = plain._parser(reads=True)
             commands._choices_actions.append(commands._ChoicesPseudoAction(name, (), None))

@@ -26,7 +26,8 @@ _FORMATS: Final = {
     ".bmp": "BMP",
     ".webp": "WEBP",
 }
-_QUALITY: Final = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}}
+_OPTIONS: Final = {"PNG": {"compress_level": 3}, "JPEG": {"quality": 95}}
+"""Of each format's writer; PNG files are those of `predict`, byte for byte."""
 
 PANEL: Final = "_panel.png"
 
@@ -78,8 +79,9 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
         if is_user_error(error):
             raise
         raise UsageError(str(error)) from error
+    kind = _FORMATS[out.suffix.lower()]
     with whole_file(out, durable=False) as stream:
-        fused.save(stream, format=_FORMATS[out.suffix.lower()], **_QUALITY.get(out.suffix.lower(), {}))
+        fused.save(stream, format=kind, **_OPTIONS.get(kind, {}))
     print(f"Fused image: {out}")
     if options.side_by_side:
         from ivif.commands.side_by_side import write_panel
@@ -88,11 +90,12 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
 
 
 def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> list[str]:
-    for given, option in ((options.side_by_side, "--side_by_side"), (options.prompt, "--prompt")):
-        if given:
-            raise UsageError(
-                f"{option} is of two pictures; prompts of folders are given by predict, with --data.prompts."
-            )
+    if options.side_by_side:
+        raise UsageError("--side_by_side is of two pictures. Leave it out for two folders.")
+    if options.prompt:
+        raise UsageError(
+            "--prompt is of two pictures; for folders, `predict` takes a list of them: --data.prompts.path."
+        )
     if out.suffix.lower() in IMAGE_SUFFIXES or out.is_file():
         raise UsageError(f"--out {printable(out)}: of two folders a folder is made. Give one.")
     first, second = infrared.resolve(), visible.resolve()

@@ -73,7 +73,7 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
 
     try:
         thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
-        fuser = ivif.load(model, options.device, thermal_range=thermal_range)
+        fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
         fused = fuser(infrared, visible, options.prompt)
     except (TypeError, ValueError) as error:
         if is_user_error(error):
@@ -96,6 +96,8 @@ def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, optio
         raise UsageError(
             "--prompt is of two pictures; for folders, `predict` takes a list of them: --data.prompts.path."
         )
+    if options.tile is not None:
+        raise UsageError("--tile is of two pictures: fuse those that are too large for memory one by one.")
     if out.suffix.lower() in IMAGE_SUFFIXES or out.is_file():
         raise UsageError(f"--out {printable(out)}: of two folders a folder is made. Give one.")
     first, second = infrared.resolve(), visible.resolve()
@@ -136,6 +138,12 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
         help="A name (ivif models list), a checkpoint, or the folder of a run.",
     )
     parser.add_argument("--prompt", type=str | None, default=None, help="Text, for a network that takes one.")
+    parser.add_argument(
+        "--tile",
+        type=int | None,
+        default=None,
+        help="Fuse squares of so many pixels one after the other: less memory, more time, the same result.",
+    )
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
     parser.add_argument(
         "--thermal_range",

@@ -49,13 +49,21 @@ class Fuser:
     Args:
         task: What fuses.
         thermal_range: How infrared of more than 8 bits is scaled.
+        tile: Fuses squares of so many pixels one after the other, with the whole picture's result; None fuses it whole.
+
+    Raises:
+        ValueError: If the method cannot work in tiles, or a tile has no pixel.
 
     Attributes:
         task: The same, frozen.
     """
 
-    def __init__(self, task: FusionTask, thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE) -> None:
+    def __init__(
+        self, task: FusionTask, thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE, tile: int | None = None
+    ) -> None:
         freeze(task)
+        if tile is not None:
+            task.use_tiles(tile)
         self.task = task.eval()
         self.thermal_range = thermal_range
 
@@ -174,13 +182,14 @@ def load_fuser(
     device: str = "auto",
     thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE,
     keep_memory: bool = True,
+    tile: int | None = None,
 ) -> Fuser:
     """See `ivif.load`."""
     place = choose_device(device)
     if keep_memory:
         tune_malloc()
     task, _ = load_fusion(find_weights(name, fetch=True))
-    return Fuser(task.to(place), thermal_range)
+    return Fuser(task.to(place), thermal_range, tile)
 
 
 def _is_list(pictures: Picture | Sequence[Picture]) -> bool:

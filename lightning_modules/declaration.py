@@ -54,6 +54,12 @@ class Declaration(LightningModule):
     uses_parameters_in_turn: ClassVar[bool] = False
     """Whether a step leaves some trained parameters out, so that processes must not wait for their gradients."""
 
+    works_in_tiles: ClassVar[bool] = False
+    """Whether `fuse_images` heeds `tile`."""
+
+    tile: int | None = None
+    """In evaluation, the side of the squares that a picture is fused in; None fuses it whole. See `use_tiles`."""
+
     class_names: tuple[str, ...] = ()
     """Name of each label that the task detects; none if it detects nothing."""
 
@@ -69,6 +75,23 @@ class Declaration(LightningModule):
     def accumulate(self) -> int:
         """Parts that a step takes each process's batch in, with the same result."""
         return 1
+
+    def use_tiles(self, tile: int) -> None:
+        """Fuses pictures in squares, with the result of the whole picture.
+
+        Args:
+            tile: Their side in pixels.
+
+        Raises:
+            ValueError: If the method cannot, or a square has no pixel.
+        """
+        if not self.works_in_tiles:
+            raise ValueError(
+                f"{type(self).__name__} cannot fuse in tiles: leave tile out, or make the pictures smaller."
+            )
+        if tile < 1:
+            raise ValueError(f"tile is {tile}: give the side of a square in pixels, such as 512.")
+        self.tile = tile
 
     def networks(self) -> Sequence[nn.Module]:
         """The fusion networks, copies included, whose parts can be compiled; here: each child that is trained."""

@@ -18,6 +18,7 @@ from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
 from ivif.models.clip import ClipConfig, ImageTextEncoder, build_image_text_encoder
+from ivif.models.layers.tiling import Tile, in_tiles
 from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
 
 
@@ -52,6 +53,8 @@ class MGFusionTask(FusionTask):
 
     training_options: ClassVar[frozenset[str]] = FusionTask.training_options | {"feature_cache"}
     recompute_option: ClassVar[str | None] = "network.checkpoint_blocks"
+
+    works_in_tiles = True
 
     def __init__(
         self,
@@ -94,7 +97,19 @@ class MGFusionTask(FusionTask):
     def fuse_images(self, batch: Batch) -> Tensor:
         """Figure 1: I_f from I_i, I_v and CLIP's two vectors."""
         clip_infrared, clip_visible = self._clip_vectors(batch)
-        fused: Tensor = self.network(batch["infrared"], batch["visible"], clip_infrared, clip_visible)
+        infrared, visible = batch["infrared"], batch["visible"]
+
+        def of(tile: Tile) -> Tensor:
+            rows, columns = tile.read
+            return self._network_of(infrared[..., rows, columns], visible[..., rows, columns], *vectors)
+
+        vectors = (clip_infrared, clip_visible)
+        if self.tile is None or self.training:
+            return self._network_of(infrared, visible, *vectors)
+        return in_tiles(of, *infrared.shape[2:], tile=self.tile, halo=self.network.halo)
+
+    def _network_of(self, infrared: Tensor, visible: Tensor, *vectors: Tensor | None) -> Tensor:
+        fused: Tensor = self.network(infrared, visible, *vectors)
         return fused
 
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ivif.models.layers.tiling import PICTURE_SUMS
+
 _SHORTEST = 1e-12  # lengths below count as this, as in torch.nn.functional.normalize
 
 
@@ -57,27 +59,36 @@ class TransposedAttention(nn.Module):
         mixed: Tensor = self.depthwise(self.to_query_key_value(x))
         pixels = mixed.permute(0, 2, 3, 1).reshape(batch, height * width, 3 * channels)
         query_key, value = torch.split(pixels, [2 * channels, channels], dim=-1)
-        attention = self._attention(query_key)
+        attention = self._attention(query_key, (height, width))
         projection = self.project_out.weight.view(channels, self.heads, channels // self.heads).to(attention.dtype)
         folded = torch.einsum("ohc,bhcd->bohd", projection, attention).reshape(batch, channels, channels)
         result = value @ folded.transpose(1, 2).to(value.dtype)
         return result.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
-    def _attention(self, query_key: Tensor) -> Tensor:
+    def _attention(self, query_key: Tensor, size: tuple[int, int]) -> Tensor:
         """Attention between channels (B, heads, C/heads, C/heads) from q and k side by side (B, HW, 2C)."""
         if query_key.dtype == torch.float16:
             query_key = query_key.float()  # sums over all pixels overflow float16
-        query, key = query_key.chunk(2, dim=-1)
-        precise = torch.promote_types(query_key.dtype, torch.float32)
         with torch.autocast(query_key.device.type, enabled=False):
-            products = (query.transpose(1, 2) @ key).to(precise)
-            squares = query_key.square().sum(dim=1, dtype=precise)
+            picture = PICTURE_SUMS.get()
+            if picture is None:
+                products, squares = _sums(query_key)
+            else:
+                grid = query_key.unflatten(1, size)
+                products, squares = picture.of(self, lambda inside: _sums(grid[:, *inside].flatten(1, 2)))
             query_scale, key_scale = squares.clamp(min=_SHORTEST**2).rsqrt().chunk(2, dim=-1)
             cosines = products * query_scale[:, :, None] * key_scale[:, None, :]
-            width = query.shape[-1] // self.heads
+            width = query_key.shape[-1] // 2 // self.heads
             per_head = cosines.view(-1, self.heads, width, self.heads, width).diagonal(dim1=1, dim2=3)
             logits = per_head.permute(0, 3, 1, 2) * self.temperature.view(1, -1, 1, 1)
             return torch.softmax(logits, dim=-1)
+
+
+def _sums(query_key: Tensor) -> tuple[Tensor, Tensor]:
+    """What attention needs of all pixels: q^T k (B, C, C), and the squared lengths of q and k (B, 2C)."""
+    query, key = query_key.chunk(2, dim=-1)
+    precise = torch.promote_types(query_key.dtype, torch.float32)
+    return (query.transpose(1, 2) @ key).to(precise), query_key.square().sum(dim=1, dtype=precise)
 
 
 class GatedFeedForward(nn.Module):

@@ -43,6 +43,14 @@ class MGFusionNetwork(nn.Module):
         """Whether `forward` reads CLIP vectors."""
         return self.config.needs_clip
 
+    @property
+    def halo(self) -> int:
+        """How many pixels away its convolutions see, of each branch in a row; attention's sums are the picture's."""
+        blocks = 2 * self.config.blocks  # a depthwise convolution in each half of a block
+        injection = 2 if self.config.use_cii else 0
+        fusion = 3 if self.config.use_cff else 0  # Sobel and SAWP
+        return 2 + blocks + injection + fusion + blocks + 2
+
     def forward(
         self,
         infrared: Tensor,

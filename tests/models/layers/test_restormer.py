@@ -76,13 +76,13 @@ def test_queries_of_length_zero_give_even_attention() -> None:
     attention = TransposedAttention(4, 1)
     result = attention(torch.zeros(1, 4, 3, 3))
     assert result.isfinite().all()
-    torch.testing.assert_close(attention._attention(torch.zeros(1, 9, 8)), torch.full((1, 1, 4, 4), 0.25))
+    torch.testing.assert_close(attention._attention(torch.zeros(1, 9, 8), (3, 3)), torch.full((1, 1, 4, 4), 0.25))
 
 
 def test_float16_sums_do_not_overflow() -> None:
     attention = TransposedAttention(4, 2)
     query_key = torch.full((1, 70_000, 8), 2.0, dtype=torch.float16)  # squares sum to 280,000 > 65,504
-    torch.testing.assert_close(attention._attention(query_key), torch.full((1, 2, 2, 2), 0.5))
+    torch.testing.assert_close(attention._attention(query_key, (1, query_key.shape[1])), torch.full((1, 2, 2, 2), 0.5))
 
 
 def test_bfloat16_autocast_is_near_float32() -> None:

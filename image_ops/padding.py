@@ -100,7 +100,8 @@ def _beyond_cpu(x: Tensor) -> bool:
 
 def _mirrored_indices(length: int, before: int, after: int, device: torch.device) -> Tensor:
     period = max(2 * (length - 1), 1)
-    phase = torch.arange(-before, length + after, device=device) % period
+    places = torch.arange(-before, length + after, device=device)
+    phase = places % places.new_full((), period)  # a tensor: ONNX has no remainder by a size that is not known yet
     return torch.where(phase < length, phase, period - phase)
 
 

@@ -89,7 +89,8 @@ def _write(task: FusionTask, path: Path, kind: ExportFormat, prompt: str | None,
             torch.export.save(program, path, extra_files=notes)
             return
         names: dict[str, Any] = {"input_names": ["infrared", "visible"], "output_names": ["fused"]}
-        written = torch.onnx.export(program, dynamo=True, opset_version=_OPSET, verbose=False, **names)
+        # Not optimised here: torch's own pass stops at PromptFusion, and onnxruntime optimises what it loads.
+        written = torch.onnx.export(program, dynamo=True, opset_version=_OPSET, verbose=False, optimize=False, **names)
         if written is None:
             raise RuntimeError("torch.onnx.export returned nothing")
         written.model.metadata_props.update(notes)

@@ -22,6 +22,7 @@ from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.promptfusion import PromptFusionTask
 from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from ivif.models.mgfusion import MGFusionConfig
+from ivif.models.promptfusion import PromptFusionConfig
 from tests.commands.runs import newest_run, tiny_run
 from tests.refusals import refused
 
@@ -68,6 +69,14 @@ def test_a_prompt_stays_in_the_file(tmp_path: Path) -> None:
         with_text, without = ByteFusion(task, "two cars at night")(*pair).int(), ByteFusion(task)(*pair).int()
     assert (fused - with_text).abs().max() <= 1
     assert not torch.equal(with_text, without)
+
+
+@pytest.mark.slow
+def test_promptfusion_without_contourlet_is_exported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = PromptFusionConfig(channels=8, blocks=1, heads=2, detail_channels=(8, 8, 8, 8), detail="convolution")
+    task = PromptFusionTask(network=network, prompts=None, detector=None).eval()
+    assert export_fusion(task, tmp_path / "a.onnx", "onnx", None, "test") <= 1
 
 
 @pytest.mark.slow

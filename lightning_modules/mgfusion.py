@@ -106,7 +106,7 @@ class MGFusionTask(FusionTask):
         vectors = (clip_infrared, clip_visible)
         if self.tile is None or self.training:
             return self._network_of(infrared, visible, *vectors)
-        return in_tiles(of, *infrared.shape[2:], tile=self.tile, halo=self.network.halo)
+        return in_tiles(of, infrared.shape[2], infrared.shape[3], self.tile, self.network.halo)
 
     def _network_of(self, infrared: Tensor, visible: Tensor, *vectors: Tensor | None) -> Tensor:
         fused: Tensor = self.network(infrared, visible, *vectors)

@@ -74,7 +74,7 @@ class TransposedAttention(nn.Module):
             if picture is None:
                 products, squares = _sums(query_key)
             else:
-                grid = query_key.unflatten(1, size)
+                grid = query_key.view(len(query_key), *size, query_key.shape[-1])
                 products, squares = picture.of(self, lambda inside: _sums(grid[:, *inside].flatten(1, 2)))
             query_scale, key_scale = squares.clamp(min=_SHORTEST**2).rsqrt().chunk(2, dim=-1)
             cosines = products * query_scale[:, :, None] * key_scale[:, None, :]

@@ -13,6 +13,7 @@ def test_tiles_give_what_the_whole_picture_gives(blocks: int) -> None:
     network = MGFusionNetwork(MGFusionConfig(channels=8, blocks=blocks, heads=2), clip_width=16).eval().double()
     for norm in network.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
+            assert norm.running_mean is not None
             torch.nn.init.uniform_(norm.running_mean, -0.2, 0.2)
     # Brightness grows across the picture, so that sums over a tile are far from those over the picture.
     ramp = torch.linspace(0, 1, 140).expand(1, 1, 101, 140)
@@ -23,7 +24,8 @@ def test_tiles_give_what_the_whole_picture_gives(blocks: int) -> None:
 
     def of(tile: Tile) -> torch.Tensor:
         rows, columns = tile.read
-        return network(infrared[..., rows, columns], visible[..., rows, columns], *vectors)
+        fused: torch.Tensor = network(infrared[..., rows, columns], visible[..., rows, columns], *vectors)
+        return fused
 
     with torch.no_grad():
         whole = network(infrared, visible, *vectors)

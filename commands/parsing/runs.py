@@ -16,7 +16,7 @@ from ivif.weights import find_weights
 _USES_WEIGHTS: Final = ("validate", "test", "predict")
 """Commands that take trained weights, and the settings that these were trained with."""
 
-_WEIGHTS: Final = ("--ckpt_path", "--init_from", "--ckpt", "--model.init_args.source.checkpoint")
+_WEIGHTS: Final = frozenset({"--ckpt_path", "--init_from", "--ckpt", "--model.init_args.source.checkpoint"})
 """Options whose value is a checkpoint, or a name of one."""
 
 _NO_FILES: Final = ("", "null", "best", "last", "hpc")
@@ -86,12 +86,13 @@ def with_files_of_weights(arguments: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     option = ""
+    options = _WEIGHTS if arguments[:1] == ["score"] else _WEIGHTS - {"--ckpt"}  # which is no option of the others
     for word in arguments:
         if word.startswith("--"):
             option, separator, value = word.partition("=")
-            known = separator and option in _WEIGHTS and value not in _NO_FILES
+            known = separator and option in options and value not in _NO_FILES
             found.append(f"{option}={find_weights(value, fetch=True)}" if known else word)
-        elif option in _WEIGHTS and word not in _NO_FILES:
+        elif option in options and word not in _NO_FILES:
             found.append(str(find_weights(word, fetch=True)))
         else:
             found.append(word)

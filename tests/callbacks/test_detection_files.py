@@ -71,7 +71,7 @@ def test_a_pair_may_not_take_the_place_of_the_list_of_classes(tmp_path: Path) ->
 def test_yolo_texts_are_labels_that_our_own_reader_takes(tmp_path: Path) -> None:
     DetectionFiles(yolo=True, score=0.0).write(FOUND, PICTURE, tmp_path / "ir" / "a.png", ("car", "person"))
     for folder in ("ir", "vi"):
-        save_atomically(PICTURE, tmp_path / folder / "a.png")
+        save_atomically(PICTURE.convert("L") if folder == "ir" else PICTURE, tmp_path / folder / "a.png")
     layout = FolderLayout(labels="ir/labels", label_format="yolo")
     targets = FolderDataset(tmp_path, layout=layout, classes=("person", "car"))[0]["targets"]
     assert targets["labels"].tolist() == [0, 1]  # by name: the files count car first

@@ -51,7 +51,8 @@ def write_tones(root: Path, count: int) -> Path:
         (root / folder).mkdir(parents=True)
         for number in range(count):
             tones = rng.integers(0, 200, (1, 1, 3)) + rng.integers(0, 50, (24 + 8 * number, 40, 1))
-            Image.fromarray(tones.astype(np.uint8)).save(root / folder / f"{number:02d}.png")
+            picture = Image.fromarray(tones.astype(np.uint8))
+            (picture.convert("L") if folder == "ir" else picture).save(root / folder / f"{number:02d}.png")
     return root
 
 

@@ -64,7 +64,8 @@ def test_the_scores_of_a_card_are_those_of_its_network(name: str) -> None:
     release = read_released(weights)["release"]
     assert weights.with_suffix(".md").read_text() == model_card(release)
     for row, values in measure(load_fusion(weights)[0]).items():
-        assert values == pytest.approx(release["scores"][row], abs=1e-6), row
+        # On one machine to 1e-6; another processor rounds a few pixels to the next of 256 levels.
+        assert values == pytest.approx(release["scores"][row], abs=2e-3), row
 
 
 def test_commands_take_a_released_file_and_a_run_folder(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -12,6 +13,9 @@ from ivif.files.names import printable
 from ivif.files.whole import whole_file
 from ivif.image_ops.pictures import to_picture
 
+PNG: Final[Mapping[str, Any]] = {"format": "PNG", "compress_level": 3}
+"""How pictures are stored: what Pillow is told."""
+
 
 def save_atomically(picture: Image.Image, path: Path) -> None:
     """Writes a PNG that is either complete or not there.
@@ -20,7 +24,7 @@ def save_atomically(picture: Image.Image, path: Path) -> None:
         OSError: If the folder cannot be written.
     """
     with whole_file(path, durable=False) as stream:
-        picture.save(stream, format="PNG", compress_level=3)
+        picture.save(stream, **PNG)
 
 
 def panel(

@@ -2,10 +2,11 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ivif.callbacks.images import PNG
 from ivif.commands.errors import UsageError, is_user_error
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
@@ -17,17 +18,16 @@ from ivif.files.names import printable
 from ivif.files.whole import whole_file
 from ivif.weights import preferred_name
 
-_FORMATS: Final = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".webp": "WEBP",
+_FORMATS: Final[Mapping[str, Mapping[str, Any]]] = {
+    ".png": PNG,
+    ".jpg": {"format": "JPEG", "quality": 95},
+    ".jpeg": {"format": "JPEG", "quality": 95},
+    ".tif": {"format": "TIFF"},
+    ".tiff": {"format": "TIFF"},
+    ".bmp": {"format": "BMP"},
+    ".webp": {"format": "WEBP"},
 }
-_OPTIONS: Final = {"PNG": {"compress_level": 3}, "JPEG": {"quality": 95}}
-"""Of each format's writer; PNG files are those of `predict`, byte for byte."""
+"""By a name's ending what Pillow is told."""
 
 PANEL: Final = "_panel.png"
 
@@ -79,9 +79,8 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
         if is_user_error(error):
             raise
         raise UsageError(str(error)) from error
-    kind = _FORMATS[out.suffix.lower()]
     with whole_file(out, durable=False) as stream:
-        fused.save(stream, format=kind, **_OPTIONS.get(kind, {}))
+        fused.save(stream, **_FORMATS[out.suffix.lower()])
     print(f"Fused image: {out}")
     if options.side_by_side:
         from ivif.commands.side_by_side import write_panel

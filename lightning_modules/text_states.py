@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 _KEPT_BATCHES: Final = 8
 """Batches whose states stay on the device: frames and crops of the present step, in four parts at most."""
 
+_TURNS: Final = 8
+"""Ways in which flips and quarter turns show a pair: its words of left and right turn with it."""
+
 _MUCH: Final = 1e9
 """Bytes of remembered prompts from which on a warning says how many they are."""
 
@@ -62,16 +65,16 @@ class PromptEncoder(nn.Module):
         self._batches.move_to_end(prompts)
         return self._batches[prompts]
 
-    def remember(self, prompts: Iterable[str], pairs: int) -> None:
+    def remember(self, prompts: Iterable[str], most: int) -> None:
         """Encodes the prompts of a run that are known before it begins, in batches.
 
         Args:
             prompts: Those that are known.
-            pairs: How many pairs the run visits: no more prompts will be asked for.
+            most: How many prompts the run may ask for, known or not.
         """
         if self.encoder is None:
             return
-        size = self.encoder.remember_texts(prompts, pairs)
+        size = self.encoder.remember_texts(prompts, most)
         level = logging.WARNING if size > _MUCH else logging.INFO
         logger.log(level, "The states of all prompts that are known beforehand take %.1f MB of memory.", size / 1e6)
 
@@ -94,4 +97,4 @@ def remember_prompts(task: nn.Module, data: Any, stages: Iterable[str]) -> None:
     readers = [reader for stage in stages for reader in data.stage_readers(stage)]
     known = {prompt for reader in readers if hasattr(reader, "known_prompts") for prompt in reader.known_prompts()}
     for encoder in encoders:
-        encoder.remember(known, sum(map(len, readers)))
+        encoder.remember(known, _TURNS * sum(map(len, readers)))

@@ -23,13 +23,14 @@ DOWNLOAD: Final = (
 )
 
 PROMPTS: Final = (
-    "Writes one prompt per pair as JSONL (dataset, name, prompt, source), for --data.prompts.source file. "
+    "Writes one prompt per pair as JSONL (dataset, name, prompt, source), for --data.prompts.source auto or file. "
     "What the file already has is kept, so an interrupted run goes on where it was stopped. `source` says how each "
     "prompt was made: template (from boxes: never for test pairs while mAP is scored), brightness (time of day alone, "
-    "because the pair has no labels), dataset, caption; write human where you correct one."
+    "because the pair has no labels), pictures, dataset, caption; write human where you correct one."
 )
 
 BY: Final = (
+    "auto: what both pictures tell (time of day, fog, contrast, warm spots and those that the visible one lacks); "
     "template: the objects of the boxes and the time of day; dataset: the data set's own sentence for every pair; "
     "coca: a caption of each image by open_clip's CoCa, as 'Infrared: ... Visible: ...' (needs no labels, but weights)."
 )
@@ -77,7 +78,7 @@ def _parser(reads: bool) -> SuiteParser:
     check.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
     prompts = SuiteParser(description=PROMPTS)
     prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
-    prompts.add_argument("--by", type=Literal["template", "dataset", "coca"], default="template", help=BY)
+    prompts.add_argument("--by", type=Literal["auto", "template", "dataset", "coca"], default="template", help=BY)
     prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
     prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
     prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")

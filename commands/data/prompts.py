@@ -17,15 +17,16 @@ from torch.utils.data import Dataset
 
 from ivif.contracts.batch import Sample, plane_to_float
 from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompts, save_prompts
-from ivif.datamodules.datasets.prompts import PromptableReader, PromptConfig, PromptedDataset
+from ivif.datamodules.datasets.prompts import PromptableReader, PromptConfig, PromptedDataset, Source
 from ivif.files.text_output import cell
 from ivif.machine.devices import choose_device
 from ivif.machine.processors import usable_processors
 from ivif.models.captioner import DEFAULT_COCA, Captioner, build_captioner
 
-By = Literal["template", "dataset", "coca"]
-BY: Final[tuple[By, ...]] = ("template", "dataset", "coca")
-"""How prompts can be made: from boxes and brightness, the data set's sentence, or a caption of each modality."""
+By = Literal["auto", "template", "dataset", "coca"]
+BY: Final[tuple[By, ...]] = ("auto", "template", "dataset", "coca")
+"""How prompts can be made: from both pictures, from boxes and brightness, the data set's sentence, or a caption of each
+modality."""
 
 Made = tuple[int, str, Origin | None]
 """Index of a pair, its prompt, how that was made."""
@@ -68,8 +69,8 @@ def write_prompts(
     Args:
         readers: Readers of pairs; prompts that they carry already are not used.
         out: The JSONL file.
-        by: `template` describes boxes and brightness, `dataset` gives every pair its data set's sentence, `coca`
-            captions the infrared and the visible image.
+        by: `auto` says what both pictures tell, `template` describes boxes and brightness, `dataset` gives every pair
+            its data set's sentence, `coca` captions the infrared and the visible image.
         captions: How `coca` does that.
         console: Where the progress bar and the report go; standard output by default.
 
@@ -173,7 +174,8 @@ def _made(
 def _maker(by: By, captions: CaptionConfig) -> Maker:
     if by == "coca":
         return _captions_by(captions)
-    config = PromptConfig("fine" if by == "template" else "coarse")
+    sources: dict[By, Source] = {"auto": "auto", "template": "fine", "dataset": "coarse"}
+    config = PromptConfig(sources[by])
 
     def make(reader: PromptableReader, indices: Sequence[int]) -> Iterator[list[Made]]:
         prompted = PromptedDataset(reader, config)

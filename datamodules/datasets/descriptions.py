@@ -91,10 +91,10 @@ def describe(
     groups = _groups(targets, classes, size)
     if not groups:
         return f"{opening} with no objects."
-    phrases = [f"{_counted(name, count)}{where}" for (name, where), count in groups[:MOST_GROUPS]]
+    phrases = [f"{counted(name, count)}{where}" for (name, where), count in groups[:MOST_GROUPS]]
     rest = sum(count for _, count in groups[MOST_GROUPS:])
     if rest:
-        phrases.append(f"{_counted('other object', rest)}")
+        phrases.append(f"{counted('other object', rest)}")
     return f"{opening} with {enumerated(phrases)}."
 
 
@@ -123,9 +123,14 @@ def enumerated(phrases: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _counted(name: str, count: int) -> str:
-    number = NUMBERS[count] if count < len(NUMBERS) else str(count)
-    return f"{number} {name if count == 1 else _plural(name)}"
+def counted(name: str, count: int) -> str:
+    """A number in words, and the noun in its number: `two people`."""
+    return f"{number_word(count)} {name if count == 1 else _plural(name)}"
+
+
+def number_word(count: int) -> str:
+    """A number up to twelve in words, a larger one in digits."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 def _singular(name: str) -> str:

@@ -10,10 +10,11 @@ from ivif.files.errors import DatasetError
 from ivif.files.text_files import EncodingError, read_text
 from ivif.files.whole import write_whole
 
-Origin = Literal["template", "brightness", "dataset", "caption", "human"]
-ORIGINS: Final = ("template", "brightness", "dataset", "caption", "human")
-"""How a prompt was made: from boxes and brightness, from brightness alone (time of day), one sentence for the data set,
-by a captioning model, by a person. Only `template` tells a detector where objects are."""
+Origin = Literal["template", "brightness", "pictures", "dataset", "caption", "human"]
+ORIGINS: Final = ("template", "brightness", "pictures", "dataset", "caption", "human")
+"""How a prompt was made: from boxes and brightness, from brightness alone (time of day), from both pictures
+(`picture_words`), one sentence for the data set, by a captioning model, by a person. Only `template`
+tells a detector where objects are."""
 
 
 class PromptError(DatasetError):

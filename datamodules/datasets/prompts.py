@@ -12,12 +12,13 @@ from torch.utils.data import Dataset
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.descriptions import describe, time_of_day
 from ivif.datamodules.datasets.pairs.records import PairingReport
+from ivif.datamodules.datasets.picture_words import describe_pair
 from ivif.datamodules.datasets.prompt_files import Origin, PromptEntry, PromptError, read_prompt_folder, read_prompts
 
 logger = logging.getLogger(__name__)
 
-Source = Literal["none", "coarse", "fine", "file", "folder", "pairs"]
-SOURCES: Final = ("none", "coarse", "fine", "file", "folder", "pairs")
+Source = Literal["none", "coarse", "fine", "file", "folder", "pairs", "auto"]
+SOURCES: Final = ("none", "coarse", "fine", "file", "folder", "pairs", "auto")
 
 _BY_NAME: Final = ("file", "folder", "pairs")
 """Sources that have a prompt of its own for each pair."""
@@ -66,12 +67,14 @@ class PromptConfig:
     """Where prompts come from.
 
     Args:
-        source: `none`: the empty prompt for every pair. `coarse`: one sentence for the data set. `fine`: a template
-            over the boxes and the mean visible luma, over the luma alone where a pair has no label file (generated
-            scenes keep their own caption). `file`: a JSONL of `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a
+        source: `none`: the empty prompt for every pair. `coarse`: one sentence for the data set. `auto`: the
+            prompt of `path`, a JSONL, where it has one that was not made from boxes, else a sentence that the pictures
+            themselves tell. `fine`: a template over the boxes and the mean visible luma, over the luma alone where a
+            pair has no label file (generated scenes keep their own caption). `file`: a JSONL of
+            `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a
             text file per pair, `NAME.txt` at any depth; of several captions `NAME_1.txt`, `NAME_2.txt`, ... the first
             counts. `pairs`: the column `prompt` of a list of pairs (`layout.pairs`), which counts without this option.
-        path: The JSONL file or the folder.
+        path: The JSONL file or the folder; `auto` does without.
         sentence: The sentence of `coarse`; default: the data set's own.
 
     Raises:
@@ -94,8 +97,8 @@ class PromptedDataset(Dataset[Sample]):
     """A reader whose samples have a `prompt`.
 
     Wrap a reader before random transforms: prompts describe the full frame, so that the text features of a pair can be
-    computed once. A horizontally flipped crop keeps the words of its full frame. Pairs without an entry in the file or
-    folder get the empty prompt; one warning says how many.
+    computed once. A crop keeps the words of its full frame; a flip or turn moves left and right. Pairs without an entry
+    in the file or folder get the empty prompt; one warning says how many.
 
     Args:
         reader: Any reader of pairs.
@@ -124,6 +127,9 @@ class PromptedDataset(Dataset[Sample]):
                     len(missing), len(reader), self.dataset_name, where, ", ".join(missing[:3]),
                     ", ..." if len(missing) > 3 else "",
                 )  # fmt: skip
+        elif source.source == "auto" and source.path:
+            table = self._read_table(Path(source.path))
+            self._table = {name: entry for name, entry in table.items() if entry.source != "template"}
 
     @property
     def names(self) -> list[str]:
@@ -144,13 +150,15 @@ class PromptedDataset(Dataset[Sample]):
         return sample
 
     def prompt(self, index: int) -> str:
-        """The prompt of one pair; decodes its images only where their content decides (`fine`)."""
-        return self._prompt(index, self.reader[index] if self.source.source == "fine" else None)
+        """The prompt of one pair; decodes its images only where their content decides (`fine`, `auto`)."""
+        return self._prompt(index, self.reader[index] if self._looks_at(self.names[index]) else None)
 
     def known_prompts(self) -> list[str]:
-        """The prompts of all pairs, without opening a file; none where images decide about them (`fine`)."""
+        """The prompts of all pairs, without opening a file; none of those that images decide (`fine`, `auto`)."""
         if self.source.source == "fine":
             return []
+        if self.source.source == "auto":
+            return [entry.prompt for name in self.names if (entry := self._table.get(name))]
         if self.source.source in _BY_NAME:
             return [entry.prompt if (entry := self._table.get(name)) else "" for name in self.names]
         return [self.prompt(0)] if len(self) else []
@@ -183,7 +191,12 @@ class PromptedDataset(Dataset[Sample]):
         if self.source.source == "fine":
             return "template" if self._has_boxes(name) else "brightness"
         entry = self._table.get(name)
+        if self.source.source == "auto" and not entry:
+            return "pictures"
         return entry.source if entry else None
+
+    def _looks_at(self, name: str) -> bool:
+        return self.source.source == "fine" or (self.source.source == "auto" and name not in self._table)
 
     def _has_boxes(self, name: str) -> bool:
         """Whether anyone has looked for objects in a pair; without a label file nothing may be said about them."""
@@ -197,10 +210,10 @@ class PromptedDataset(Dataset[Sample]):
             targets = self.reader.load_targets(index) if self._has_boxes(sample["name"]) else None
             template = describe(time_of_day(sample["visible"]), targets, self.classes, self.reader.image_size(index))
             return sample.get("prompt") or template
-        if kind in _BY_NAME:
-            entry = self._table.get(sample["name"] if sample else self.names[index])
-            return entry.prompt if entry else ""
-        return ""
+        entry = self._table.get(sample["name"] if sample else self.names[index])
+        if kind == "auto" and not entry and sample is not None:
+            return describe_pair(sample["infrared"], sample["visible"])
+        return entry.prompt if entry else ""
 
     def _read_table(self, path: Path) -> dict[str, PromptEntry]:
         if self.source.source == "pairs":
@@ -231,8 +244,8 @@ def warn_if_labels_leak(dataset: PromptedDataset, split: str, *, scores_detectio
         logger.warning(
             "The prompts of %s ('test') are made from its boxes while mAP is scored on them: class, count and place of "
             "every object are told to the network before it is asked to find them, so the mAP is not comparable with "
-            "any other. Use prompts.source 'coarse' (or captions made without labels) for mAP, and report this run "
-            "only as an oracle.",
+            "any other. Use prompts.source 'auto' or 'coarse' (or captions made without labels) for mAP, and report "
+            "this run only as an oracle.",
             dataset.dataset_name,
         )
     return leaks

@@ -18,6 +18,7 @@ from ivif.contracts.batch import IMAGE_KEYS, Sample, Targets
 from ivif.datamodules.datasets import boxes, pair_transforms
 from ivif.datamodules.datasets.appearance import uniform
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
+from ivif.datamodules.datasets.picture_words import turn_words
 
 Transform = Callable[[Sample, Generator], Sample]
 
@@ -83,6 +84,8 @@ class RandomCrop:
 class RandomFlipRotate90:
     """Mirrors left to right, turns upside down, and rotates by a multiple of 90 degrees; each plane is copied once.
 
+    The words left, right, top and bottom of a prompt turn with them.
+
     Frames that are not square are rotated by 0 or 180 degrees alone, as their size must not change.
 
     Args:
@@ -114,7 +117,10 @@ class RandomFlipRotate90:
             targets = boxes.flip_vertical(targets, height) if upturned else targets
             return boxes.rotate_90(targets, (height, width), quarters)
 
-        return pair_transforms.map_sample(sample, change, move)
+        turned = pair_transforms.map_sample(sample, change, move)
+        if "prompt" in turned:
+            turned["prompt"] = turn_words(turned["prompt"], mirrored, upturned, quarters)
+        return turned
 
 
 class Resize:

@@ -287,7 +287,7 @@ def test_refusals(tmp_path: Path) -> None:
     out = tmp_path / "prompts.jsonl"
     with pytest.raises(PromptError, match="There is no pair"):
         write_prompts([], out)
-    with pytest.raises(PromptError, match="cannot be made by 'caption'; known: template, dataset, coca"):
+    with pytest.raises(PromptError, match="cannot be made by 'caption'; known: auto, template, dataset, coca"):
         extend_prompts([SyntheticDataset(1, SIZE)], out, "caption")  # type: ignore[arg-type]
     bare: Dataset[Sample] = Dataset()
     with pytest.raises(PromptError, match="is not a reader of pairs"):

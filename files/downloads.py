@@ -196,10 +196,13 @@ def _receive(url: str, stream: BufferedRandom, target: Path, remedy: str) -> Non
 def _transfer(url: str, stream: BufferedRandom, target: Path, remedy: str) -> None:
     begin = stream.seek(0, os.SEEK_END)
     with _open(url, STALL_SECONDS, begin) as response:
-        if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            if response.headers.get("Content-Range") == f"bytes */{begin}":
-                return  # all of it was here
-            stream.truncate(0)  # what arrived before is no part of it
+        range_given = response.headers.get("Content-Range", "")
+        refused = response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if refused and range_given == f"bytes */{begin}":
+            return  # all of it was here
+        misplaced = response.status == http.HTTPStatus.PARTIAL_CONTENT and not range_given.startswith(f"bytes {begin}-")
+        if begin and (refused or misplaced):
+            stream.truncate(0)  # what arrived before is no part of it, or what comes does not follow it
             _transfer(url, stream, target, remedy)
             return
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:

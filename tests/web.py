@@ -22,6 +22,7 @@ class Web:
     Args:
         files: Contents by path.
         ranges: Whether it sends parts of a file.
+        misplaced: Whether the parts that it sends begin one byte later than asked for.
         break_after: Bytes after which its next transfers end, one entry for each.
         wait: Held while set: transfers stop after their first half until it is.
         names_sha256: As a hub: whether it names the sha256 of its files.
@@ -29,6 +30,7 @@ class Web:
 
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
+    misplaced: bool = False
     break_after: list[int] = field(default_factory=list)
     wait: threading.Event | None = None
     names_sha256: bool = True
@@ -89,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         if begin and begin >= len(content):
             self._empty(416, {"Content-Range": f"bytes */{len(content)}"})
             return
+        begin += bool(begin and self.web.misplaced)
         self.send_response(206 if begin else 200)
         if begin:
             self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")

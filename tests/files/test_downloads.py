@@ -76,6 +76,13 @@ def test_a_server_without_ranges_sends_all_of_it_again(web: Web, tmp_path: Path)
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
 
 
+def test_a_part_that_does_not_follow_is_not_joined(web: Web, tmp_path: Path) -> None:
+    web.misplaced, web.break_after = True, [1_000_000]
+    fetch(f"{web.address}/file.bin", tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert web.transfers() == ["", "bytes=1000000-", ""]
+
+
 def test_all_of_it_had_arrived_when_the_process_was_killed(web: Web, tmp_path: Path) -> None:
     target = tmp_path / "file.bin"
     web.break_after = [1000, 0]

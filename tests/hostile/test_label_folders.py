@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ivif.commands.cli import main
 from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
@@ -97,7 +98,7 @@ def test_labels_of_other_names_alone_are_refused_or_told(place: Path, caplog: py
     root = write_m3fd(place / "m3fd", yolo=False)
     _rename(root / "Annotation", ".xml")
     assert not M3FD(root).has_labels
-    assert "4 label file(s) whose name is that of no pair" in caplog.text
+    assert "4 label file(s) of no pair's name, or beside another label of the same pair" in caplog.text
     assert "label_00000.xml" in caplog.text
 
 
@@ -108,6 +109,17 @@ def test_one_label_of_another_name_is_told(place: Path, caplog: pytest.LogCaptur
     assert dataset.pairing.stray_labels == (root / "yolo" / "0003.txt",)
     assert dataset.pairing.unlabelled == ("003",)
     assert "0003.txt" in caplog.text
+
+
+def test_a_second_label_of_a_pair_is_told(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("0001_ir", "0001_vis"):
+        Image.new("RGB", (40, 30)).save(place / f"{name}.png")
+        (place / "labels").mkdir(exist_ok=True)
+        (place / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    dataset = FolderDataset(place, layout=FolderLayout(labels="labels"), classes=("person", "car"))
+    assert [record.label for record in dataset.records] == [place / "labels" / "0001_vis.txt"]
+    assert dataset.pairing.stray_labels == (place / "labels" / "0001_ir.txt",)
+    assert "0001_ir.txt" in caplog.text
 
 
 def test_labels_of_the_other_split_are_no_strays(place: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,7 +194,7 @@ def test_data_check_notes_what_labels_lose(place: Path, capsys: pytest.CaptureFi
     ignoring = "--data.init_args.reading.unknown_labels=ignore"
     printed = accepted(["data", "check", *_labelled(root, "yolo"), ignoring], capsys)
     for note in (
-        "1 label file(s) whose name is that of no pair",
+        "1 label file(s) of no pair's name, or beside another label of the same pair",
         "1 box(es) outside the image or below reading.minimum_box_side",
         "objects of unknown classes, left out (id 9: 1)",
         "1 box(es) stand twice in their label file",

@@ -32,7 +32,7 @@ def attach_labels(
         shared: Whether the folder also serves pairs that are not among `found`: its other files are then no strays.
 
     Returns:
-        The pairs with their labels, and the label files that belong to none.
+        The pairs with their labels, and the label files read for none: of no pair's name, or beside its label.
 
     Raises:
         LabelError: If two label files of one format serve one pair, or one file two pairs.
@@ -45,10 +45,9 @@ def attach_labels(
     if shared or source.is_file():
         return replace(found, records=records)
     labels = {stem: file for stem, file in labels.items() if file.suffix.lower() != LABEL_FORMATS["coco"]}
-    known = [record.visible for record in records] + [record.infrared for record in records]
-    used = {stem_key(path) for path in (*known, *found.unmatched_visible, *found.unmatched_infrared)}
-    used |= {name for record in records for name in _own_names(record)}
-    strays = [file for stem, file in sorted(labels.items()) if stem not in used]
+    read = {record.label for record in records}
+    waiting = {stem_key(path) for path in (*found.unmatched_visible, *found.unmatched_infrared)}
+    strays = [file for stem, file in sorted(labels.items()) if file not in read and stem not in waiting]
     return replace(found, records=records, stray_labels=found.stray_labels + strays)
 
 

@@ -42,7 +42,7 @@ class PairingReport:
         unmatched_visible: Visible files without an infrared partner.
         unlabelled: Names of pairs without a label file, where other pairs have one.
         unread: Files beside the images whose ending is none that is read.
-        stray_labels: Label files that belong to no pair.
+        stray_labels: Label files that are read for no pair: of no pair's name, or beside the one that is read.
         unmarked: Pictures in a folder of both modalities of which nothing says which they are.
         passed_over: Folders with pictures that were not looked into, because pictures lie beside them.
     """
@@ -76,7 +76,7 @@ class PairingReport:
         known = " ".join(IMAGE_SUFFIXES)
         counted = (
             (self.unread, f"file(s) of other endings than {known}"),
-            (self.stray_labels, "label file(s) whose name is that of no pair"),
+            (self.stray_labels, "label file(s) of no pair's name, or beside another label of the same pair"),
             (self.unmarked, "picture(s) that neither a folder nor a name calls infrared or visible"),
             (self.passed_over, "folder(s) of pictures that have pictures beside them"),
         )

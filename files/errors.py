@@ -52,6 +52,7 @@ class UnreadableFileError(DatasetError):
         self, path: Path, reason: str, remedy: str = "Replace the file, or remove its pair from the dataset."
     ) -> None:
         """Builds the message from the file's path, what is wrong with it, and what to do."""
+        self.reason = reason
         super().__init__(f"Cannot read '{printable(path)}': {reason}. {remedy}")
 
 

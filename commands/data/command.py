@@ -29,6 +29,12 @@ PROMPTS: Final = (
     "because the pair has no labels), pictures, dataset, caption; write human where you correct one."
 )
 
+IMPORT: Final = (
+    "Makes a folder of pairs of what thermal cameras write: radiometric JPEG of FLIR and DJI, TIFF of 16 and 32 bits, "
+    "videos, pictures in false colours. Files are paired by name, else by the time and place in their EXIF. What was "
+    "left out, and why, is printed and written to import.json. The same command goes on where it was stopped."
+)
+
 BY: Final = (
     "auto: what both pictures tell (time of day, fog, contrast, warm spots and those that the visible one lacks); "
     "template: the objects of the boxes and the time of day; dataset: the data set's own sentence for every pair; "
@@ -59,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.data.scenes import run as write_scenes
 
         return write_scenes(options.out, options.count, options.size, options.seed)
+    if config.subcommand == "import":
+        return _import(options)
     if config.subcommand == "download":
         from ivif.commands.data.download import download
 
@@ -91,7 +99,14 @@ def _parser(reads: bool) -> SuiteParser:
     scenes.add_argument("--count", type=int, default=24, help="How many pairs.")
     scenes.add_argument("--size", type=tuple[int, int], default=(240, 320), help="[height, width] in pixels.")
     scenes.add_argument("--seed", type=int, default=0, help="Other seeds give other scenes.")
-    commands = {"download": _download(), "check": check, "prompts": prompts, "manifests": manifests, "scenes": scenes}
+    commands = {
+        "download": _download(),
+        "import": _importing(),
+        "check": check,
+        "prompts": prompts,
+        "manifests": manifests,
+        "scenes": scenes,
+    }
     parser.add_described(commands)
     return parser
 
@@ -103,6 +118,41 @@ def _download() -> SuiteParser:
     download.add_argument("--accept_terms", "--accept-terms", action="store_true", help="Accepts the owners' terms.")
     download.add_argument("--archive", type=str, default=None, help="A zip archive that you have fetched; it stays.")
     return download
+
+
+def _importing() -> SuiteParser:
+    importing = SuiteParser(description=IMPORT)
+    importing.add_argument("source", type=str, help="A folder, such as that of a memory card, or one file.")
+    importing.add_argument("--out", type=str, required=True, help="The folder; the same one goes on.")
+    importing.add_argument(
+        "--unit",
+        type=Literal["counts", "celsius", "kelvin", "centikelvin"],
+        default="counts",
+        help="What numbers of more than 8 bits are where no file says it: counts of a sensor, or temperatures.",
+    )
+    importing.add_argument(
+        "--store",
+        type=Literal["centikelvin", "celsius"],
+        default="centikelvin",
+        help="How temperatures are stored: 16-bit PNG (up to 382 degrees Celsius), or TIFF of floats.",
+    )
+    importing.add_argument(
+        "--infrared_color",
+        type=Literal["invert", "luma", "refuse"],
+        default="invert",
+        help="Infrared in false colours: turned back into intensities, taken by its luma, or left out.",
+    )
+    importing.add_argument("--every", type=int, default=1, help="Of videos and TIFF of many pages, every n-th picture.")
+    importing.add_argument("--seconds", type=float, default=2.0, help="Most seconds between partners found by time.")
+    return importing
+
+
+def _import(options: Any) -> int:
+    from ivif.commands.data.import_cameras import import_cameras
+    from ivif.datamodules.cameras.frames import ImportConfig
+
+    given = (options.unit, options.store, options.infrared_color, options.every, options.seconds)
+    return import_cameras(Path(options.source), Path(options.out), ImportConfig(*given))
 
 
 def _add_data(check: SuiteParser, prompts: SuiteParser) -> None:

@@ -1,0 +1,1 @@
+"""Files of thermal cameras: which they are, what they measure, and which of them are partners."""

@@ -1,7 +1,7 @@
 """Which command made which pictures of an output folder, so that none is taken for another's."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,11 @@ Command = dict[str, Any]
 
 
 def claim_pictures(
-    folder: Path, made_by: Mapping[str, str], pictures: Iterable[Path], classes: Sequence[str] = ()
+    folder: Path,
+    made_by: Mapping[str, str],
+    pictures: Iterable[Path],
+    classes: Sequence[str] = (),
+    noted: Set[str] = frozenset(),
 ) -> str:
     """The record of a folder into which one more command writes its pictures, or goes on writing them.
 
@@ -29,6 +33,7 @@ def claim_pictures(
         made_by: What decides the pictures.
         pictures: Where all pictures of the command go.
         classes: What it detects, in the order of its numbers; they stand for all detections in the folder.
+        noted: Names of pictures that another record says it has made: that of a shard.
 
     Returns:
         The content of the record.
@@ -44,16 +49,26 @@ def claim_pictures(
     for other in (one for one in commands if one is not own):
         _refuse_others(folder, other, names, made_by)
         _refuse_other_classes(folder, other, made_by, classes)
-    known = set(own[_PICTURES])
+    known = noted | set(own[_PICTURES])
     if found := next((name for name in names if name not in known and (folder / name).exists()), None):
         raise FileExistsError(
             f"'{folder / found}' is there, but no '{folder / RECORD}' says that predict made it. It is neither taken "
             f"for a result nor written over: choose another --output_dir, or move it away."
         )
     own |= {_CLASSES: list(classes)} if classes else {}
-    own[_PICTURES] = sorted(known.union(names))
+    own[_PICTURES] = sorted({*own[_PICTURES], *names})
     kept = commands if any(one is own for one in commands) else [*commands, own]
     return json.dumps({_COMMANDS: kept}, indent=1) + "\n"
+
+
+def differing(there: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Which of the settings that decide pictures are others now than there, each with both values."""
+    before, after = dict(_settings(there)), dict(_settings(now))
+    return ", ".join(
+        f"{key.replace('.init_args', '')} {before.get(key)!r} there, {after.get(key)!r} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    )
 
 
 def noted_weights(folder: Path) -> set[str]:
@@ -71,15 +86,10 @@ def _refuse_others(folder: Path, other: Command, names: Sequence[str], made_by: 
     shared = [name for name in names if name in theirs]
     if not shared:
         return
-    there, now = dict(_settings(_made_by(other))), dict(_settings(made_by))
-    differing = ", ".join(
-        f"{key.replace('.init_args', '')} {there.get(key)!r} there, {now.get(key)!r} now"
-        for key in sorted(there.keys() | now.keys())
-        if there.get(key) != now.get(key)
-    )
+    differences = differing(_made_by(other), made_by)
     raise FileExistsError(
-        f"'{folder}' holds pictures made otherwise ({differing}): {len(shared)} of the {len(names)} that this command "
-        f"makes, such as '{shared[0]}'. Choose another --output_dir, or remove the folder."
+        f"'{folder}' holds pictures made otherwise ({differences}): {len(shared)} of the {len(names)} that this "
+        f"command makes, such as '{shared[0]}'. Choose another --output_dir, or remove the folder."
     )
 
 
@@ -152,6 +162,14 @@ def _settings(made_by: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             parts = None
         if isinstance(parts, dict):
             yield key, reader
-            yield from ((f"{key}.{name}", json.dumps(part)) for name, part in parts.items())
+            yield from _leaves(key, parts)
         else:
             yield key, value
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for name, part in value.items():
+            yield from _leaves(f"{key}.{name}", part)
+    else:
+        yield key, json.dumps(value)

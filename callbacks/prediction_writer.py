@@ -33,6 +33,7 @@ class PredictionWriter(Callback):
 
     Attributes:
         prepare: Called with the folder, in the first process, when everything is checked and the first picture comes.
+        finish: Called with the folder, in the first process, when all processes have written; gives `results`.
         results: Files with the detections of all pictures.
     """
 
@@ -43,6 +44,7 @@ class PredictionWriter(Callback):
         self.grey = grey
         self.boxes = boxes
         self.prepare: Callable[[Path], None] | None = None
+        self.finish: Callable[[Path], list[Path]] = gather
         self.results: list[Path] = []
         self._pictures: set[Path] = set()
         self._trained: TrainedPairs | None = None
@@ -103,7 +105,7 @@ class PredictionWriter(Callback):
             return
         self._pictures = set().union(*gather_objects(self._pictures))  # fewer pairs than processes: some had the same
         if trainer.is_global_zero:
-            self.results = gather(self.folder(trainer))
+            self.results = self.finish(self.folder(trainer))
 
     def is_finished(self, picture: Path, detects: bool) -> bool:
         """Whether a picture and all that belongs to it are there."""

@@ -22,7 +22,7 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   fit       train a method                                 --config mgfusion.yaml --data NAME.yaml
   validate  score a checkpoint on the validation pairs     --ckpt_path CKPT | --run RUN_FOLDER, --data NAME.yaml
   test      score it on the test pairs, with the classic rows
-  predict   write fused pictures                           ... --output_dir FOLDER
+  predict   write fused pictures                           ... --output_dir FOLDER [--shard 2/4]; then merge FOLDER
   fuse      two pictures, or two folders of them           INFRARED VISIBLE --out FUSED
   export    a network as one file: ONNX, torch.export      --ckpt_path CKPT --out FILE.onnx
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
@@ -31,6 +31,9 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   study     run | table                                    STUDY.yaml
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
+
+MERGE: Final = "merge"
+"""The word after `predict` that joins shards, and needs no trainer."""
 
 PLAIN_COMMANDS: Final = ("fuse", "export", "data", "models", "report", "study")
 """Commands that need no trainer."""
@@ -52,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[0] == "--print_completion":
             return _print_completion(arguments[1:])
         check_command(arguments)
+        if arguments[:2] == ["predict", MERGE]:
+            return _run_plain(MERGE, arguments[2:])
         if arguments[0] in PLAIN_COMMANDS:
             return _run_plain(arguments[0], arguments[1:])
         return run_lightning(arguments)
@@ -123,7 +128,7 @@ def _print_whatever_comes() -> None:
 
 
 def _run_plain(command: str, arguments: list[str]) -> int:
-    """Runs one of `PLAIN_COMMANDS`.
+    """Runs one of `PLAIN_COMMANDS`, or `predict merge`.
 
     Raises:
         UsageError: If the command line is wrong, or a file cannot be written or read.
@@ -145,6 +150,10 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
         return data_main
     if command == "fuse":
         return _fuse
+    if command == MERGE:
+        from ivif.commands.merge import main as merge_main
+
+        return merge_main
     if command == "export":
         from ivif.commands.export import main as export_main
 

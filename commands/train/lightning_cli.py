@@ -18,6 +18,7 @@ from ivif.callbacks.gradient_norms import GradientNorms
 from ivif.callbacks.image_logger import ImageLogger
 from ivif.callbacks.memory_guard import MemoryGuard
 from ivif.callbacks.parts_summary import PartsSummary
+from ivif.callbacks.prediction_shards import Shard
 from ivif.callbacks.prediction_writer import PredictionWriter
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_record import RunRecord
@@ -43,6 +44,7 @@ from ivif.commands.train.options import DESCRIPTIONS, TrainingParser, add_suite_
 from ivif.commands.train.predictions import held_output, refuse_sources, say_where, skip_finished
 from ivif.commands.train.run_folder import checkpoint_to_resume, choose_run_folder, lock_run_folder
 from ivif.commands.train.run_start import TrainingFolder, mark_latest, remove_failed_start
+from ivif.commands.train.shards import chosen_shard
 from ivif.commands.train.stored_settings import say_differences
 from ivif.configs import DEFAULTS
 from ivif.contracts.run_files import LAST
@@ -65,6 +67,7 @@ class SuiteCLI(PreparedCLI):
     run_folder: Path
     _loggers: Sequence[Logger] = ()
     _made: Sequence[Path] = ()
+    _shard: Shard | None = None
 
     @classmethod
     def from_arguments(cls, line: CommandLine) -> Self:
@@ -121,6 +124,8 @@ class SuiteCLI(PreparedCLI):
         refuse_linked_options(self.line.arguments)
         settle_consents(self.line.arguments, self.config[self.subcommand])
         settle_devices(self.config[self.subcommand])
+        if self.subcommand == "predict":
+            self._shard = chosen_shard(self.option("shard"), self.option("output_dir"))
         refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
         if self.option("convention"):
             self.config[self.subcommand].evaluator.convention = self.option("convention")
@@ -226,7 +231,8 @@ class SuiteCLI(PreparedCLI):
             configs = {key: self.option(key).as_dict() for key in ("model", "data")}
             weights = Path(checkpoint) if checkpoint else None
             seed = self.option("seed_everything")
-            skip_finished(self._prediction_writer(), self.model, self.datamodule, configs, weights, seed)
+            writer, shard = self._prediction_writer(), self._shard
+            skip_finished(writer, self.model, self.datamodule, configs, weights, seed, shard)
         if self.subcommand in ("validate", "test"):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))
@@ -236,7 +242,7 @@ class SuiteCLI(PreparedCLI):
     def _held_output(self) -> AbstractContextManager[object]:
         if self.subcommand != "predict" or not self.trainer.is_global_zero:
             return nullcontext()
-        return held_output(self._prediction_writer().output_dir)
+        return held_output(self._prediction_writer().output_dir, self._shard)
 
     def tidy_failed_start(self) -> None:
         """Removes the run folder of a run that failed before anything came of it."""

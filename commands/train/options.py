@@ -73,6 +73,12 @@ def add_suite_arguments(parser: Any) -> None:
 
 def _add_predict_arguments(parser: Any) -> None:
     parser.add_argument("--output_dir", type=str | None, default=None, help="predict: where the fused PNGs go.")
+    parser.add_argument(
+        "--shard",
+        type=str | None,
+        default=None,
+        help="predict: make one part of the pictures, such as 2/4, beside commands that make the others.",
+    )
     parser.add_argument("--grey", action="store_true", help="predict: save luma instead of colour.")
     parser.add_argument(
         "--boxes", type=DetectionFiles, default=DetectionFiles(), help="predict: files of what was detected."

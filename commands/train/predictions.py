@@ -9,11 +9,13 @@ from typing import Any
 
 from ivif.callbacks.detection_files import PARTS_OF_PICTURES, YOLO_FOLDER, refuse_other_classes
 from ivif.callbacks.prediction_record import RECORD, claim_pictures
+from ivif.callbacks.prediction_shards import Shard
 from ivif.callbacks.prediction_writer import PredictionWriter, picture_path
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.config_files import is_file
 from ivif.commands.train.checkpoints import fingerprint
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
+from ivif.commands.train.shards import claim_shard, held_shard, manifest_of, pictures_of, refuse_shards
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.start_checks import files_of
 from ivif.files.whole import remove_empty, remove_partial_files, write_whole
@@ -49,20 +51,26 @@ def _source_folders(data: FusionDataModule, stage: str) -> set[Path]:
 
 
 @contextmanager
-def held_output(folder: Path | None) -> Iterator[None]:
+def held_output(folder: Path | None, shard: Shard | None = None) -> Iterator[None]:
     """Holds the folder that `predict` writes into; a refused command leaves none that it made.
 
     Args:
         folder: The folder; None for that of the run, which is held already.
+        shard: What is written of it, beside other shards; None for all.
 
     Raises:
         UsageError: If another process writes there, or nobody can.
+        ShardError: If all is to be written where shards were begun.
     """
     if folder is None:
         yield
         return
+    if shard is not None:
+        yield from held_shard(folder, shard)
+        return
     made = lock_run_folder(folder, "output", "--output_dir")
     try:
+        refuse_shards(folder)
         yield
     finally:
         unlock_folder(folder)
@@ -76,6 +84,7 @@ def skip_finished(
     configs: Mapping[str, Mapping[str, Any]],
     checkpoint: Path | None,
     seed: int | None = None,
+    shard: Shard | None = None,
 ) -> None:
     """Refuses to write over pictures of other weights, options or data; skips the pairs whose files are there.
 
@@ -89,9 +98,11 @@ def skip_finished(
         configs: `class_path` and `init_args` of `model` and `data`, complete.
         checkpoint: The weights, or `None` for an untrained or weightless task.
         seed: What an untrained network was drawn from.
+        shard: Of which pairs; None for all.
 
     Raises:
         FileExistsError: If the folder holds one of the pictures, made otherwise; says what differs.
+        ShardError: If it has shards of another number, settings or pairs.
     """
     names = [reader.dataset_name for reader in data.stage_readers(data.predict_stage)]  # type: ignore[attr-defined]
     if writer.output_dir is None:
@@ -105,13 +116,17 @@ def skip_finished(
         "data": _data_settings(data, configs["data"]),
         **model_settings(type(task), configs["model"], checkpoint is not None),
     }
-    pictures = list(_pictures(folder, data))
     if detects:
         made_by["boxes"] = writer.boxes.record()
-        for place in {picture.parent for picture in pictures} if writer.boxes.yolo else ():
-            refuse_other_classes(place / YOLO_FOLDER, task.class_names)
-    record = claim_pictures(folder, made_by, pictures, task.class_names)
-    writer.prepare = partial(_prepare, names, record=record)
+    manifest = manifest_of(shard, made_by, task.class_names, folder, data) if shard else None
+    pictures = list(pictures_of(folder, data))
+    for place in {picture.parent for picture in pictures} if detects and writer.boxes.yolo else ():
+        refuse_other_classes(place / YOLO_FOLDER, task.class_names)
+    if shard and manifest:
+        claim_shard(shard, manifest, writer, pictures)
+    else:
+        record = claim_pictures(folder, made_by, pictures, task.class_names)
+        writer.prepare = partial(_prepare, names, record=record)
     skipped = data.skip_predictions(
         lambda dataset, name, several: writer.is_finished(picture_path(folder, dataset, name, several), detects)
     )
@@ -121,19 +136,16 @@ def skip_finished(
 
 def _prepare(dataset_names: Sequence[str], folder: Path, record: str = "") -> None:
     """Removes what killed processes left half written, and notes what comes."""
-    for place in (folder, *(folder / name for name in dataset_names)):
-        for part in ("", *PARTS_OF_PICTURES):
-            remove_partial_files(place / part, below=False)
+    remove_unfinished((folder, *(folder / name for name in dataset_names)))
     if record:
         write_whole(folder / RECORD, record)
 
 
-def _pictures(folder: Path, data: FusionDataModule) -> Iterable[Path]:
-    """Where the fused image of every pair goes."""
-    readers = data.stage_readers(data.predict_stage)
-    for reader in readers:
-        for name in reader.names:  # type: ignore[attr-defined]
-            yield picture_path(folder, reader.dataset_name, name, len(readers) > 1)  # type: ignore[attr-defined]
+def remove_unfinished(places: Iterable[Path]) -> None:
+    """Removes what killed processes left half written in folders of pictures, and in those of their detections."""
+    for place in places:
+        for part in ("", *PARTS_OF_PICTURES):
+            remove_partial_files(place / part, below=False)
 
 
 def say_where(writer: PredictionWriter, folder: Path) -> None:

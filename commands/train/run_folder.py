@@ -103,7 +103,32 @@ def lock_run_folder(folder: Path, kind: str = "run", option: str = "--runs_dir")
         ) from error
     if descriptor is not None:
         os.close(descriptor)
-    raise UsageError(
+    raise _in_use(folder, held)
+
+
+def refuse_held(folder: Path) -> None:
+    """Refuses a folder that another process holds; it is not claimed.
+
+    Raises:
+        UsageError: If one holds it.
+    """
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    held = _claim(os.pread(descriptor, _LONGEST_CLAIM, 0))
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may look at the same moment
+    except (BlockingIOError, PermissionError) as error:
+        raise _in_use(folder, held) from error
+    finally:
+        os.close(descriptor)
+    if _is_elsewhere(held):
+        raise _in_use(folder, held)
+
+
+def _in_use(folder: Path, held: dict[str, str | int | None]) -> UsageError:
+    return UsageError(
         f"'{folder}' is in use by process {held.get('pid', '?')} on {held.get('host', '?')}. Wait for it, or stop "
         f"it. If it is gone for certain (a machine that broke down, say), remove '{folder / _LOCK}'."
     )

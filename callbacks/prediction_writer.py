@@ -14,7 +14,7 @@ from ivif.callbacks.trained_pairs import TrainedPairs, trained_pairs
 from ivif.contracts.batch import Batch, StepOutput
 from ivif.image_ops.color import luma
 from ivif.image_ops.pictures import to_picture
-from ivif.machine.process_group import gather_objects
+from ivif.machine.process_group import gather_objects, process_count
 
 
 class PredictionWriter(Callback):
@@ -35,6 +35,7 @@ class PredictionWriter(Callback):
         prepare: Called with the folder, in the first process, when everything is checked and the first picture comes.
         finish: Called with the folder, in the first process, when all processes have written; gives `results`.
         results: Files with the detections of all pictures.
+        written: How many pictures this process wrote; after `predict`, all processes, each picture counted once.
     """
 
     def __init__(
@@ -46,13 +47,9 @@ class PredictionWriter(Callback):
         self.prepare: Callable[[Path], None] | None = None
         self.finish: Callable[[Path], list[Path]] = gather
         self.results: list[Path] = []
+        self.written = 0
         self._pictures: set[Path] = set()
         self._trained: TrainedPairs | None = None
-
-    @property
-    def written(self) -> int:
-        """How many pictures this process wrote, each counted once; after `predict`, all processes."""
-        return len(self._pictures)
 
     def folder(self, trainer: Trainer) -> Path:
         """The folder of this run's pictures."""
@@ -97,13 +94,16 @@ class PredictionWriter(Callback):
             if found is not None:
                 self.boxes.write(found[index], picture, path, class_names)
             save_atomically(picture, path)  # last: a picture stands for all files of its pair
-            self._pictures.add(path)
+            self.written += 1
+            if process_count() > 1:
+                self._pictures.add(path)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Counts the pictures of all processes; gathers the detections of all, those of earlier runs among them."""
         if stage != "predict":
             return
-        self._pictures = set().union(*gather_objects(self._pictures))  # fewer pairs than processes: some had the same
+        if process_count() > 1:  # with fewer pairs than processes some had the same
+            self.written = len(set().union(*gather_objects(self._pictures)))
         if trainer.is_global_zero:
             self.results = self.finish(self.folder(trainer))
 

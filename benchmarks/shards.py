@@ -1,0 +1,252 @@
+"""Many tiny pairs fused in shards by several processes that are killed at seeded moments: what is lost, doubled, added.
+
+    python benchmarks/shards.py [--pairs 10000] [--shards 8] [--processes 2] [--kills 20] [--size 32] [--model classic]
+
+Random pictures are written first (kept in `--work` for the next time). Then as many processes as asked for make the
+shards, each by `ivif predict --shard`; a killed one is begun again, and at the end `predict merge` joins them. *Lost*
+are pairs without a picture, *doubled* those whose picture was written again after it was there. `--model light` takes
+the smallest MGFusion (8 channels, one block, untrained), `classic` the Laplacian pyramid.
+
+The overhead is that of `predict` over a bare loop (read both files, fuse, write the PNG) in one process, in stretches
+that take turns; times are processor time, because other work on a machine changes it least. Memory is what the process
+of the largest shard held after a tenth of its pictures, and at its end.
+"""
+
+import argparse
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
+from ivif.callbacks.images import save_atomically  # noqa: E402
+from ivif.callbacks.prediction_writer import PredictionWriter  # noqa: E402
+from ivif.commands.cli import main as command_line  # noqa: E402
+from ivif.image_ops.pictures import to_picture  # noqa: E402
+
+STRETCH: Final = 50
+MODELS: Final = {
+    "classic": ("--config=classic.yaml",),
+    "light": (
+        "--config=mgfusion.yaml",
+        "--model.clip=random-tiny",
+        "--model.network.channels=8",
+        "--model.network.heads=2",
+        "--model.network.blocks=1",
+        "--allow_random_weights",
+    ),
+}
+QUIET: Final = (
+    "--data=folder.yaml",
+    "--data.reading.labels=false",
+    "--loading.num_workers=0",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+)
+
+
+def make_pairs(root: Path, pairs: int, size: int) -> None:
+    """Writes random pictures, those that are not there yet."""
+    draw = np.random.default_rng(0)
+    for number in range(pairs):
+        for folder, shape in (("ir", (size, size)), ("vi", (size, size, 3))):
+            path = root / folder / f"{number % 1000:03}_{number:07}.png"
+            pixels = draw.integers(0, 256, shape, dtype=np.uint8)
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path, compress_level=0)
+
+
+def line(root: Path, out: Path, model: str, *options: str) -> list[str]:
+    """`predict` of all pairs, or of the shard that the options name."""
+    return ["predict", *MODELS[model], *QUIET, f"--data.root={root}", f"--output_dir={out}", *options]
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs a command line in this process.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    if code := command_line(arguments):
+        raise RuntimeError(f"{arguments[:2]} ended with {code}")
+
+
+@dataclass
+class Running:
+    """A process that makes a shard.
+
+    Args:
+        shard: Which.
+        process: The process.
+        memory: What it held, in MiB, with the number of all pictures then.
+    """
+
+    shard: int
+    process: subprocess.Popen[bytes]
+    memory: list[float] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Notes how much it holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        held = [int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith("VmRSS")]
+        self.memory += held
+
+
+def start(root: Path, out: Path, model: str, shard: int, shards: int) -> Running:
+    """Begins or goes on with a shard."""
+    command = [sys.executable, str(ROOT / "main.py"), *line(root, out, model, f"--shard={shard}/{shards}")]
+    with (out.parent / f"shard{shard}.log").open("ab") as log:
+        return Running(shard, subprocess.Popen(command, stdout=log, stderr=log))
+
+
+def times(out: Path) -> dict[str, int]:
+    """When each picture that is there was written."""
+    with os.scandir(out) if out.is_dir() else os.scandir() as entries:
+        return {one.name: one.stat().st_mtime_ns for one in entries if one.name[-4:] == ".png" and one.name[0] != "."}
+
+
+def make_shards(root: Path, out: Path, given: argparse.Namespace) -> tuple[int, dict[str, int], list[Running]]:
+    """Makes all shards, killing some processes; kills, the pictures that were there at them, and the processes."""
+    draw, waiting, ended = random.Random(given.seed), list(range(1, given.shards + 1)), list[Running]()
+    running: list[Running] = []
+    killed, seen, due = 0, dict[str, int](), given.pairs / (given.kills + 1)
+    while waiting or running:
+        while waiting and len(running) < given.processes:
+            running.append(start(root, out, given.model, waiting.pop(0), given.shards))
+        time.sleep(0.2)
+        for one in list(running):
+            if (code := one.process.poll()) is None:
+                one.look()
+                continue
+            running.remove(one)
+            ended.append(one)
+            if code:
+                raise RuntimeError(f"shard {one.shard} ended with {code}: see {out.parent}")
+        if running and killed < given.kills and len(there := times(out)) > due * (killed + draw.random()):
+            one = draw.choice(running)
+            one.process.send_signal(signal.SIGKILL)
+            one.process.wait()
+            running.remove(one)
+            waiting.insert(draw.randrange(len(waiting) + 1), one.shard)
+            seen = there | seen
+            killed += 1
+    return killed, seen, ended
+
+
+def bare(task: Any, root: Path, out: Path) -> Iterator[None]:
+    """The loop that anybody would write, a stretch of it at a time."""
+    names = sorted(path.name for path in (root / "ir").iterdir())
+    out.mkdir()
+    for first in range(0, len(names), STRETCH):
+        for name in names[first : first + STRETCH]:
+            planes = [np.asarray(Image.open(root / folder / name)) for folder in ("ir", "vi")]
+            infrared = torch.from_numpy(planes[0].copy())[None, None] / 255
+            visible = torch.from_numpy(planes[1].copy()).permute(2, 0, 1)[None] / 255
+            with torch.inference_mode():
+                fused = task.fuse({"infrared": infrared, "visible": visible, "dataset": ["folder"], "name": [name]})
+            save_atomically(to_picture(fused["fused"][0]), out / name)
+        yield
+
+
+def overhead(root: Path, work: Path, model: str, pairs: int) -> tuple[float, float]:
+    """Milliseconds of processor time that a pair takes in a bare loop, and in `predict`: medians of neighbours."""
+    taken: list[tuple[float, float]] = []
+    loop: list[Iterator[None]] = []
+    begun, write_batch = [0.0], PredictionWriter.on_predict_batch_end
+
+    def timed(self: PredictionWriter, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
+        write_batch(self, trainer, module, outputs, batch, index)
+        if index % STRETCH == STRETCH - 1:
+            ours = time.process_time() - begun[0]
+            loop[:] = loop or [bare(module, root, work / "bare")]
+            before = time.process_time()
+            next(loop[0], None)
+            taken.append((time.process_time() - before, ours))
+            begun[0] = time.process_time()
+
+    options = (f"--trainer.limit_predict_batches={pairs}", "--shard=1/1")
+    with patch.object(PredictionWriter, "on_predict_batch_end", timed):
+        run(line(root, work / "predicted", model, *options))
+    pieces = [(1000 * plain / STRETCH, 1000 * ours / STRETCH) for plain, ours in taken[1:]]
+    plain = statistics.median(one for one, _ in pieces)
+    return plain, plain + statistics.median(ours - one for one, ours in pieces)
+
+
+def measure(given: argparse.Namespace, work: Path) -> Row:
+    """One row of the table."""
+    root, place = work / f"pairs{given.size}", Path(tempfile.mkdtemp(dir=work))
+    begun = time.monotonic()
+    make_pairs(root, given.pairs, given.size)
+    made, out = time.monotonic() - begun, place / "out"
+    plain, ours = overhead(root, place, given.model, min(given.pairs, given.timed))
+    begun = time.monotonic()
+    killed, seen, ended = make_shards(root, out, given)
+    lasted = time.monotonic() - begun
+    begun = time.monotonic()
+    run(["predict", "merge", str(out)])
+    merged, after = time.monotonic() - begun, times(out)
+    largest = max((one.memory for one in ended), key=len)
+    return {
+        "model": given.model,
+        "pairs": str(given.pairs),
+        "shards": str(given.shards),
+        "kills": str(killed),
+        "lost": str(given.pairs - len(after)),
+        "doubled": str(sum(after[name] != when for name, when in seen.items() if name in after)),
+        "bare loop, ms a pair": f"{plain:.2f}",
+        "predict": f"{ours:.2f}",
+        "overhead": f"{100 * (ours / plain - 1):.0f} %",
+        "memory after a tenth, MiB": f"{largest[len(largest) // 10]:.0f}",
+        "at the end": f"{largest[-1]:.0f}",
+        "making pairs, s": f"{made:.0f}",
+        "shards, s": f"{lasted:.0f}",
+        "merge, s": f"{merged:.1f}",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, prints and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=10_000)
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--size", type=int, default=32, help="Height and width of the pictures.")
+    parser.add_argument("--model", choices=tuple(MODELS), default="classic")
+    parser.add_argument("--timed", type=int, default=1000, help="Pairs of which the overhead is measured.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="Folder of pictures and logs, which stay; default: a temporary one.")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    machine = describe_machine(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = given.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        row = measure(given, work)
+    show("shards", [row])
+    text = heading("shards", "Many pairs in shards, with kills", machine)
+    write(given.output, "shards", text + markdown([row]), {"shards": [row]})
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, STAGES, FolderDatas
 from ivif.datamodules.datasets.labels import chosen_classes
 from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.manifest_rules import known_manifests
 from ivif.datamodules.paired import PairedDataModule
 
 
@@ -20,7 +21,8 @@ class FolderDataModule(PairedDataModule):
 
     Where folders or lists say what is for training and what for testing, that counts; without validation pairs the test
     pairs validate, and the other way round. Else a share of the pairs, chosen by the hash order that manifests use, is
-    trained on, and the rest is validated and tested on; sequences are not divided. `predict_stage: all` fuses all.
+    trained on, and the rest is validated and tested on; sequences are not divided. A manifest of your own that covers
+    `layout.name` counts before all of these. `predict_stage: all` fuses all.
 
     Args:
         layout: Which folders, how to pair, where the labels are.
@@ -56,6 +58,8 @@ class FolderDataModule(PairedDataModule):
         return {"layout": self.layout}
 
     def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
+        if source.dataset in self.manifest.rules and self.manifest.name not in known_manifests():
+            return super()._open(source, stage)
         reader = cast("FolderDataset", source.open("all"))
         return self._prompted(reader if stage == "all" else reader.select(self._names(reader, stage)))
 

@@ -118,6 +118,13 @@ class Manifest:
         stage = rule.same_as.get(stage, stage)
         return rule.stages[stage].pool if stage in rule.stages else None
 
+    def scenes(self, dataset: str) -> str | None:
+        """The table of scenes that no stages share, here or in the manifest that is followed; None without any."""
+        rule = self.rules.get(dataset)
+        if rule is None or rule.follow is None:
+            return rule and rule.scenes
+        return _followed(rule.follow.manifest).scenes(dataset)
+
     def position(self, dataset: str, name: str) -> float:
         """Where a name stands in the order: its hash, scaled to [0, 1)."""
         digest = hashlib.sha256(f"{self.seed}/{dataset}/{name}".encode()).hexdigest()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ivif.commands.errors import UsageError
-from ivif.commands.study.grid import AFTER, PlannedRun
+from ivif.commands.study.folds import FOLDER, FOLDS
+from ivif.commands.study.planned import AFTER, PlannedRun
 from ivif.commands.study.record import State, StudyRun
 from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE
 from ivif.contracts.run_files import CONFIG, LAST
@@ -96,7 +97,7 @@ class Execution:
         tables = tuple(str(tests[test.name]) for test in run.tests if test.name in tests)
         folder = run.name if run.kind == "folder" else trained
         return StudyRun(
-            run.row, run.kind, run.config, run.arguments, run.data, run.seed, None, folder, tables, state, problem
+            run.row, run.kind, run.config, run.arguments, run.data, run.seed, run.fold, folder, tables, state, problem
         )
 
     def _fit(self) -> None:
@@ -115,14 +116,19 @@ class Execution:
 
     def _arguments(self) -> list[str]:
         """Options of the training, with the checkpoint that it begins from."""
+        words = self._placed(self.run.arguments)
         if not self.run.after:
-            return list(self.run.arguments)
+            return words
         path = self.study / self.run.after / PROGRESS
         before = json.loads(read_inside(path, self.study)) if path.is_file() else {}
         if "trained" not in before:
             raise _EndedError(f"{self.run.after}, from which it begins, was not trained")
         checkpoint = str(self.study / before["trained"] / LAST)
-        return [word.replace(AFTER, checkpoint) for word in self.run.arguments]
+        return [word.replace(AFTER, checkpoint) for word in words]
+
+    def _placed(self, words: Sequence[str]) -> list[str]:
+        """Options with the folder of the folds."""
+        return [word.replace(FOLDS, str(self.study / FOLDER)) for word in words]
 
     def _test(self, name: str, options: Sequence[str]) -> None:
         checkpoint = self.study / self.progress["trained"] / LAST
@@ -136,7 +142,7 @@ class Execution:
         out = self.folder / name
         (fused,) = self.run.arguments
         places = [f"--fused={fused}", f"--out={out}", "--classic=false", "--overwrite=true"]
-        self._call(name, ["report", "score", *options, *places])
+        self._call(name, ["report", "score", *self._placed(options), *places])
         counted = _COUNTED.search(self._log(name).read_text(encoding="utf-8", errors="replace"))
         if counted and counted[1] != counted[2]:
             raise _EndedError(f"'{fused}' has usable pictures of {counted[1]} of {counted[2]} pairs; see {out}")

@@ -1,77 +1,28 @@
 """The YAML of a study: which methods, data, ablations, seeds and tests it crosses, and the runs that come of it."""
 
-import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.named_files import find_config
+from ivif.commands.study.folds import Division
+from ivif.commands.study.planned import PlannedRun, StudyTest
 from ivif.configs import CONFIGS
 from ivif.files.plain_yaml import PlainYamlError, load_plain
 
-_TOP: Final = {"options", "methods", "data", "ablations", "seeds", "tests", "folders"}
+_TOP: Final = {"options", "methods", "data", "ablations", "seeds", "folds", "tests", "folders"}
 _METHOD: Final = {"config", "options", "seeds", "after", "tables"}
 _ABLATION: Final = {"config", "options"}
 _DATA: Final = {"file", "root", "options"}
 _TEST: Final = {"file", "root", "options", "convention"}
+_FOLDER: Final = {"path", "config", "options", "seeds"}
+_FOLDS: Final = {"count", "seed"}
 _NAME: Final = re.compile(r"\w[\w.+-]*")
-AFTER: Final = "{after}"
-"""In an option's value: the last checkpoint of the run that this one comes after."""
-
-
-@dataclass(frozen=True)
-class StudyTest:
-    """A test of a run.
-
-    Attributes:
-        name: Of its folder.
-        arguments: Options of `test`, or of `report score`.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of the grid.
-
-    Attributes:
-        name: Its folder in that of the study.
-        row: What tables call it.
-        seed: Its seed.
-        config: Files behind `--config`.
-        data: The file of its data.
-        arguments: All options of `fit` but folders; for a folder its path alone.
-        tests: What it is tested on.
-        kind: Trained here, or a folder of pictures.
-        after: The name of the run whose checkpoint it begins from; empty for none.
-        tables: Whether it is tested; a run that others only begin from need not be.
-    """
-
-    name: str
-    row: str
-    seed: int
-    config: tuple[str, ...]
-    data: str
-    arguments: tuple[str, ...]
-    tests: tuple[StudyTest, ...]
-    kind: Literal["run", "folder"] = "run"
-    after: str = ""
-    tables: bool = True
-
-    def digest(self) -> str:
-        """A checksum of its options and of what its files say: a run goes on only with the same."""
-        content = [*self.arguments, self.after]
-        for option, file in [*(("--config", file) for file in self.config), ("--data", self.data)]:
-            if file:
-                content.append(Path(find_config(option, file)).read_text(encoding="utf-8"))
-        return hashlib.sha256("\0".join(content).encode()).hexdigest()
 
 
 @dataclass
@@ -139,14 +90,32 @@ class _Grid:
             words.append(f"--data.root={self.root / str(entry['root'])}")
         return [*words, *self.options(place, entry)]
 
-    def tests(self, *, of_folder: bool) -> tuple[StudyTest, ...]:
-        """The test sets, each under each of its conventions."""
+    def division(self, place: str, entry: Mapping[str, Any]) -> Division | None:
+        """How the pairs of an entry of the data are divided into folds; None if they are not."""
+        given = self.content.get("folds")
+        if given is None:
+            return None
+        folds = {"count": given} if type(given) is int else given
+        self.check_keys("folds", folds, _FOLDS)
+        count, seed = folds.get("count"), folds.get("seed", 0)
+        if type(count) is not int or count < 2 or type(seed) is not int or seed < 0:
+            raise UsageError(f"{self.path}: folds must be 2 or more, as in folds: 5 or folds: {{count: 5, seed: 1}}.")
+        if not entry.get("file"):
+            raise UsageError(f"{self.path}: data.{place} needs a file, because its pairs are divided into folds.")
+        words = self.data_options(f"data.{place}", entry)
+        return Division(place, tuple(word for word in words if word.startswith("--data")), count, seed)
+
+    def tests(self, divided: Sequence[str] = (), *, of_folder: bool) -> tuple[StudyTest, ...]:
+        """The test sets, each under each of its conventions; with folds these are the `divided` data."""
         found = []
         for name, entry in (self.entries("tests", _TEST) or {"test": {}}).items():
             conventions = entry.get("convention", [])
             words = self.data_options(f"tests.{name}", entry)
-            if of_folder and not entry.get("file"):
+            if "folds" in self.content and {"file", "root"} & entry.keys():
+                raise UsageError(f"{self.path}: tests.{name}: folds test the pairs of data: leave out file and root.")
+            if of_folder and not divided and not entry.get("file"):
                 raise UsageError(f"{self.path}: tests.{name} needs a file of data, because there are folders.")
+            words = [*divided, *words]
             for convention in [conventions] if isinstance(conventions, str) else conventions or [""]:
                 chosen = [f"--convention={convention}"] if convention else []
                 label = f"test-{name}-{convention}" if convention else f"test-{name}"
@@ -163,13 +132,40 @@ class _Grid:
             for place in data:
                 for ablation in ablations:
                     self._add(method, entry, (place, data[place]), (ablation, ablations[ablation]), len(data) > 1)
-        tests = self.tests(of_folder=True) if self.content.get("folders") else ()
-        for name, folder in (self.content.get("folders") or {}).items():
-            if not _NAME.fullmatch(str(name)) or not (self.root / str(folder)).is_dir():
-                raise UsageError(f"{self.path}: folders.{name}: '{self.root / str(folder)}' is no folder of pictures.")
-            words = (str(self.root / str(folder)),)
-            self.runs.append(PlannedRun(str(name), str(name), 0, (), "", words, tests, "folder"))
+        for name, given in (self.content.get("folders") or {}).items():
+            self._add_folder(str(name), given if isinstance(given, dict) else {"path": given}, data)
         return self._checked()
+
+    def _add_folder(self, name: str, entry: dict[str, Any], data: Mapping[str, Mapping[str, Any]]) -> None:
+        """The pictures of a foreign method: scored, or with a `config` what a detector learns from them."""
+        self.check_keys(f"folders.{name}", entry, _FOLDER)
+        place = self.root / str(entry.get("path"))
+        if not _NAME.fullmatch(name) or not place.is_dir():
+            raise UsageError(f"{self.path}: folders.{name}: '{place}' is no folder of pictures.")
+        if "config" in entry:
+            pictures = {"model.source.kind": "folder", "data.fused_dir": str(place)}
+            detector = entry | {"options": pictures | (entry.get("options") or {})}
+            for own in data.items():
+                self._add(name, detector, own, ("", {}), len(data) > 1)
+        elif "folds" not in self.content:
+            tests = self.tests(of_folder=True)
+            self.runs.append(PlannedRun(name, name, 0, (), "", (str(place),), tests, "folder"))
+        else:
+            for own in data.items():
+                middle = f"-{own[0]}" if len(data) > 1 else ""
+                for fold, ending, words, division in self._folds(own):
+                    tests = self.tests((*(division.options if division else ()), *words), of_folder=True)
+                    run = PlannedRun(f"{name}{middle}{ending}", name, 0, (), "", (str(place),), tests, "folder")
+                    self.runs.append(replace(run, fold=fold, division=division))
+
+    def _folds(
+        self, data: tuple[str, Mapping[str, Any]]
+    ) -> list[tuple[int | None, str, tuple[str, ...], Division | None]]:
+        """Each fold of the data: its number, the ending of names, the option that chooses it, which folds."""
+        division = self.division(*data)
+        if division is None:
+            return [(None, "", (), None)]
+        return [(fold, f"-fold{fold}", (division.option(fold),), division) for fold in range(division.count)]
 
     def _add(
         self,
@@ -189,16 +185,18 @@ class _Grid:
         before = entry.get("after", "")
         if before and before not in self.entries("methods", _METHOD):
             raise UsageError(f"{self.path}: methods.{method}.after: there is no method '{before}'.")
+        row, file = f"{method}{ending}", str(data[1].get("file", ""))
+        tested = entry.get("tables", True) is not False
+        tests = self.tests(of_folder=False) if tested else ()
         for seed in self.seeds(entry, f"methods.{method}"):
-            after = ""
-            if before:
-                theirs = self.seeds(self.content["methods"][before] or {}, f"methods.{before}")
-                after = f"{before}{ending}-seed{seed if seed in theirs else theirs[0]}"
-            seeded = (*words, f"--seed_everything={seed}")
-            name, row, file = f"{method}{ending}-seed{seed}", f"{method}{ending}", str(data[1].get("file", ""))
-            tested = entry.get("tables", True) is not False
-            tests = self.tests(of_folder=False) if tested else ()
-            self.runs.append(PlannedRun(name, row, seed, tuple(config), file, seeded, tests, "run", after, tested))
+            for fold, part, chosen, division in self._folds(data):
+                after = ""
+                if before:
+                    theirs = self.seeds(self.content["methods"][before] or {}, f"methods.{before}")
+                    after = f"{before}{ending}-seed{seed if seed in theirs else theirs[0]}{part}"
+                seeded = (*words, *chosen, f"--seed_everything={seed}")
+                run = PlannedRun(f"{row}-seed{seed}{part}", row, seed, tuple(config), file, seeded, tests)
+                self.runs.append(replace(run, after=after, tables=tested, fold=fold, division=division))
 
     def _checked(self) -> list[PlannedRun]:
         names = [run.name for run in self.runs]

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ivif.commands.study.execute import Execution
+from ivif.commands.study.folds import write_folds
 from ivif.commands.study.grid import read_study
 from ivif.commands.study.record import StudyRun, write_record
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
@@ -45,6 +46,8 @@ def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool) ->
         return 0
     lock_run_folder(place, "study", "--studies_dir")
     try:
+        for division in dict.fromkeys(run.division for run in runs if run.division):
+            write_folds(place, division)
         records = _Pool(place, executions, jobs, console).run()
     finally:
         unlock_folder(place)

@@ -62,7 +62,8 @@ def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
     folders: dict[str, list[Path]] = {}
     for run in runs:
         if run.state != "finished":
-            notes.append(f"{run.row}, seed {run.seed}: {run.state}{f', {run.problem}' if run.problem else ''}")
+            fold = "" if run.fold is None else f", fold {run.fold}"
+            notes.append(f"{run.row}, seed {run.seed}{fold}: {run.state}{f', {run.problem}' if run.problem else ''}")
             continue
         kinds.setdefault(run.row, run.kind)
         folders.setdefault(run.row, [(study / place).parent for place in run.tables])

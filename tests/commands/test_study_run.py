@@ -12,7 +12,8 @@ import yaml
 
 from ivif.commands.errors import UsageError
 from ivif.commands.study.execute import Execution
-from ivif.commands.study.grid import PlannedRun, read_study
+from ivif.commands.study.grid import read_study
+from ivif.commands.study.planned import PlannedRun
 from ivif.commands.study.record import read_record
 from ivif.commands.study.run import study_run
 from ivif.configs import CONFIGS

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.study.run import study_run
 
         folder, root = Path(options.studies_dir), Path(options.root)
-        return study_run(options.study, folder, root, options.jobs, options.dry_run)
+        return study_run(options.study, folder, root, options.jobs, options.dry_run, options.options or ())
     from ivif.commands.study.table import TableOptions, study_table  # brings torch, pandas and matplotlib
 
     shown = TableOptions(
@@ -64,6 +64,9 @@ def _run() -> SuiteParser:
     runs.add_argument("study", type=str, help="The study's YAML file, or the name of one in configs/studies/.")
     runs.add_argument("--studies_dir", type=str, default="runs/studies", help="Where the folders of studies lie.")
     runs.add_argument("--root", type=str, default="data", help="Folder in which data and foreign pictures lie.")
+    runs.add_argument(
+        "--options", type=str, nargs="*", default=None, help="KEY=VALUE of every fit; wins over the file."
+    )
     runs.add_argument("--jobs", type=PositiveInt, default=1, help="Runs at a time on this machine.")
     runs.add_argument("--dry_run", action="store_true", help="List the runs and their options; run nothing.")
     return runs

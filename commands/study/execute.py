@@ -21,6 +21,8 @@ from ivif.files.whole import write_whole
 
 PROGRESS: Final = "progress.json"
 STOPPED: Final = 75
+_SHARED: Final = ("--trainer.accelerator", "--trainer.limit_test_batches", "--loading.")
+"""Options of a fit that its tests have too."""
 _COUNTED: Final = re.compile(r"Scored: (\d+) of (\d+) pairs")
 
 
@@ -133,7 +135,7 @@ class Execution:
     def _test(self, name: str, options: Sequence[str]) -> None:
         checkpoint = self.study / self.progress["trained"] / LAST
         places = [f"--runs_dir={self.folder}", f"--run_name={name}"]
-        shared = [word for word in self.run.arguments if word.startswith(("--trainer.accelerator", "--loading."))]
+        shared = [word for word in self.run.arguments if word.startswith(_SHARED)]
         self._call(name, ["test", *shared, *options, f"--ckpt_path={checkpoint}", *places])
         tables = (self.folder / name / "latest-test").resolve() / "tables"
         self._note_test(name, str(tables.relative_to(self.study.resolve())))

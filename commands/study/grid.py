@@ -22,6 +22,7 @@ _DATA: Final = {"file", "root", "options"}
 _TEST: Final = {"file", "root", "options", "convention"}
 _FOLDER: Final = {"path", "config", "options", "seeds"}
 _FOLDS: Final = {"count", "seed"}
+_OPTION: Final = re.compile(r"\w[\w.]*=.*", re.DOTALL)
 _NAME: Final = re.compile(r"\w[\w.+-]*")
 
 
@@ -32,6 +33,7 @@ class _Grid:
     path: Path
     root: Path
     content: Mapping[str, Any]
+    added: Sequence[str] = ()
     runs: list[PlannedRun] = field(default_factory=list)
 
     def entries(self, key: str, known: set[str]) -> dict[str, dict[str, Any]]:
@@ -185,6 +187,7 @@ class _Grid:
         before = entry.get("after", "")
         if before and before not in self.entries("methods", _METHOD):
             raise UsageError(f"{self.path}: methods.{method}.after: there is no method '{before}'.")
+        words += [f"--{option}" for option in self.added]
         row, file = f"{method}{ending}", str(data[1].get("file", ""))
         tested = entry.get("tables", True) is not False
         tests = self.tests(of_folder=False) if tested else ()
@@ -213,16 +216,20 @@ class _Grid:
         return ordered
 
 
-def read_study(study: str, root: Path) -> tuple[str, list[PlannedRun]]:
+def read_study(study: str, root: Path, options: Sequence[str] = ()) -> tuple[str, list[PlannedRun]]:
     """The name of a study and its runs, in an order in which they can be run.
 
     Args:
         study: Its YAML file, or the name of one in `configs/studies/`.
         root: The folder in which data and foreign pictures lie.
+        options: Of every fit, `KEY=VALUE`, after those of the file.
 
     Raises:
-        UsageError: If the file is missing or wrong; says where.
+        UsageError: If the file is missing or wrong, or an option is; says where.
     """
+    for option in options:
+        if not _OPTION.fullmatch(option):
+            raise UsageError(f"--options {option}: write KEY=VALUE, as in --options trainer.max_steps=100.")
     path = next((each for each in (Path(study), CONFIGS / "studies" / study) if each.is_file()), None)
     if path is None:
         known = ", ".join(sorted(each.name for each in (CONFIGS / "studies").glob("*.yaml")))
@@ -231,7 +238,7 @@ def read_study(study: str, root: Path) -> tuple[str, list[PlannedRun]]:
         content = load_plain(path)
     except (yaml.YAMLError, PlainYamlError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: it is no YAML that can be read: {error}") from error
-    grid = _Grid(path, root, content if isinstance(content, dict) else {})
+    grid = _Grid(path, root, content if isinstance(content, dict) else {}, options)
     grid.check_keys("the study", content, _TOP)
     return path.stem, grid.cross()
 

@@ -19,7 +19,7 @@ from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.files.text_output import cell
 
 
-def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool) -> int:
+def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool, options: Sequence[str] = ()) -> int:
     """Runs what is left of a study; a failed run never stops the others.
 
     Args:
@@ -28,6 +28,7 @@ def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool) ->
         root: The folder of the data.
         jobs: How many runs at a time.
         dry_run: Only list the runs.
+        options: Options of every fit, `KEY=VALUE`, which win over those of the file.
 
     Returns:
         0; 1 if a run failed; 75 if one was stopped, and can go on.
@@ -35,7 +36,7 @@ def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool) ->
     Raises:
         UsageError: If the study's file is wrong, its folder is in use, or a run was begun with other settings.
     """
-    name, runs = read_study(study, root)
+    name, runs = read_study(study, root, options)
     place = (folder / name).absolute()
     executions = [Execution(place, run) for run in runs]
     console = Console()

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.study.run import study_run
 
         folder, root = Path(options.studies_dir), Path(options.root)
-        return study_run(options.study, folder, root, options.jobs, options.dry_run, options.options or ())
+        added, measure = options.options or (), options.measure
+        return study_run(options.study, folder, root, options.jobs, options.dry_run, added, measure)
     from ivif.commands.study.table import TableOptions, study_table  # brings torch, pandas and matplotlib
 
     shown = TableOptions(
@@ -68,7 +69,8 @@ def _run() -> SuiteParser:
         "--options", type=str, nargs="*", default=None, help="KEY=VALUE of every fit; wins over the file."
     )
     runs.add_argument("--jobs", type=PositiveInt, default=1, help="Runs at a time on this machine.")
-    runs.add_argument("--dry_run", action="store_true", help="List the runs and their options; run nothing.")
+    runs.add_argument("--dry_run", action="store_true", help="List the runs, their memory and options; run nothing.")
+    runs.add_argument("--measure", action="store_true", help="With --dry_run: train a few steps, and list the time.")
     return runs
 
 

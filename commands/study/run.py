@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from ivif.commands.errors import UsageError
 from ivif.commands.study.execute import Execution
 from ivif.commands.study.folds import write_folds
 from ivif.commands.study.grid import read_study
@@ -19,7 +20,15 @@ from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.files.text_output import cell
 
 
-def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool, options: Sequence[str] = ()) -> int:
+def study_run(
+    study: str,
+    folder: Path,
+    root: Path,
+    jobs: int,
+    dry_run: bool,
+    options: Sequence[str] = (),
+    measure: bool = False,
+) -> int:
     """Runs what is left of a study; a failed run never stops the others.
 
     Args:
@@ -29,6 +38,7 @@ def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool, op
         jobs: How many runs at a time.
         dry_run: Only list the runs.
         options: Options of every fit, `KEY=VALUE`, which win over those of the file.
+        measure: In a dry run, train a few steps for the time that all take.
 
     Returns:
         0; 1 if a run failed; 75 if one was stopped, and can go on.
@@ -36,14 +46,14 @@ def study_run(study: str, folder: Path, root: Path, jobs: int, dry_run: bool, op
     Raises:
         UsageError: If the study's file is wrong, its folder is in use, or a run was begun with other settings.
     """
+    if measure and not dry_run:
+        raise UsageError("--measure belongs to --dry_run: without it the runs themselves show their time.")
     name, runs = read_study(study, root, options)
     place = (folder / name).absolute()
     executions = [Execution(place, run) for run in runs]
     console = Console()
     if dry_run:
-        console.print(_table(executions))
-        for run in runs:
-            console.print(cell(f"{run.name}: {' '.join(run.arguments)}"), soft_wrap=True, highlight=False)
+        _list(console, executions, measure)
         return 0
     lock_run_folder(place, "study", "--studies_dir")
     try:
@@ -95,6 +105,17 @@ class _Pool:
         for each in self.executions:
             if (process := each.process) is not None:
                 process.send_signal(signal.SIGTERM)
+
+
+def _list(console: Console, executions: Sequence[Execution], measures: bool) -> None:
+    """Shows all runs with what they take, and their options."""
+    from ivif.commands.study.cost import costs  # brings Lightning
+
+    found = costs([each.run for each in executions], measures)
+    console.print(_table(executions))
+    for run in [each.run for each in executions]:
+        taken = f" ({found[run.name]})" if run.name in found else ""
+        console.print(cell(f"{run.name}{taken}: {' '.join(run.arguments)}"), soft_wrap=True, highlight=False)
 
 
 def _table(executions: Sequence[Execution]) -> Table:

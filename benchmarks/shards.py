@@ -8,8 +8,8 @@ are pairs without a picture, *doubled* those whose picture was written again aft
 the smallest MGFusion (8 channels, one block, untrained), `classic` the Laplacian pyramid.
 
 The overhead is that of `predict` over a bare loop (read both files, fuse, write the PNG) in one process, in stretches
-that take turns; times are processor time, because other work on a machine changes it least. Memory is what the process
-of the largest shard held after a tenth of its pictures, and at its end.
+that take turns; times are processor time, because other work on a machine changes it least. Memory is what that process
+held after a tenth of these pictures, and at the end.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -97,18 +97,10 @@ class Running:
     Args:
         shard: Which.
         process: The process.
-        memory: What it held, in MiB, with the number of all pictures then.
     """
 
     shard: int
     process: subprocess.Popen[bytes]
-    memory: list[float] = field(default_factory=list)
-
-    def look(self) -> None:
-        """Notes how much it holds."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        held = [int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith("VmRSS")]
-        self.memory += held
 
 
 def start(root: Path, out: Path, model: str, shard: int, shards: int) -> Running:
@@ -118,16 +110,21 @@ def start(root: Path, out: Path, model: str, shard: int, shards: int) -> Running
         return Running(shard, subprocess.Popen(command, stdout=log, stderr=log))
 
 
+def held_memory() -> float:
+    """MiB that this process holds."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith("VmRSS"))
+
+
 def times(out: Path) -> dict[str, int]:
     """When each picture that is there was written."""
     with os.scandir(out) if out.is_dir() else os.scandir() as entries:
         return {one.name: one.stat().st_mtime_ns for one in entries if one.name[-4:] == ".png" and one.name[0] != "."}
 
 
-def make_shards(root: Path, out: Path, given: argparse.Namespace) -> tuple[int, dict[str, int], list[Running]]:
-    """Makes all shards, killing some processes; kills, the pictures that were there at them, and the processes."""
-    draw, waiting, ended = random.Random(given.seed), list(range(1, given.shards + 1)), list[Running]()
-    running: list[Running] = []
+def make_shards(root: Path, out: Path, given: argparse.Namespace) -> tuple[int, dict[str, int]]:
+    """Makes all shards, killing some processes; how many, and when the pictures that were there then were written."""
+    draw, waiting, running = random.Random(given.seed), list(range(1, given.shards + 1)), list[Running]()
     killed, seen, due = 0, dict[str, int](), given.pairs / (given.kills + 1)
     while waiting or running:
         while waiting and len(running) < given.processes:
@@ -135,10 +132,8 @@ def make_shards(root: Path, out: Path, given: argparse.Namespace) -> tuple[int, 
         time.sleep(0.2)
         for one in list(running):
             if (code := one.process.poll()) is None:
-                one.look()
                 continue
             running.remove(one)
-            ended.append(one)
             if code:
                 raise RuntimeError(f"shard {one.shard} ended with {code}: see {out.parent}")
         if running and killed < given.kills and len(there := times(out)) > due * (killed + draw.random()):
@@ -149,7 +144,7 @@ def make_shards(root: Path, out: Path, given: argparse.Namespace) -> tuple[int, 
             waiting.insert(draw.randrange(len(waiting) + 1), one.shard)
             seen = there | seen
             killed += 1
-    return killed, seen, ended
+    return killed, seen
 
 
 def bare(task: Any, root: Path, out: Path) -> Iterator[None]:
@@ -167,9 +162,14 @@ def bare(task: Any, root: Path, out: Path) -> Iterator[None]:
         yield
 
 
-def overhead(root: Path, work: Path, model: str, pairs: int) -> tuple[float, float]:
-    """Milliseconds of processor time that a pair takes in a bare loop, and in `predict`: medians of neighbours."""
+def overhead(root: Path, work: Path, model: str, pairs: int) -> tuple[float, float, list[float]]:
+    """Milliseconds of processor time that a pair takes in a bare loop, and in `predict`: medians of neighbours.
+
+    Returns:
+        Both, and the MiB that the process held after each stretch.
+    """
     taken: list[tuple[float, float]] = []
+    memory: list[float] = []
     loop: list[Iterator[None]] = []
     begun, write_batch = [0.0], PredictionWriter.on_predict_batch_end
 
@@ -181,6 +181,7 @@ def overhead(root: Path, work: Path, model: str, pairs: int) -> tuple[float, flo
             before = time.process_time()
             next(loop[0], None)
             taken.append((time.process_time() - before, ours))
+            memory.append(held_memory())
             begun[0] = time.process_time()
 
     options = (f"--trainer.limit_predict_batches={pairs}", "--shard=1/1")
@@ -188,7 +189,7 @@ def overhead(root: Path, work: Path, model: str, pairs: int) -> tuple[float, flo
         run(line(root, work / "predicted", model, *options))
     pieces = [(1000 * plain / STRETCH, 1000 * ours / STRETCH) for plain, ours in taken[1:]]
     plain = statistics.median(one for one, _ in pieces)
-    return plain, plain + statistics.median(ours - one for one, ours in pieces)
+    return plain, plain + statistics.median(ours - one for one, ours in pieces), memory
 
 
 def measure(given: argparse.Namespace, work: Path) -> Row:
@@ -197,14 +198,13 @@ def measure(given: argparse.Namespace, work: Path) -> Row:
     begun = time.monotonic()
     make_pairs(root, given.pairs, given.size)
     made, out = time.monotonic() - begun, place / "out"
-    plain, ours = overhead(root, place, given.model, min(given.pairs, given.timed))
+    plain, ours, memory = overhead(root, place, given.model, min(given.pairs, given.timed))
     begun = time.monotonic()
-    killed, seen, ended = make_shards(root, out, given)
+    killed, seen = make_shards(root, out, given)
     lasted = time.monotonic() - begun
     begun = time.monotonic()
     run(["predict", "merge", str(out)])
     merged, after = time.monotonic() - begun, times(out)
-    largest = max((one.memory for one in ended), key=len)
     return {
         "model": given.model,
         "pairs": str(given.pairs),
@@ -215,8 +215,8 @@ def measure(given: argparse.Namespace, work: Path) -> Row:
         "bare loop, ms a pair": f"{plain:.2f}",
         "predict": f"{ours:.2f}",
         "overhead": f"{100 * (ours / plain - 1):.0f} %",
-        "memory after a tenth, MiB": f"{largest[len(largest) // 10]:.0f}",
-        "at the end": f"{largest[-1]:.0f}",
+        "memory after a tenth, MiB": f"{memory[len(memory) // 10]:.1f}",
+        "at the end": f"{memory[-1]:.1f}",
         "making pairs, s": f"{made:.0f}",
         "shards, s": f"{lasted:.0f}",
         "merge, s": f"{merged:.1f}",
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--size", type=int, default=32, help="Height and width of the pictures.")
     parser.add_argument("--model", choices=tuple(MODELS), default="classic")
-    parser.add_argument("--timed", type=int, default=1000, help="Pairs of which the overhead is measured.")
+    parser.add_argument("--timed", type=int, default=2000, help="Pairs of which the overhead is measured.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="Folder of pictures and logs, which stay; default: a temporary one.")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")

@@ -56,8 +56,8 @@ def fuse(arguments: Sequence[str]) -> list[str]:
     model = options.model or preferred_name()
     if infrared.is_dir():
         return _line_of_folders(infrared, visible, out, model, options)
-    if options.shard:
-        raise UsageError("--shard is of two folders: it makes one part of their pictures.")
+    if options.shard or options.submit:
+        raise UsageError("--shard and --submit are of two folders: they make parts of their pictures.")
     _fuse_files(infrared, visible, out, model, options)
     return []
 
@@ -104,7 +104,7 @@ def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, optio
     first, second = infrared.resolve(), visible.resolve()
     line = ["predict", f"--ckpt_path={model}", "--data=folder.yaml", f"--data.root={first.parent}"]
     line += [f"--data.layout.infrared={first}", f"--data.layout.visible={second}", f"--output_dir={out}"]
-    line += [f"--shard={options.shard}"] if options.shard else []
+    line += [f"--{name}={options[name]}" for name in ("shard", "submit") if options[name]]
     line += ["--data.reading.labels=false", f"--data.reading.thermal_range.mode={options.thermal_range}"]
     line += [
         f"--data.reading.thermal_range.{name}={value}"
@@ -147,6 +147,7 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
         help="Fuse squares of so many pixels one after the other: less memory, more time, the same result.",
     )
     parser.add_argument("--shard", type=str | None, default=None, help="Of two folders: one part, such as 2/4.")
+    parser.add_argument("--submit", type=str | None, default=None, help="Of two folders: a file of jobs (scale.md).")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
     parser.add_argument(
         "--thermal_range",

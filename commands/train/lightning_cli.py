@@ -46,6 +46,7 @@ from ivif.commands.train.run_folder import checkpoint_to_resume, choose_run_fold
 from ivif.commands.train.run_start import TrainingFolder, mark_latest, remove_failed_start
 from ivif.commands.train.shards import chosen_shard
 from ivif.commands.train.stored_settings import say_differences
+from ivif.commands.train.submission import submit
 from ivif.configs import DEFAULTS
 from ivif.contracts.run_files import LAST
 from ivif.datamodules.base import FusionDataModule
@@ -125,7 +126,7 @@ class SuiteCLI(PreparedCLI):
         settle_consents(self.line.arguments, self.config[self.subcommand])
         settle_devices(self.config[self.subcommand])
         if self.subcommand == "predict":
-            self._shard = chosen_shard(self.option("shard"), self.option("output_dir"))
+            self._shard = chosen_shard(self.option("shard"), self.option("output_dir"), self.option("submit"))
         refuse_nulls(self.config[self.subcommand], {"loading": LoadingConfig, "transforms": TransformConfig})
         if self.option("convention"):
             self.config[self.subcommand].evaluator.convention = self.option("convention")
@@ -203,6 +204,10 @@ class SuiteCLI(PreparedCLI):
     def run(self) -> None:
         """Carries out the subcommand in its locked folder, and says where the results are."""
         self._refuse_sources()
+        if self.subcommand == "predict" and self.option("submit"):
+            output, logs = Path(self.option("output_dir")), Path(self.option("runs_dir"))
+            submit(Path(self.option("submit")), self.line.arguments, output, logs)
+            return
         if self.trainer.is_global_zero and self.keeps_folder:
             self._made = lock_run_folder(self.run_folder)
         with self._held_output(), without_own_requeue(self.trainer):

@@ -79,6 +79,12 @@ def _add_predict_arguments(parser: Any) -> None:
         default=None,
         help="predict: make one part of the pictures, such as 2/4, beside commands that make the others.",
     )
+    parser.add_argument(
+        "--submit",
+        type=str | None,
+        default=None,
+        help="predict: a YAML file that says how many shards, and what a job of a cluster needs for one (scale.md).",
+    )
     parser.add_argument("--grey", action="store_true", help="predict: save luma instead of colour.")
     parser.add_argument(
         "--boxes", type=DetectionFiles, default=DetectionFiles(), help="predict: files of what was detected."

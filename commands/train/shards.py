@@ -25,18 +25,24 @@ from ivif.files.inside import refuse_links_out
 from ivif.files.whole import remove_empty
 
 
-def chosen_shard(text: str | None, output: str | None) -> Shard | None:
+def chosen_shard(text: str | None, output: str | None, submitted: str | None) -> Shard | None:
     """The shard that `--shard` names, if it is given.
+
+    Args:
+        text: `--shard`.
+        output: `--output_dir`.
+        submitted: `--submit`.
 
     Raises:
         ShardError: If it names none.
-        UsageError: If there is no folder that the shards would share.
+        UsageError: If there is no folder that the shards would share, or all are to be submitted.
     """
-    if text is None:
-        return None
-    shard = Shard.of(text)
-    if not output:
-        raise UsageError(f"--shard {shard} needs --output_dir: the folder in which all shards write.")
+    shard = None if text is None else Shard.of(text)
+    given = f"--submit {submitted}" if submitted else f"--shard {shard}"
+    if (shard or submitted) and not output:
+        raise UsageError(f"{given} needs --output_dir: the folder in which all shards write.")
+    if shard and submitted:
+        raise UsageError(f"{given} makes all shards: leave out --shard {shard}.")
     return shard
 
 

@@ -208,7 +208,7 @@ def test_fuse_makes_shards_of_two_folders_alone(
         assert f"Shard {shard} is done" in accepted([*line, f"--shard={shard}"], capsys)
     accepted(_merge(tmp_path / "out"), capsys)
     first, second = (str(sorted((scenes / folder).iterdir())[0]) for folder in ("ir", "vi"))
-    refused(["fuse", first, second, f"--out={tmp_path / 'a.png'}", "--shard=1/2"], capsys, "--shard is of two folders")
+    refused(["fuse", first, second, f"--out={tmp_path / 'a.png'}", "--shard=1/2"], capsys, "are of two folders")
 
 
 def test_there_must_be_a_folder_to_join(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,7 +137,12 @@ def test_a_file_says_numbers_and_names_alone(text: str, named: str, tmp_path: Pa
 def test_what_a_file_may_say(tmp_path: Path) -> None:
     text = "shards: 64\ngpus_per_node: 0\nslurm_gres: gpu:a100:1\nslurm_constraint: a&b|c\nmem_gb: 3.5\n"
     (tmp_path / "jobs.yaml").write_text(text, encoding="utf-8")
-    resources = {"gpus_per_node": 0, "slurm_gres": "gpu:a100:1", "slurm_constraint": "a&b|c", "mem_gb": 3.5}
+    resources: dict[str, int | float | str] = {
+        "gpus_per_node": 0,
+        "slurm_gres": "gpu:a100:1",
+        "slurm_constraint": "a&b|c",
+        "mem_gb": 3.5,
+    }
     assert read_submission(tmp_path / "jobs.yaml") == Submission(64, "slurm", resources)
 
 

@@ -22,7 +22,7 @@ from ivif.datamodules.configuration import LoadingConfig, PredictStage, Transfor
 from ivif.datamodules.datasets.base import PairedDataset
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from ivif.datamodules.datasets.cache import cached
-from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, warn_if_labels_leak
+from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, known_prompts, warn_if_labels_leak
 from ivif.datamodules.datasets.stored import StoredPlanes, dataset_of, several_datasets
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.manifest_expansion import write_expansion
@@ -235,6 +235,11 @@ class FusionDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """8-bit planes become float32 in [0, 1] here, after they crossed to the device as bytes."""
         return batch_to_float(batch)
+
+    def known_prompts(self, stage: str) -> set[str]:
+        """The prompts of a stage that are known before a picture is read; in training also those that turns make."""
+        known = known_prompts(self.stage_readers(stage))
+        return pipelines.training_prompts(self.transforms, known) if stage == "train" else known
 
     def warn_of_leaks(self, stage: str, scores_detection: bool) -> bool:
         """Warns when a test's prompts come from its boxes while detection is scored; returns whether it did."""

@@ -1,9 +1,13 @@
 """Which transforms a configuration stands for, and in which order."""
 
+import itertools
+from collections.abc import Iterable
+
 from ivif.datamodules.configuration import TransformConfig
 from ivif.datamodules.datasets.appearance import AddClipViews, AddSaliency, VisibleJitter
 from ivif.datamodules.datasets.boxes import BoxRule
 from ivif.datamodules.datasets.mosaic import Mosaic
+from ivif.datamodules.datasets.picture_words import turn_words
 from ivif.datamodules.datasets.transforms import (
     Compose,
     RandomCrop,
@@ -31,6 +35,13 @@ def training(config: TransformConfig, rule: BoxRule) -> Compose:
     steps += [RandomFlipRotate90(config.flip, config.rotate90)] if config.flip or config.rotate90 else []
     steps += [VisibleJitter(config.jitter, config.jitter, config.jitter)] if config.jitter else []
     return Compose(steps)
+
+
+def training_prompts(config: TransformConfig, prompts: Iterable[str]) -> set[str]:
+    """What training may make of prompts: its flips and turns move the words left and right."""
+    upturned, quarters = config.flip is True, 4 if config.rotate90 else 1
+    ways = list(itertools.product({False, bool(config.flip)}, {False, upturned}, range(quarters)))
+    return {turn_words(prompt, *way) for prompt in prompts for way in ways}
 
 
 def evaluation(config: TransformConfig, rule: BoxRule) -> Compose:

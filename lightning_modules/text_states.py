@@ -88,13 +88,13 @@ def remember_prompts(task: nn.Module, data: Any, stages: Iterable[str]) -> None:
 
     Args:
         task: Holds the encoders, at any depth.
-        data: The datamodule; one that does not tell its readers by stage is passed over.
+        data: The datamodule; one that does not tell its prompts by stage is passed over.
         stages: `train`, `val`, `test` or `all`.
     """
     encoders = [module for module in task.modules() if isinstance(module, PromptEncoder)]
-    if not encoders or not hasattr(data, "stage_readers"):
+    if not encoders or not hasattr(data, "known_prompts"):
         return
-    readers = [reader for stage in stages for reader in data.stage_readers(stage)]
-    known = {prompt for reader in readers if hasattr(reader, "known_prompts") for prompt in reader.known_prompts()}
+    known = {prompt for stage in stages for prompt in data.known_prompts(stage)}
+    pairs = sum(len(reader) for stage in stages for reader in data.stage_readers(stage))
     for encoder in encoders:
-        encoder.remember(known, _TURNS * sum(map(len, readers)))
+        encoder.remember(known, _TURNS * pairs)

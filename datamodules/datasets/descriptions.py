@@ -12,6 +12,7 @@ from ivif.image_ops.color import luma
 
 TIME_PHRASES: Final = {
     "day": "A daytime {place}",
+    "bright": "A bright daytime {place}",
     "dusk": "A {place} at dusk",
     "night": "A {place} at night",
     "fog": "A foggy {place}",

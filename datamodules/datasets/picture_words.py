@@ -15,6 +15,9 @@ from ivif.image_ops.color import luma
 GRID: Final = (60, 80)
 """Rows and columns of means that a picture is looked at through: what is smaller than a cell says nothing."""
 
+BRIGHT_FROM: Final = 0.65
+"""Mean visible luma, in [0, 1], from which on a daytime picture is bright."""
+
 LOW_CONTRAST: Final = 0.12
 HIGH_CONTRAST: Final = 0.25
 """Standard deviation of the visible luma, in [0, 1], below and above which contrast is worth a word."""
@@ -40,7 +43,7 @@ _DIRECTIONS: Final = re.compile(rf"\b({'|'.join(_CLOCKWISE)})\b", re.IGNORECASE)
 
 
 def describe_pair(infrared: Tensor, visible: Tensor) -> str:
-    """Time of day or fog, contrast, warm spots and their places, and how many of them the visible picture lacks.
+    """Time of day or fog, brightness, contrast, warm spots and their places, how many of them the visible one lacks.
 
     Args:
         infrared: (1, H, W), uint8 or float32 in [0, 1].
@@ -58,8 +61,11 @@ def describe_pair(infrared: Tensor, visible: Tensor) -> str:
     brightness = luma(colours[None])[0]
     contrast = float(brightness.std())
     time = time_of_day(visible)
-    hazy = float(colours.amin(dim=0).median()) >= FOG_FROM
-    words = TIME_PHRASES["fog" if time == "day" and hazy and contrast < FOG_BELOW else time].format(place="scene")
+    if time == "day" and contrast < FOG_BELOW and float(colours.amin(dim=0).median()) >= FOG_FROM:
+        time = "fog"
+    elif time == "day" and float(brightness.mean()) >= BRIGHT_FROM:
+        time = "bright"
+    words = TIME_PHRASES[time].format(place="scene")
     if not LOW_CONTRAST <= contrast <= HIGH_CONTRAST:
         words += f" with {'low' if contrast < LOW_CONTRAST else 'high'} contrast"
     return f"{words}. The infrared image shows {_warm_words(heat[0].numpy(), brightness[0].numpy())}."

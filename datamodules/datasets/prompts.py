@@ -71,14 +71,14 @@ class PromptConfig:
             prompt of `path`, a JSONL, where it has one that was not made from boxes, else a sentence that the pictures
             themselves tell. `fine`: a template over the boxes and the mean visible luma, over the luma alone where a
             pair has no label file (generated scenes keep their own caption). `file`: a JSONL of
-            `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a
-            text file per pair, `NAME.txt` at any depth; of several captions `NAME_1.txt`, `NAME_2.txt`, ... the first
-            counts. `pairs`: the column `prompt` of a list of pairs (`layout.pairs`), which counts without this option.
-        path: The JSONL file or the folder; `auto` does without.
+            `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a text file per pair, `NAME.txt` at any depth; of
+            several captions `NAME_1.txt`, `NAME_2.txt`, ... the first counts. `pairs`: the column `prompt` of a list of
+            pairs (`layout.pairs`), which counts without this option.
+        path: The JSONL file or the folder; `auto` can do without.
         sentence: The sentence of `coarse`; default: the data set's own.
 
     Raises:
-        ValueError: If `source` is unknown, or `path` is missing where it is needed.
+        ValueError: If `source` is unknown, or `path` is missing where it is needed or given where nothing is read.
     """
 
     source: Source = "none"
@@ -91,6 +91,8 @@ class PromptConfig:
         if self.source in ("file", "folder") and not self.path:
             kind = "JSONL file" if self.source == "file" else "folder of text files"
             raise ValueError(f"prompts.source is '{self.source}' but prompts.path is not set: give the {kind}.")
+        if self.source == "none" and self.path:
+            raise ValueError("prompts.path is set, but prompts.source is 'none': set it to 'auto', or to 'file'.")
 
 
 class PromptedDataset(Dataset[Sample]):
@@ -117,19 +119,14 @@ class PromptedDataset(Dataset[Sample]):
         self.pairing = reader.pairing
         self._unlabelled = frozenset(reader.pairing.unlabelled)
         self._table: dict[str, PromptEntry] = {}
-        if source.source in _BY_NAME:
+        self._told: dict[str, str] = {}
+        if source.source in _BY_NAME or (source.source == "auto" and source.path):
             self._table = self._read_table(Path(source.path or ""))
+            if source.source == "auto":
+                self._table = {name: entry for name, entry in self._table.items() if entry.source != "template"}
             missing = [name for name in reader.names if name not in self._table]
-            where = source.path or "the list of pairs"
             if missing:
-                logger.warning(
-                    "%d of %d pairs of %s have no prompt in '%s' (%s%s): theirs is empty.",
-                    len(missing), len(reader), self.dataset_name, where, ", ".join(missing[:3]),
-                    ", ..." if len(missing) > 3 else "",
-                )  # fmt: skip
-        elif source.source == "auto" and source.path:
-            table = self._read_table(Path(source.path))
-            self._table = {name: entry for name, entry in table.items() if entry.source != "template"}
+                self._say(missing)
 
     @property
     def names(self) -> list[str]:
@@ -185,6 +182,15 @@ class PromptedDataset(Dataset[Sample]):
         subset.reader = self.reader.select(names)
         return subset
 
+    def _say(self, missing: list[str]) -> None:
+        auto = self.source.source == "auto"
+        logger.warning(
+            "%d of %d pairs of %s have no prompt%s in '%s' (%s%s): %s.",
+            len(missing), len(self.reader), self.dataset_name, " made without boxes" if auto else "",
+            self.source.path or "the list of pairs", ", ".join(missing[:3]), ", ..." if len(missing) > 3 else "",
+            "theirs is what their pictures tell" if auto else "theirs is empty",
+        )  # fmt: skip
+
     def _origin(self, name: str) -> Origin | None:
         if self.source.source == "coarse":
             return "dataset"
@@ -212,7 +218,9 @@ class PromptedDataset(Dataset[Sample]):
             return sample.get("prompt") or template
         entry = self._table.get(sample["name"] if sample else self.names[index])
         if kind == "auto" and not entry and sample is not None:
-            return describe_pair(sample["infrared"], sample["visible"])
+            if sample["name"] not in self._told:
+                self._told[sample["name"]] = describe_pair(sample["infrared"], sample["visible"])
+            return self._told[sample["name"]]
         return entry.prompt if entry else ""
 
     def _read_table(self, path: Path) -> dict[str, PromptEntry]:
@@ -226,6 +234,11 @@ class PromptedDataset(Dataset[Sample]):
         spelled = {name.casefold(): name for name in self.reader.names}  # names by a pattern were once in lower case
         entries = (entry for entry in read_prompts(path) if entry.dataset == self.dataset_name)
         return {spelled.get(entry.name.casefold(), entry.name): entry for entry in entries}
+
+
+def known_prompts(readers: Iterable[Dataset[Sample]]) -> set[str]:
+    """What the readers among these that have prompts know of them without opening a picture."""
+    return {prompt for reader in readers if isinstance(reader, PromptedDataset) for prompt in reader.known_prompts()}
 
 
 def warn_if_labels_leak(dataset: PromptedDataset, split: str, *, scores_detection: bool) -> bool:

@@ -13,7 +13,11 @@ from torch.utils.data import Dataset
 
 from ivif.commands.cli import main
 from ivif.commands.data.prompts import CaptionConfig, extend_prompts, join_captions, write_prompts
+from ivif.commands.parsing.parser import SuiteParser
 from ivif.contracts.batch import Sample, plane_to_float
+from ivif.datamodules.base import FusionDataModule
+from ivif.datamodules.datasets.msrs import MSRS
+from ivif.datamodules.datasets.picture_words import describe_pair
 from ivif.datamodules.datasets.prompt_files import PromptEntry, PromptError, read_prompts, save_prompts
 from ivif.datamodules.datasets.prompts import SENTENCES, PromptConfig, PromptedDataset
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
@@ -129,6 +133,34 @@ def test_generated_scenes_are_captioned_from_a_bare_file(weights: Path, tmp_path
     lines = lines_of(out)
     assert [line["source"] for line in lines] == ["caption"] * 2
     assert all(line["prompt"].startswith("Infrared: ") and " Visible: " in line["prompt"] for line in lines)
+
+
+def test_the_sentences_of_pictures_are_written_once_and_used_by_one_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    msrs, out = write_msrs(tmp_path / "MSRS"), tmp_path / "prompts.jsonl"
+    assert main(command(out, msrs, "--stage=test", by="auto", data="msrs.yaml")) == 0
+    first = lines_of(out)
+    assert main(command(out, msrs, by="auto", data="msrs.yaml")) == 0  # goes on with the pairs that are left
+    lines = lines_of(out)
+    assert lines[: len(first)] == first
+    printed = capsys.readouterr().out
+    assert f"{len(lines) - len(first)} new prompts ({len(lines) - len(first)} pictures), {len(lines)} in all" in printed
+    assert "mAP" not in printed
+    reader = MSRS(msrs, "all")
+    pictures = {name: reader[index] for index, name in enumerate(reader.names)}
+    assert {line["name"]: line["prompt"] for line in lines} == {
+        name: describe_pair(sample["infrared"], sample["visible"]) for name, sample in pictures.items()
+    }
+    assert {line["source"] for line in lines} == {"pictures"}
+    out.write_text(out.read_text(encoding="utf-8").replace("A ", "The "), encoding="utf-8")
+    parser, text = SuiteParser(), ["--data=configs/data/msrs_text.yaml", f"--data.root={msrs}"]
+    parser.add_subclass_arguments(FusionDataModule, "data", fail_untyped=False)
+    data = parser.instantiate(parser.parse_args([*text, f"--data.prompts.path={out}"])).data
+    (test,) = data.stage_readers("test")
+    assert test.known_prompts() == [test.prompt(index) for index in range(len(test))]
+    assert all(prompt.startswith("The ") for prompt in test.known_prompts())
+    assert "have no prompt" not in caplog.text
 
 
 def test_a_stopped_captioning_goes_on_where_it_was(

@@ -68,6 +68,12 @@ def test_what_belongs_to_the_method_is_taken_and_nothing_else(command: str, tmp_
     }
 
 
+def test_a_run_that_was_trained_with_one_sentence_keeps_it(tmp_path: Path) -> None:
+    data = {"class_path": "MSRSDataModule", "init_args": {"prompts": {"source": "coarse", "sentence": "Streets."}}}
+    path = _checkpoint(tmp_path / "a.ckpt", STORED | {"data": data})
+    assert _taken("test", f"--ckpt_path={path}")["data"] == data
+
+
 def test_its_data_give_way_to_other_data_and_not_to_their_options(tmp_path: Path) -> None:
     path = str(_checkpoint(tmp_path / "a.ckpt"))
     assert "data" not in _taken("test", "--ckpt_path", path, "--data", "tno.yaml", "--data.root", "x")
@@ -214,11 +220,13 @@ def test_what_differs_from_the_training_is_said_in_one_line(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
-    typed = ["--model.network.gate=sigmoid", "--convention=standard", f"--runs_dir={tmp_path}", "--run_name=own"]
+    typed = ["--model.network.gate=sigmoid", "--convention=standard", "--data.prompts.source=auto"]
+    typed += [f"--runs_dir={tmp_path}", "--run_name=own"]
     with caplog.at_level(logging.INFO, logger="lightning.pytorch.utilities.rank_zero"):
         assert main(["test", checkpoint, *QUIET, *typed, "--evaluator.test_metrics=[EN]"]) == 0
     (said,) = [line for line in caplog.messages if line.startswith("Other settings")]
     assert said.endswith(
-        'model.network.gate "sigmoid" (there "linear"), evaluator.convention "standard" (there "vifb").'
+        'model.network.gate "sigmoid" (there "linear"), data.prompts.source "auto" (there "none"), '
+        'evaluator.convention "standard" (there "vifb").'
     )
     assert _config(tmp_path / "own")["model"]["init_args"]["network"]["gate"] == "sigmoid"

@@ -3,16 +3,22 @@
 import itertools
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from torch import Generator
 
 from ivif.contracts.batch import Sample
+from ivif.datamodules.configuration import TransformConfig
+from ivif.datamodules.datasets import prompts
 from ivif.datamodules.datasets.picture_words import describe_pair, turn_words
+from ivif.datamodules.datasets.prompt_files import PromptEntry, save_prompts
 from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.datasets.transforms import RandomFlipRotate90
+from ivif.datamodules.pipelines import training
+from ivif.datamodules.synthetic import SyntheticDataModule
 
 
 def _warm(*columns: int) -> torch.Tensor:
@@ -42,6 +48,8 @@ def test_time_fog_and_contrast() -> None:
     assert describe_pair(_warm(), _grey(20)).startswith("A scene at night with low contrast.")
     assert describe_pair(_warm(), _grey(170)).startswith("A foggy scene with low contrast.")
     assert describe_pair(_warm(), split).startswith("A daytime scene with high contrast.")
+    split[..., :80] = 110
+    assert describe_pair(_warm(), split).startswith("A bright daytime scene with high contrast.")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,7 @@ def test_the_training_transform_turns_the_sentence_of_its_picture(rotate90: bool
     assert len(seen) == 2
 
 
-def test_auto_takes_captions_and_leaves_what_came_from_boxes(tmp_path: Path) -> None:
+def test_auto_takes_captions_and_leaves_what_came_from_boxes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reader, path = SyntheticDataset(3, (64, 64)), tmp_path / "p.jsonl"
     origins = dict(zip(reader.names, ("caption", "template"), strict=False))
     lines = [
@@ -100,3 +108,35 @@ def test_auto_takes_captions_and_leaves_what_came_from_boxes(tmp_path: Path) -> 
     assert dataset.known_prompts() == expected[:1]
     assert not dataset.leaks_labels
     assert PromptedDataset(reader, PromptConfig("auto")).prompt(0) == told[0]
+    assert "2 of 3 pairs of synthetic have no prompt made without boxes" in caplog.text
+    assert "theirs is what their pictures tell" in caplog.text
+
+
+def test_pictures_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def told(*_: torch.Tensor) -> str:
+        looked.append(f"text {len(looked)}")
+        return looked[-1]
+
+    monkeypatch.setattr(prompts, "describe_pair", told)
+    dataset = PromptedDataset(SyntheticDataset(2, (64, 64)), PromptConfig("auto"))
+    assert [dataset[index]["prompt"] for index in (0, 1, 0, 1)] == ["text 0", "text 1"] * 2
+    assert len(looked) == 2
+
+
+@pytest.mark.parametrize(("flip", "rotate90"), [*itertools.product([True, False, "horizontal"], [True, False])])
+def test_all_words_that_training_can_make_are_known_before_it(
+    flip: bool | Literal["horizontal"], rotate90: bool, tmp_path: Path
+) -> None:
+    data = SyntheticDataModule(train_length=2, evaluation_length=1, size=(64, 64))
+    data.transforms = TransformConfig(crop=32, flip=flip, rotate90=rotate90)
+    path, words = tmp_path / "p.jsonl", "A car on the left, a lamp at the top."
+    names = [name for stage in ("train", "val") for name in data.stage_readers(stage)[0].names]  # type: ignore[attr-defined]
+    save_prompts(path, [PromptEntry("synthetic", name, words) for name in names])
+    data.prompts = PromptConfig("auto", path)
+    data._readers.clear()
+    change, sample = training(data.transforms, data.box_rule()), data.stage_readers("train")[0][0]
+    seen = {change(sample, Generator().manual_seed(seed))["prompt"] for seed in range(100)}
+    assert data.known_prompts("train") == seen
+    assert data.known_prompts("val") == {words}

@@ -224,6 +224,8 @@ def test_wrong_configurations_are_named() -> None:
         PromptConfig("best")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"prompts\.path is not set: give the JSONL file"):
         PromptConfig("file")
+    with pytest.raises(ValueError, match=r"prompts\.path is set, but prompts\.source is 'none': set it to 'auto'"):
+        PromptConfig(path="p.jsonl")
 
 
 def test_the_leak_warning_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

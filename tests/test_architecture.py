@@ -30,6 +30,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "running": GROUND,
     "datamodules": (*GROUND, "running", "image_ops", "scenes"),
     "weights": GROUND,
+    "registration": GROUND,
     "lightning_modules": (*GROUND, "weights", "running", "image_ops", "models", "losses", "bilevel"),
     "inference": (*GROUND, "weights", "image_ops", "models", "datamodules", "lightning_modules"),
     "callbacks": (*GROUND, "running", "image_ops", "metrics", "models.classic"),

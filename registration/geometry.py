@@ -1,0 +1,71 @@
+"""Transforms between two pictures: 3x3 matrices on pixel centres (x, y), of which (0, 0) is the first."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+Plane = NDArray[Any]
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def stretch(source: Size, target: Size) -> Matrix:
+    """The transform from one picture's pixels to those of the same picture in another size."""
+    down, across = (wanted / given for wanted, given in zip(target, source, strict=True))
+    return np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])
+
+
+def corners(size: Size) -> Matrix:
+    """Its four outer pixels (4, 2), clockwise from the first."""
+    bottom, right = size[0] - 1.0, size[1] - 1.0
+    return np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]])
+
+
+def apply(matrix: Matrix, points: Matrix) -> Matrix:
+    """Points (N, 2) under a transform."""
+    moved = np.c_[points, np.ones(len(points))] @ matrix.T
+    return np.asarray(moved[:, :2] / moved[:, 2:])
+
+
+def corner_distance(first: Matrix, second: Matrix, size: Size) -> float:
+    """How far apart two transforms of one picture put its corners: the mean of four, in pixels of the target."""
+    apart = apply(first, corners(size)) - apply(second, corners(size))
+    return float(np.linalg.norm(apart, axis=1).mean())
+
+
+def warp(picture: Plane, matrix: Matrix, size: Size, fill: float | None = None) -> Plane:
+    """A picture as seen in another frame.
+
+    Args:
+        picture: (H, W), uint8, uint16 or float32.
+        matrix: From pixels of that frame to pixels of the picture.
+        size: Of that frame.
+        fill: What stands where the picture has nothing; default: its least value, which is cold in infrared, and stays
+            within the picture's range.
+    """
+    value = float(picture.min()) if fill is None else fill
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpPerspective(
+        picture, matrix, (size[1], size[0]), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=value
+    )
+
+
+def move_boxes(boxes: Matrix, matrix: Matrix, size: Size) -> tuple[Matrix, NDArray[np.bool_]]:
+    """Boxes of one picture in the frame of another: the upright boxes around what they become, cut at the frame.
+
+    Args:
+        boxes: (N, 4) xyxy, edges of pixels.
+        matrix: From pixels of the boxes' picture to pixels of the frame.
+        size: Of the frame.
+
+    Returns:
+        The boxes (N, 4), and which of them (N,) are still in the frame.
+    """
+    edges = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2) - 0.5  # an edge lies half a pixel from a centre
+    moved = apply(matrix, edges).reshape(-1, 4, 2) + 0.5
+    limits = np.array([size[1], size[0]], dtype=float)
+    least, most = moved.min(1).clip(0, limits), moved.max(1).clip(0, limits)
+    return np.c_[least, most], np.asarray(((most - least) >= 1).all(1))

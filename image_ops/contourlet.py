@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from ivif.image_ops.contourlet_convolution import split_by_convolution
 from ivif.image_ops.contourlet_filters import wedge_lattice
 from ivif.image_ops.contourlet_maps import Plan, join_planes, split_planes
 from ivif.image_ops.padding import crop_to, pad_planes, pad_to_multiple
@@ -68,7 +69,10 @@ def contourlet(
     padded = pad_planes(padded, (margin, margin, margin, margin), mode="reflect") if margin else padded
     plan = Plan("analysis", tuple(reversed(levels[1:])), decimate)
     with torch.autocast(image.device.type, enabled=False):
-        bands = split_planes(padded.flatten(0, 1), plan)
+        if decimate and torch.compiler.is_exporting():  # sizes are not known yet, and files have no FFT
+            bands = split_by_convolution(padded.flatten(0, 1), plan.levels)
+        else:
+            bands = split_planes(padded.flatten(0, 1), plan)
     lowpass, *stacks = (_without_margin(band, padded, margin) for band in bands)
     pairs = tuple(zip(stacks[0::2], stacks[1::2], strict=True))
     return ContourletBands(lowpass.squeeze(2), pairs[::-1], decimate)

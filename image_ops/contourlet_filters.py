@@ -94,7 +94,7 @@ def scale_filters(
     mean = kind == "synthesis" if tiles else form == "split"
     lattices = (2, 2), wedge_lattice(level, 0), wedge_lattice(level, 1)
     parts = []
-    for response, lattice in zip(_equivalent_filters(kind, level, size), lattices, strict=True):
+    for response, lattice in zip(equivalent_filters(kind, level, size), lattices, strict=True):
         part = response.to(dtype.to_complex()) / (lattice[0] * lattice[1] if mean else 1)
         part = part.conj().resolve_conj() if conjugate else part
         rows, columns = (1, 1) if tiles else lattice
@@ -171,7 +171,7 @@ def directional_filters(kind: Kind, level: int, height: int, width: int) -> Tens
     )
 
 
-def _equivalent_filters(kind: Kind, level: int, size: tuple[int, int]) -> list[Tensor]:
+def equivalent_filters(kind: Kind, level: int, size: tuple[int, int]) -> list[Tensor]:
     """The low-pass and both halves of the wedges behind a step of the pyramid, as filters of the pyramid's input."""
     wedges = directional_filters(kind, level, *size)
     low, dual = pyramid_response(ANALYSIS_KERNEL, size), pyramid_response(SYNTHESIS_KERNEL, size)

@@ -65,7 +65,8 @@ def pad_planes(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode = "r
     """
     left, right, top, bottom = padding
     height, width = x.shape[-2:]
-    if torch.compiler.is_exporting() and not all(type(side) is int for side in padding):
+    fixed = mode == "replicate" and all(type(side) is int for side in padding)
+    if torch.compiler.is_exporting() and not fixed:
         return _gathered(x, padding, mode)
     if mode == "replicate" and torch.compiler.is_compiling():
         return _repeated(_repeated(x, left, right, -1), top, bottom, -2)

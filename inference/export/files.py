@@ -65,7 +65,7 @@ def check_request(task: FusionTask, kind: ExportFormat, prompt: str | None) -> N
     """Refuses what no file can be made of, before any work.
 
     Raises:
-        ExportError: If a library is missing, the network takes no text, or transforms by FFT.
+        ExportError: If a library is missing, or the network takes no text.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if kind == "onnx" and missing:
@@ -73,11 +73,6 @@ def check_request(task: FusionTask, kind: ExportFormat, prompt: str | None) -> N
     name = type(task).__name__.removesuffix("Task")
     if prompt is not None and not takes_prompt(task):
         raise ExportError(f"{name} takes no text: leave --prompt out.")
-    if any(getattr(part, "reads_subbands", False) for part in task.modules()):
-        raise ExportError(
-            f"{name} with a contourlet transform cannot be exported: its filters are made for one size. Networks "
-            f"trained with --model.network.detail convolution can."
-        )
 
 
 def _write(task: FusionTask, path: Path, kind: ExportFormat, prompt: str | None, notes: dict[str, str]) -> None:

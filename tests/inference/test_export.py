@@ -72,9 +72,10 @@ def test_a_prompt_stays_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_promptfusion_without_contourlet_is_exported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"detail": "convolution"}, {"pairing": "resize"}, {"pairing": "splice"}])
+def test_promptfusion_is_exported(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    network = PromptFusionConfig(channels=8, blocks=1, heads=2, detail_channels=(8, 8, 8, 8), detail="convolution")
+    network = PromptFusionConfig(channels=8, blocks=1, heads=2, detail_channels=(8, 8, 8, 8), **options)
     task = PromptFusionTask(network=network, prompts=None, detector=None).eval()
     assert export_fusion(task, tmp_path / "a.onnx", "onnx", None, "test") <= 1
 
@@ -97,8 +98,6 @@ def test_a_file_that_fuses_otherwise_is_not_kept(tmp_path: Path, monkeypatch: py
 def test_what_no_file_can_be_made_of_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExportError, match="MGFusion takes no text: leave --prompt out"):
         check_request(_mgfusion(), "onnx", "a street")
-    with pytest.raises(ExportError, match="contourlet transform cannot be exported"):
-        check_request(PromptFusionTask(prompts=None, detector=None), "onnx", None)
     monkeypatch.setattr(export_files, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ExportError, match=r"needs onnxscript: pip install 'ivif-lightning\[export\]'"):
         check_request(_mgfusion(), "onnx", None)

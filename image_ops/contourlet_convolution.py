@@ -62,9 +62,7 @@ def _kernels_of(level: int) -> tuple[_Kernel, ...]:
 
 def _make_kernels(level: int) -> tuple[_Kernel, ...]:
     lattices = (2, 2), wedge_lattice(level, 0), wedge_lattice(level, 1)
-    responses = equivalent_filters(
-        "analysis", level, (64 << level, 64 << level)
-    )  # wider than a filter
+    responses = equivalent_filters("analysis", level, (64 << level, 64 << level))  # wider than a filter
     return tuple(_kernel(response, lattice) for response, lattice in zip(responses, lattices, strict=True))
 
 

@@ -1,13 +1,13 @@
-"""`ivif fuse`: two pictures, or two folders of them, to fused ones."""
+"""`ivif fuse`: two pictures, videos, or folders of pictures, to fused ones."""
 
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ivif.callbacks.images import PNG
 from ivif.commands.errors import UsageError, is_user_error
+from ivif.commands.fuse_checks import check_out, tell_proportions
+from ivif.commands.fuse_video import add_video_options, fuse_videos, is_video
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
@@ -31,12 +31,9 @@ _FORMATS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 PANEL: Final = "_panel.png"
 
-_APART: Final = 0.05
-"""Relative difference of two pictures' proportions from which on a line says so."""
-
 
 def fuse(arguments: Sequence[str]) -> list[str]:
-    """Parses `fuse`, and fuses two pictures.
+    """Parses `fuse`, and fuses two pictures or videos.
 
     Returns:
         Of two folders the command line of `predict` that fuses them, with its pairing, records and resuming; else none.
@@ -49,11 +46,14 @@ def fuse(arguments: Sequence[str]) -> list[str]:
     for path in (infrared, visible):
         if not path.exists():
             raise UsageError(f"There is no file or folder '{printable(path)}'.")
+    model = options.model or preferred_name()
+    if is_video(infrared, visible, out):
+        fuse_videos(infrared, visible, out, model, options)
+        return []
     if infrared.is_dir() != visible.is_dir():
         raise UsageError(
             f"'{printable(infrared)}' and '{printable(visible)}': give two pictures, or two folders of pictures."
         )
-    model = options.model or preferred_name()
     if infrared.is_dir():
         return _line_of_folders(infrared, visible, out, model, options)
     if options.shard or options.submit:
@@ -63,14 +63,8 @@ def fuse(arguments: Sequence[str]) -> list[str]:
 
 
 def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> None:
-    _check_output(out, options.overwrite, (infrared, visible))
-    proportions = [height / width for height, width in (image_size(infrared), image_size(visible))]
-    if abs(math.log(proportions[0] / proportions[1])) > _APART:
-        print(
-            f"'{printable(infrared)}' has other proportions than '{printable(visible)}' and is stretched to them: "
-            f"pictures that show the same scene pixel by pixel are expected.",
-            file=sys.stderr,
-        )
+    check_out(out, "picture", _FORMATS, options.overwrite, (infrared, visible))
+    tell_proportions(infrared, visible, (image_size(infrared), image_size(visible)))
     import ivif
 
     try:
@@ -114,25 +108,17 @@ def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, optio
     return line if options.device == "auto" else [*line, f"--trainer.accelerator={options.device}"]
 
 
-def _check_output(out: Path, overwrite: bool, sources: Sequence[Path]) -> None:
-    if out.is_dir():
-        raise UsageError(f"--out {printable(out)} is a folder: name the picture to write, such as {out / 'fused.png'}.")
-    if out.suffix.lower() not in _FORMATS:
-        raise UsageError(f"--out {printable(out)}: a picture ends in {', '.join(sorted(_FORMATS))}.")
-    if out.exists() and any(out.samefile(source) for source in sources):
-        raise UsageError(f"--out {printable(out)} is one of the two pictures. Choose another name.")
-    if out.exists() and not overwrite:
-        raise UsageError(f"--out {printable(out)} is there already. Choose another name, or give --overwrite true.")
-
-
 def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have it
     """The parser of `fuse`."""
     parser = SuiteParser(
-        prog=f"{program()} fuse", description="Fuses an infrared and a visible picture, or two folders of pictures."
+        prog=f"{program()} fuse",
+        description="Fuses an infrared and a visible picture, two videos, or two folders.",
     )
-    parser.add_argument("infrared", type=str, help="The infrared picture, or a folder of them.")
-    parser.add_argument("visible", type=str, help="The visible picture of the same scene, or a folder of them.")
-    parser.add_argument("--out", type=str, required=True, help="The fused picture, or the folder of fused pictures.")
+    parser.add_argument("infrared", type=str, help="The infrared picture or video, or a folder of pictures.")
+    parser.add_argument("visible", type=str, help="The visible one of the same scene, or a folder of pictures.")
+    parser.add_argument(
+        "--out", type=str, required=True, help="The fused picture or video, or a folder for fused pictures."
+    )
     parser.add_argument(
         "--model",
         type=str | None,
@@ -163,5 +149,6 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
     parser.add_argument(
         "--colormap", choices=("grey", *palette_names()), default="grey", help="How infrared is shown there."
     )
-    parser.add_argument("--overwrite", type=bool, default=False, help="Write over the picture --out.")
+    parser.add_argument("--overwrite", type=bool, default=False, help="Write over the file --out.")
+    add_video_options(parser)
     return parser

@@ -143,6 +143,12 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
     )
     parser.add_argument("--low", type=float | None, default=None, help="Of a range that is fixed, or of percentiles.")
     parser.add_argument("--high", type=float | None, default=None, help="The same at the other end.")
+    _add_output_options(parser)
+    add_video_options(parser)
+    return parser
+
+
+def _add_output_options(parser: SuiteParser) -> None:
     parser.add_argument(
         "--side_by_side", type=bool, default=False, help=f"Also write both pictures beside the fused one: NAME{PANEL}."
     )
@@ -150,5 +156,3 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
         "--colormap", choices=("grey", *palette_names()), default="grey", help="How infrared is shown there."
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="Write over the file --out.")
-    add_video_options(parser)
-    return parser

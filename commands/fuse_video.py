@@ -34,6 +34,8 @@ def fuse_videos(infrared: Path, visible: Path, out: Path, model: str, options: A
 
     if options.side_by_side:
         raise UsageError("--side_by_side is of two pictures. Leave it out for videos.")
+    if options.shard:
+        raise UsageError("--shard is of two folders. Leave it out for videos.")
     if not options.frame_rate > 0:
         raise UsageError(f"--frame_rate {options.frame_rate}: give frames per second above 0.")
     check_out(out, "video", VIDEO_FORMATS, options.overwrite, (infrared, visible))

@@ -41,6 +41,12 @@ BY: Final = (
     "coca: a caption of each image by open_clip's CoCa, as 'Infrared: ... Visible: ...' (needs no labels, but weights)."
 )
 
+REGISTER: Final = (
+    "Writes a copy of a dataset in which each infrared picture lies on its visible one. A pair stays as it is, and a "
+    "line says why, where no transform deserves belief: pictures that lie well, of different scenes, or with too "
+    "little in common. Transforms are kept as JSON."
+)
+
 COCA: Final = (
     "coca: TAG/ARCHITECTURE as open_clip lists them, such as laion2b_s13b_b90k/coca_ViT-B-32, an architecture alone, "
     "or the path of a weights file. Weights that are not there are fetched once, or an error says where to put them "
@@ -56,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         DatasetError: If the data are not there.
     """
     arguments = rewrite(arguments).arguments
-    parser = _parser(reads="check" in arguments or "prompts" in arguments)
+    parser = _parser(reads=bool({"check", "prompts", "register"} & {*arguments}))
     config = parser.parse_args(arguments)
     options = config[config.subcommand]
     if config.subcommand == "manifests":
@@ -73,6 +79,12 @@ def main(arguments: Sequence[str]) -> int:
         archive = None if options.archive is None else Path(options.archive)
         return download(options.name, Path(options.out), options.accept_terms, archive)
     datamodule = parser.instantiate(config)[config.subcommand].data
+    if config.subcommand == "register":
+        from ivif.commands.data.register import Options, pairs_of, register_dataset
+        from ivif.registration import RegistrationSettings
+
+        chosen = Options(options.rig, options.boxes, RegistrationSettings(options.model))
+        return register_dataset(pairs_of(datamodule.stage_readers("all")), Path(options.out), chosen)
     return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
 
 
@@ -90,8 +102,9 @@ def _parser(reads: bool) -> SuiteParser:
     prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
     prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
     prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")
+    register = _registering()
     if reads:
-        _add_data(check, prompts)
+        _add_data(check, prompts, register)
     manifests = SuiteParser(description="Compares the committed name lists with their rules.")
     manifests.add_argument("--write", action="store_true", help="Write the lists anew.")
     scenes = SuiteParser(description="Writes generated scenes as folders ir/, vi/ and labels/, to try things out on.")
@@ -103,12 +116,34 @@ def _parser(reads: bool) -> SuiteParser:
         "download": _download(),
         "import": _importing(),
         "check": check,
+        "register": register,
         "prompts": prompts,
         "manifests": manifests,
         "scenes": scenes,
     }
     parser.add_described(commands)
     return parser
+
+
+def _registering() -> SuiteParser:
+    register = SuiteParser(description=REGISTER)
+    register.add_argument("--out", type=str, required=True, help="The folder; one that was begun is continued.")
+    register.add_argument(
+        "--rig", type=bool, default=False, help="All pairs are of one rig: one transform for them all."
+    )
+    register.add_argument(
+        "--model",
+        type=Literal["similarity", "affine", "homography"],
+        default="similarity",
+        help="What a transform may do; similarity (shift, turn, scale) is the most exact on most pairs.",
+    )
+    register.add_argument(
+        "--boxes",
+        type=Literal["auto", "infrared", "visible"],
+        default="auto",
+        help="Which picture's objects the labels mark: infrared ones move with their picture.",
+    )
+    return register
 
 
 def _download() -> SuiteParser:
@@ -155,12 +190,12 @@ def _import(options: Any) -> int:
     return import_cameras(Path(options.source), Path(options.out), ImportConfig(*given))
 
 
-def _add_data(check: SuiteParser, prompts: SuiteParser) -> None:
+def _add_data(check: SuiteParser, prompts: SuiteParser, register: SuiteParser) -> None:
     from ivif.datamodules.base import FusionDataModule  # brings Lightning
     from ivif.models.captioner import DEFAULT_COCA
 
     prompts.add_argument("--coca", type=str, default=DEFAULT_COCA, help=COCA)
-    for subcommand in (check, prompts):
+    for subcommand in (check, prompts, register):
         subcommand.add_argument("--config", action="config")
         subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
 

@@ -1,0 +1,235 @@
+"""`ivif data register`: a copy of a dataset in which infrared lies on the visible pictures, read by `folder`."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ivif.callbacks.detection_files import save_yolo
+from ivif.commands.data.contact_sheet import evenly
+from ivif.commands.errors import UsageError
+from ivif.commands.program import program
+from ivif.contracts.batch import Targets
+from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
+from ivif.datamodules.datasets.infrared_color import infrared_plane
+from ivif.datamodules.datasets.io import read_image, to_infrared
+from ivif.files.inside import read_inside, refuse_links_out
+from ivif.files.names import file_name, printable
+from ivif.files.whole import whole_file, write_whole
+from ivif.registration import (
+    DEFAULT_SETTINGS,
+    Registration,
+    RegistrationSettings,
+    common_transform,
+    move_boxes,
+    register,
+    stretch,
+    warp,
+)
+from ivif.registration.geometry import Matrix, Plane, Size
+
+BoxesOf = Literal["auto", "infrared", "visible"]
+
+RECORD: Final = "registration.json"
+"""In the folder: how its pairs were registered. Where it lies, nothing is registered again."""
+
+TRANSFORMS: Final = "transforms"
+_RIG_PAIRS: Final = 30
+_LISTED: Final = 10
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a dataset is registered.
+
+    Args:
+        rig: Whether all pairs are of one rig: one transform, estimated over up to 30 of them.
+        boxes: Which picture's objects the labels mark; auto: the visible one's, but where only the infrared file's name
+            leads to them.
+        settings: What is believed of a pair.
+    """
+
+    rig: bool = False
+    boxes: BoxesOf = "auto"
+    settings: RegistrationSettings = DEFAULT_SETTINGS
+
+
+def register_dataset(reader: PairedDataset, out: Path, options: Options) -> int:
+    """Writes `ir/`, `vi/`, `labels/` and `transforms/`; what is there of an earlier, stopped call stays.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UsageError: If the pairs were registered before, or the folder is another one's.
+        RigError: If the pairs do not tell one transform.
+    """
+    _refuse_registered(reader)
+    rig = _begin(reader, out, options)
+    left: list[str] = []
+    for index, record in enumerate(reader.records):
+        path = _transform_path(out, record.name)
+        if not path.is_file():
+            _register_pair(reader, index, out, options, rig)
+        known = json.loads(read_inside(path, out))
+        if not known["registered"]:
+            left.append(f"{record.name}: {known['reason']}")
+    for line in left[:_LISTED]:
+        print(f"left as it is: {printable(line)}")
+    if len(left) > _LISTED:
+        print(f'... and {len(left) - _LISTED} more: "registered": false in {out / TRANSFORMS}.')
+    labels = " --data.layout.labels labels" if reader.has_labels else ""
+    print(
+        f"{len(reader) - len(left)} of {len(reader)} pairs warped, in {out}. Look at them:\n"
+        f"  {program()} data check --data folder.yaml --data.root {out}{labels}"
+    )
+    return 0
+
+
+def _refuse_registered(reader: PairedDataset) -> None:
+    for folder in {record.infrared.parent.parent for record in reader.records}:
+        if (folder / RECORD).exists():
+            raise UsageError(
+                f"'{printable(folder)}' holds pairs that were registered already ({RECORD}): a second warp would only "
+                f"blur them. Give the pictures of the cameras."
+            )
+
+
+def _begin(reader: PairedDataset, out: Path, options: Options) -> Matrix | None:
+    """Makes the folder's record, or compares with the one that is there; the rig's transform, where there is one."""
+    path = out / RECORD
+    wanted = {"rig": options.rig, "boxes": options.boxes, "settings": asdict(options.settings)}
+    if out.is_dir():
+        refuse_links_out(out)
+    if path.exists():
+        known = json.loads(read_inside(path, out))
+        matrix = known.pop("transform", None)
+        if known != wanted:
+            raise UsageError(f"'{out}' was begun with other settings: {json.dumps(known)}. Choose another --out.")
+        return None if matrix is None else np.array(matrix)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {printable(out)} is there, and was not made by this command. Choose another folder.")
+    rig = _common(reader, options.settings) if options.rig else None
+    known = wanted if rig is None else {**wanted, "transform": rig.tolist()}
+    write_whole(path, json.dumps(known, indent=2) + "\n")
+    return rig
+
+
+def _common(reader: PairedDataset, settings: RegistrationSettings) -> Matrix:
+    chosen = evenly(len(reader), _RIG_PAIRS)
+    pairs = [_planes(reader, index) for index in chosen]
+    sizes = {(infrared.shape, visible.shape) for infrared, visible in pairs}
+    if len(sizes) > 1:
+        raise UsageError("--rig true: the pairs are of several sizes, so not of one rig. Register each for itself.")
+    found = [register(infrared, visible, settings) for infrared, visible in pairs]
+    matrix = common_transform(found, _size(pairs[0][1]))
+    print(f"One transform from {sum(not one.refused for one in found)} of {len(found)} pairs.")
+    return matrix
+
+
+def _register_pair(reader: PairedDataset, index: int, out: Path, options: Options, rig: Matrix | None) -> None:
+    record = reader.records[index]
+    infrared, visible = _planes(reader, index)
+    size = _size(visible)
+    plain = stretch(size, _size(infrared))
+    found = register(infrared, visible, options.settings) if rig is None else _of_rig(rig)
+    stem = _stem(record.name)
+    _copy(record.visible, out / "vi" / f"{stem}{record.visible.suffix.lower()}")
+    if found.refused:
+        _copy(record.infrared, out / "ir" / f"{stem}{record.infrared.suffix.lower()}")
+    else:
+        _save(warp(infrared, found.matrix, size), out / "ir", stem)
+    if reader.has_labels:
+        of_infrared = options.boxes == "infrared" or (options.boxes == "auto" and record.label_names == "infrared")
+        matrix = np.linalg.inv(found.matrix) @ plain if of_infrared else np.eye(3)
+        targets = _moved(reader.load_targets(index), matrix, size)
+        save_yolo(targets, size, out / "labels" / f"{stem}.txt", reader.classes)
+    told = _told(found, rig is None, record.infrared.name, record.visible.name, (_size(infrared), size))
+    write_whole(_transform_path(out, record.name), json.dumps(told, indent=2) + "\n")
+
+
+def _of_rig(matrix: Matrix) -> Registration:
+    return Registration(matrix, "", 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def _told(
+    found: Registration, measured: bool, infrared: str, visible: str, sizes: tuple[Size, Size]
+) -> Mapping[str, Any]:
+    """What the file of a pair says: `transform` takes pixels (x, y) of the visible to those of the infrared picture."""
+    numbers = {name: round(getattr(found, name), 4) for name in ("shift", "before", "after", "rivals", "halves")}
+    return {
+        "registered": not found.refused,
+        "reason": found.refused,
+        "transform": found.matrix.tolist(),
+        "infrared": {"file": infrared, "size": sizes[0]},
+        "visible": {"file": visible, "size": sizes[1]},
+        **({"measured": numbers} if measured else {}),
+    }
+
+
+def _planes(reader: PairedDataset, index: int) -> tuple[Plane, Plane]:
+    """Both pictures (H, W): infrared as its camera measured it, the visible one grey."""
+    record, reading = reader.records[index], reader.reading
+    return measured_plane(record.infrared, reading), grey_plane(record.visible, reading)
+
+
+def measured_plane(path: Path, reading: ReadingConfig = DEFAULT_READING) -> Plane:
+    """An infrared file (H, W), with all its bits."""
+    pixels = read_image(path, luma=True, max_pixels=reading.max_pixels)
+    pixels = infrared_plane(path, pixels, reading.infrared_color, reading.max_pixels)[0]
+    return pixels if pixels.ndim == 2 else to_infrared(pixels)[0].numpy()
+
+
+def grey_plane(path: Path, reading: ReadingConfig = DEFAULT_READING) -> Plane:
+    """A visible file (H, W)."""
+    pixels = read_image(path, luma=True, max_pixels=reading.max_pixels)
+    return pixels if pixels.ndim == 2 else np.asarray(pixels.mean(2))
+
+
+def _size(plane: Plane) -> Size:
+    return plane.shape[0], plane.shape[1]
+
+
+def _moved(targets: Targets, matrix: Matrix, size: Size) -> Targets:
+    boxes, inside = move_boxes(targets["boxes"].numpy().astype(float), matrix, size)
+    return {"boxes": torch.from_numpy(boxes[inside]).float(), "labels": targets["labels"][torch.from_numpy(inside)]}
+
+
+def _save(plane: Plane, folder: Path, stem: str) -> None:
+    """PNG of 8 or 16 bits, TIFF of floats: the numbers stay."""
+    ending, kind = (".tiff", "TIFF") if plane.dtype.kind == "f" else (".png", "PNG")
+    with whole_file(folder / f"{stem}{ending}", durable=False) as stream:
+        Image.fromarray(plane).save(stream, kind)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as given, whole_file(target, durable=False) as stream:
+        shutil.copyfileobj(given, stream)
+
+
+def _stem(name: str) -> str:
+    return file_name(name.replace("/", "_").replace("\\", "_"), longest=200)
+
+
+def _transform_path(out: Path, name: str) -> Path:
+    return out / TRANSFORMS / f"{_stem(name)}.json"
+
+
+def pairs_of(readers: Sequence[object]) -> PairedDataset:
+    """The one dataset of files that a command was given.
+
+    Raises:
+        UsageError: If there are several, or none of files.
+    """
+    from ivif.datamodules.start_checks import files_of
+
+    found = [files for reader in readers if (files := files_of(reader)) is not None]
+    if len(found) != 1 or len(readers) != 1:
+        raise UsageError("`data register` takes one dataset of files: give one, such as --data folder.yaml.")
+    return found[0]

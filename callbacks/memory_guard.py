@@ -101,7 +101,8 @@ def _own_need(trainer: Trainer, module: Any, stage: str) -> Need | None:
         return None
     if size.pairs * size.height * size.width * _BYTES_PER_PIXEL + _BYTES_PER_STEP < free:
         return None
-    needed = module.estimate_memory(size[:3], stage == "train")
+    at_once = size[:3] if stage == "train" else module.at_once(*size[:3])
+    needed = module.estimate_memory(at_once, stage == "train")
     if needed is None:
         return None
     return Need(trainer.global_rank, f"{socket.gethostname()} {device}", needed, free, size)

@@ -11,6 +11,7 @@ from ivif.commands.fuse_video import add_video_options, fuse_videos, is_video
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
+from ivif.commands.train.options import TILE_HELP
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES, image_size
 from ivif.datamodules.datasets.palettes import palette_names
 from ivif.datamodules.datasets.thermal import ThermalRange
@@ -91,8 +92,6 @@ def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, optio
         raise UsageError(
             "--prompt is of two pictures; for folders, `predict` takes a list of them: --data.prompts.path."
         )
-    if options.tile is not None:
-        raise UsageError("--tile is of two pictures: fuse those that are too large for memory one by one.")
     if out.suffix.lower() in IMAGE_SUFFIXES or out.is_file():
         raise UsageError(f"--out {printable(out)}: of two folders a folder is made. Give one.")
     first, second = infrared.resolve(), visible.resolve()
@@ -105,6 +104,7 @@ def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, optio
         for name in ("low", "high")
         if (value := options[name]) is not None
     ]
+    line += [] if options.tile is None else [f"--tile={options.tile}"]
     return line if options.device == "auto" else [*line, f"--trainer.accelerator={options.device}"]
 
 
@@ -128,9 +128,9 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
     parser.add_argument("--prompt", type=str | None, default=None, help="Text, for a network that takes one.")
     parser.add_argument(
         "--tile",
-        type=int | None,
+        type=int | Literal["auto"] | None,
         default=None,
-        help="Fuse squares of so many pixels one after the other: less memory, more time, the same result.",
+        help=TILE_HELP,
     )
     parser.add_argument("--shard", type=str | None, default=None, help="Of two folders: one part, such as 2/4.")
     parser.add_argument("--submit", type=str | None, default=None, help="Of two folders: a file of jobs (scale.md).")

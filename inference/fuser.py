@@ -1,8 +1,10 @@
 """A trained fusion as a function of two pictures."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast, overload
+from threading import RLock
+from typing import Any, Literal, NamedTuple, Self, cast, overload
 
 import torch
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from ivif.models.layers.frozen import freeze
 from ivif.weights import find_weights
 
 Array = NDArray[Any]
+
+Tile = int | Literal["auto"] | None
 
 Fused = Image.Image | Array | Tensor
 """A fused picture, of the kind that the visible one was of."""
@@ -44,12 +48,14 @@ class Detections(NamedTuple):
 class Fuser:
     """Fuses pictures with a trained network: `ivif.load` makes one.
 
-    It may be called from several threads. In evaluation mode, without gradients; nothing is written.
+    It may be called from several threads, which take turns with `tile="auto"`. In evaluation mode, without gradients;
+    nothing is written.
 
     Args:
         task: What fuses.
         thermal_range: How infrared of more than 8 bits is scaled.
-        tile: Fuses squares of so many pixels one after the other, with the whole picture's result; None fuses it whole.
+        tile: Fuses squares of so many pixels one after the other, with the whole picture's result; None fuses it whole,
+            `auto` what fits into memory.
 
     Raises:
         ValueError: If the method cannot work in tiles, or a tile has no pixel.
@@ -59,13 +65,15 @@ class Fuser:
     """
 
     def __init__(
-        self, task: FusionTask, thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE, tile: int | None = None
+        self, task: FusionTask, thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE, tile: Tile = None
     ) -> None:
         freeze(task)
         if tile is not None:
             task.use_tiles(tile)
         self.task = task.eval()
         self.thermal_range = thermal_range
+        # Memory is measured for one picture at a time.
+        self._turn: AbstractContextManager[object] = RLock() if tile == "auto" else nullcontext()
 
     @property
     def device(self) -> torch.device:
@@ -120,7 +128,7 @@ class Fuser:
         return self._fused(cast(Picture, infrared), cast(Picture, visible), cast("str | None", prompt))
 
     def _fused(self, infrared: Picture, visible: Picture, prompt: str | None) -> Fused:
-        with torch.no_grad():
+        with torch.no_grad(), self._turn:
             fused = self.task.picture(self._batch(infrared, visible, prompt))["fused"]
         return like(fused[0], visible)
 
@@ -132,7 +140,7 @@ class Fuser:
         """
         if not self.task.class_names:
             raise ValueError(f"{type(self.task).__name__} has no detector: load one that was trained with boxes.")
-        with torch.no_grad():
+        with torch.no_grad(), self._turn:
             found = self.task.fuse(self._batch(infrared, visible, prompt))["detections"][0]
         order = found["scores"].argsort(descending=True)
         labels = [self.task.class_names[label] for label in found["labels"][order].tolist()]
@@ -140,7 +148,7 @@ class Fuser:
 
     def fuse(self, batch: Batch) -> StepOutput:
         """A batch of float planes in [0, 1] on the network's device, as the network itself fuses it."""
-        with torch.no_grad():
+        with torch.no_grad(), self._turn:
             return self.task.fuse(batch)
 
     def fuse_tensors(self, infrared: Tensor, visible: Tensor, prompts: Sequence[str] | None = None) -> Tensor:
@@ -157,7 +165,7 @@ class Fuser:
         batch: dict[str, Any] = {"infrared": infrared.to(self.device), "visible": visible.to(self.device)}
         if prompts is not None:
             batch["prompt"] = self._text(list(prompts))
-        with torch.no_grad():
+        with torch.no_grad(), self._turn:
             return self.task.picture(cast(Batch, batch))["fused"]
 
     def _batch(self, infrared: Picture, visible: Picture, prompt: str | None) -> Batch:
@@ -182,7 +190,7 @@ def load_fuser(
     device: str = "auto",
     thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE,
     keep_memory: bool = True,
-    tile: int | None = None,
+    tile: Tile = None,
 ) -> Fuser:
     """See `ivif.load`."""
     place = choose_device(device)

@@ -28,7 +28,8 @@ def load(name: str | Path, device: str = "auto", **options: Any) -> "Fuser":
             (`ivif.datamodules.datasets.thermal.ThermalRange`), and `keep_memory`: with glibc, memory that is freed
             stays in the process for the next picture (`ivif.machine.allocator`), which can save a CPU half of its
             time; False leaves the C library as it is. `tile=512` fuses a picture that is too large for memory in
-            squares of 512 pixels, with the whole picture's result and in more time (MGFusion alone).
+            squares of 512 pixels, with the whole picture's result and in more time; `tile="auto"` does so where
+            memory is short.
 
     Returns:
         Call it with an infrared and a visible picture (`ivif.inference.Fuser`): files, PIL, NumPy or torch.

@@ -20,6 +20,7 @@ from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.lightning_modules.non_finite import FiniteStepsMixin
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.lightning_modules.text_states import remember_prompts
+from ivif.lightning_modules.tiles import TilesMixin
 from ivif.machine.process_group import broadcast_first, divisor, gather_objects, total_count
 from ivif.models.layers.frozen import FrozenPartsMixin
 from ivif.running.logged_steps import logs_this_step
@@ -31,7 +32,7 @@ DIAGNOSTICS_KEY: Final = "diagnostics"
 """Where a checkpoint keeps a task's diagnostics."""
 
 
-class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declaration):
+class FusionTask(FrozenPartsMixin, TilesMixin, MemoryEstimateMixin, FiniteStepsMixin, Declaration):
     """Batch in; named losses in training, `StepOutput` in validation, test and predict.
 
     A method implements `fuse_images` (its network) and `losses` (its terms), and sets `loss_weights`. Fusion works on
@@ -99,7 +100,7 @@ class FusionTask(FrozenPartsMixin, MemoryEstimateMixin, FiniteStepsMixin, Declar
 
     def picture(self, batch: Batch) -> StepOutput:
         """Fuses a batch, and gives a fused luma the visible image's colour."""
-        fused = self.fuse_images(batch).float().clamp(0, 1)
+        fused = self.fuse_by_size(batch).float().clamp(0, 1)
         if fused.shape[1] == 3:
             return {"fused": fused, "fused_luma": luma(fused)}
         _, chroma = split_luma_chroma(batch["visible"])

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import LightningModule
 from torch import nn
+
+from ivif.models.layers.tiling import Tiling
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,7 @@ class Declaration(LightningModule):
     uses_parameters_in_turn: ClassVar[bool] = False
     """Whether a step leaves some trained parameters out, so that processes must not wait for their gradients."""
 
-    works_in_tiles: ClassVar[bool] = False
-    """Whether `fuse_images` heeds `tile`."""
-
-    tile: int | None = None
+    tile: int | Literal["auto"] | None = None
     """In evaluation, the side of the squares that a picture is fused in; None fuses it whole. See `use_tiles`."""
 
     class_names: tuple[str, ...] = ()
@@ -76,21 +75,26 @@ class Declaration(LightningModule):
         """Parts that a step takes each process's batch in, with the same result."""
         return 1
 
-    def use_tiles(self, tile: int) -> None:
+    @property
+    def tiling(self) -> Tiling | None:
+        """What the method needs of tiles; None where it cannot fuse in tiles."""
+        return None
+
+    def use_tiles(self, tile: int | Literal["auto"]) -> None:
         """Fuses pictures in squares, with the result of the whole picture.
 
         Args:
-            tile: Their side in pixels.
+            tile: Their side in pixels; `auto` takes as large ones as memory allows, and the whole picture if it fits.
 
         Raises:
             ValueError: If the method cannot, or a square has no pixel.
         """
-        if not self.works_in_tiles:
+        if self.tiling is None:
             raise ValueError(
                 f"{type(self).__name__} cannot fuse in tiles: leave tile out, or make the pictures smaller."
             )
-        if tile < 1:
-            raise ValueError(f"tile is {tile}: give the side of a square in pixels, such as 512.")
+        if tile != "auto" and tile < 1:
+            raise ValueError(f"tile is {tile}: give the side of a square in pixels, such as 512, or auto.")
         self.tile = tile
 
     def networks(self) -> Sequence[nn.Module]:

@@ -24,6 +24,7 @@ from ivif.lightning_modules.training_memory import (
     use_of,
 )
 from ivif.models.detection import DetectorConfig
+from ivif.models.layers.tiling import Tiling
 
 
 class FusionDetectionTask(BilevelTask):
@@ -75,6 +76,11 @@ class FusionDetectionTask(BilevelTask):
         if detector is not None:
             self.part = DetectorPart(detector, classes, training)
             self.class_names = self.part.class_names
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The fusion network's, if it has any."""
+        return getattr(self.network, "tiling", None)
 
     @abstractmethod
     def fused_luma(self, network: nn.Module, batch: Batch) -> Tensor:

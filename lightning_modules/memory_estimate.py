@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins import Precision
 
 from ivif.bilevel.level_loss import LevelLoss
 from ivif.contracts.batch import Batch, StepOutput
@@ -21,6 +22,7 @@ from ivif.lightning_modules.training_memory import (
     synchronises_statistics,
     use_of,
 )
+from ivif.running.internals import trainer_of
 
 
 class MemoryEstimateMixin(LightningModule):
@@ -53,7 +55,8 @@ class MemoryEstimateMixin(LightningModule):
         """
         if synchronises_statistics(self):
             return None
-        plugin = self.trainer.precision_plugin
+        trainer = trainer_of(self)
+        plugin = Precision() if trainer is None else trainer.precision_plugin
         arithmetic = partial(torch.autocast, self.device.type, torch.bfloat16) if half else plugin.forward_context
         with torch.inference_mode(False), undisturbed(self):
             self.train(training)

@@ -1,5 +1,6 @@
 """MGFusion as a task: CLIP-guided fusion (Yang et al., Front. Neurorobot. 2024, doi 10.3389/fnbot.2024.1521603)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,7 +19,7 @@ from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
 from ivif.models.clip import ClipConfig, ImageTextEncoder, build_image_text_encoder
-from ivif.models.layers.tiling import Tile, in_tiles
+from ivif.models.layers.tiling import Tiling
 from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
 
 
@@ -53,8 +54,6 @@ class MGFusionTask(FusionTask):
 
     training_options: ClassVar[frozenset[str]] = FusionTask.training_options | {"feature_cache"}
     recompute_option: ClassVar[str | None] = "network.checkpoint_blocks"
-
-    works_in_tiles = True
 
     def __init__(
         self,
@@ -94,22 +93,23 @@ class MGFusionTask(FusionTask):
             return DataNeeds()
         return DataNeeds(clip_size=self.encoder.image_size)
 
+    @property
+    def tiling(self) -> Tiling:
+        """The network's."""
+        return self.network.tiling
+
     def fuse_images(self, batch: Batch) -> Tensor:
         """Figure 1: I_f from I_i, I_v and CLIP's two vectors."""
-        clip_infrared, clip_visible = self._clip_vectors(batch)
-        infrared, visible = batch["infrared"], batch["visible"]
+        return self.fusion_of(batch)(batch["infrared"], batch["visible"])
 
-        def of(tile: Tile) -> Tensor:
-            rows, columns = tile.read
-            return self._network_of(infrared[..., rows, columns], visible[..., rows, columns], *vectors)
+    def fusion_of(self, batch: Batch) -> Callable[[Tensor, Tensor], Tensor]:
+        """CLIP looks at the whole pictures, once."""
+        vectors = self._clip_vectors(batch)
 
-        vectors = (clip_infrared, clip_visible)
-        if self.tile is None or self.training:
-            return self._network_of(infrared, visible, *vectors)
-        return in_tiles(of, infrared.shape[2], infrared.shape[3], self.tile, self.network.halo)
+        def fused(infrared: Tensor, visible: Tensor) -> Tensor:
+            result: Tensor = self.network(infrared, visible, *vectors)
+            return result
 
-    def _network_of(self, infrared: Tensor, visible: Tensor, *vectors: Tensor | None) -> Tensor:
-        fused: Tensor = self.network(infrared, visible, *vectors)
         return fused
 
     def losses(self, fused: Tensor, batch: Batch) -> dict[str, Tensor]:

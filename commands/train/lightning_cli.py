@@ -152,6 +152,8 @@ class SuiteCLI(PreparedCLI):
             provide(self.model, self.datamodule, self.run_folder / "previous" if self.subcommand == "fit" else None)
             on_cpu = self.trainer.strategy.root_device.type == "cpu"
             refuse_options(self.model, dict(self.option("trainer")), on_cpu)
+            if self.option("tile") is not None and self.subcommand != "fit":  # a run's test takes it of config.yaml
+                self.model.use_tiles(self.option("tile"))
         except (ValueError, TypeError) as error:
             # jsonargparse names our own function first
             raise UsageError(str(error).rpartition(") failed: ")[2]) from error

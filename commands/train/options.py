@@ -16,6 +16,10 @@ _WEIGHTS: Final = (
     "those of the checkpoint's training, unless --config or --model names one; so are the data, unless --data does."
 )
 _RUN_NAME: Final = "Folder under runs/; default: method-dataset. In a file it is that of fit alone."
+TILE_HELP: Final = (
+    "Fuse squares of so many pixels one after the other: less memory, more time, the same result; auto: where memory "
+    "is short."
+)
 DESCRIPTIONS: Final = {
     "fit": "Trains a method: --config METHOD [--config PRESET ...] [--data DATA] [OPTIONS]. With --resume RUN_FOLDER a "
     "run that was stopped goes on in its folder, with its configuration and last checkpoint; options change what is to "
@@ -68,6 +72,7 @@ def add_suite_arguments(parser: Any) -> None:
         default="highest",
         help="Of float32 matrix products on a GPU; high: in TensorFloat-32, several times faster (docs/cluster.md).",
     )
+    parser.add_argument("--tile", type=int | Literal["auto"] | None, default=None, help=f"test, predict: {TILE_HELP}")
     _add_predict_arguments(parser)
 
 

@@ -7,12 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ivif.image_ops.constants import made_once
+from ivif.models.layers.tiling import TILED_PICTURE
 
 _LONGEST: Final = 10_000.0
 
 
 @made_once(kept=4)
-def sine_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+def sine_positions(
+    height: int, width: int, channels: int, device: torch.device, first: tuple[int, int] = (0, 0)
+) -> Tensor:
     """Fixed positions of a grid: sines and cosines of the row in half of the channels, of the column in the others.
 
     Wavelengths grow geometrically from 2 pi to 10,000 * 2 pi cells (Vaswani et al. 2017), so any grid has positions,
@@ -23,6 +26,7 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
         width: Columns W.
         channels: C, a multiple of 4.
         device: Where the result shall lie.
+        first: Row and column of the first cell, of a grid that is a part of another.
 
     Returns:
         (H, W, C), float32, in [-1, 1].
@@ -35,12 +39,12 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
     quarter = channels // 4
     frequencies = _LONGEST ** (-torch.arange(quarter, dtype=torch.float32, device=device) / quarter)
 
-    def along(length: int) -> Tensor:
-        angles = torch.arange(length, dtype=torch.float32, device=device)[:, None] * frequencies
+    def along(start: int, length: int) -> Tensor:
+        angles = torch.arange(start, start + length, dtype=torch.float32, device=device)[:, None] * frequencies
         return torch.cat((angles.sin(), angles.cos()), dim=1)
 
-    rows = along(height)[:, None].expand(-1, width, -1)
-    columns = along(width)[None].expand(height, -1, -1)
+    rows = along(first[0], height)[:, None].expand(-1, width, -1)
+    columns = along(first[1], width)[None].expand(height, -1, -1)
     return torch.cat((rows, columns), dim=2)
 
 
@@ -94,17 +98,27 @@ class GridAttention(nn.Module):
     Args:
         width: Width d of the tokens, a multiple of `heads`.
         heads: Number of heads.
+        stride: Pixels per token side.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, stride: int = 1) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(width, heads)
+        self.stride = stride
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Mixes (B, H, W, d); keeps the shape."""
-        flat = tokens.flatten(1, 2)
-        mixed: Tensor = self.attention(flat, flat)
+        flat, picture = tokens.flatten(1, 2), TILED_PICTURE.get()
+        states = flat
+        if picture is not None:
+            states = picture.whole(self, tokens.permute(0, 3, 1, 2), self.stride, _flat)
+        mixed: Tensor = self.attention(flat, states)
         return mixed.view(tokens.shape)
+
+
+def _flat(grid: Tensor) -> Tensor:
+    """(B, d, H, W) as (B, HW, d)."""
+    return grid.flatten(2).transpose(1, 2)
 
 
 class WindowAttention(nn.Module):

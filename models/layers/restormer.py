@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ivif.models.layers.tiling import PICTURE_SUMS
+from ivif.models.layers.tiling import TILED_PICTURE
 
 _SHORTEST = 1e-12  # lengths below count as this, as in torch.nn.functional.normalize
 
@@ -70,12 +70,12 @@ class TransposedAttention(nn.Module):
         if query_key.dtype == torch.float16:
             query_key = query_key.float()  # sums over all pixels overflow float16
         with torch.autocast(query_key.device.type, enabled=False):
-            picture = PICTURE_SUMS.get()
+            picture = TILED_PICTURE.get()
             if picture is None:
                 products, squares = _sums(query_key)
             else:
                 grid = query_key.view(len(query_key), *size, query_key.shape[-1])
-                products, squares = picture.of(self, lambda inside: _sums(grid[:, *inside].flatten(1, 2)))
+                products, squares = picture.sums(self, lambda inside: _sums(grid[:, *inside].flatten(1, 2)))
             query_scale, key_scale = squares.clamp(min=_SHORTEST**2).rsqrt().chunk(2, dim=-1)
             cosines = products * query_scale[:, :, None] * key_scale[:, None, :]
             width = query_key.shape[-1] // 2 // self.heads

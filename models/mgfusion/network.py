@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ivif.models.layers.tiling import Tiling
 from ivif.models.mgfusion.config import MGFusionConfig
 from ivif.models.mgfusion.decoder import FusionDecoder
 from ivif.models.mgfusion.encoder import FeatureEncoder
@@ -44,12 +45,12 @@ class MGFusionNetwork(nn.Module):
         return self.config.needs_clip
 
     @property
-    def halo(self) -> int:
-        """How many pixels away its convolutions see, of each branch in a row; attention's sums are the picture's."""
+    def tiling(self) -> Tiling:
+        """How far its convolutions see, of each branch in a row; attention's sums are gathered."""
         blocks = 2 * self.config.blocks  # a depthwise convolution in each half of a block
         injection = 2 if self.config.use_cii else 0
         fusion = 3 if self.config.use_cff else 0  # Sobel and SAWP
-        return 2 + blocks + injection + fusion + blocks + 2
+        return Tiling(2 + blocks + injection + fusion + blocks + 2)
 
     def forward(
         self,

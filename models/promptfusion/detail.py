@@ -1,13 +1,19 @@
 """The detail branch: a U-shaped network that reads a contourlet transform at each of its scales."""
 
+from collections.abc import Sequence
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ivif.image_ops.contourlet import size_multiple
 from ivif.image_ops.padding import crop_to, pad_planes, pad_to_multiple
+from ivif.models.layers.tiling import TILED_PICTURE, cells
 from ivif.models.promptfusion.config import PromptFusionConfig
-from ivif.models.promptfusion.subbands import LOWPASS_PLANES, directional_planes, subband_stacks
+from ivif.models.promptfusion.subbands import LOWPASS_PLANES, SubbandStacks, directional_planes, subband_stacks
+
+_SCALES: Final = 4
 
 
 class ConvolutionLayer(nn.Module):
@@ -93,14 +99,32 @@ class DetailBranch(nn.Module):
             (B, C, H, W).
         """
         plane = self.projection(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        stacks = self._stacks(plane) if self.reads_subbands else [None] * _SCALES
         plane, size = pad_to_multiple(plane, size_multiple(), mode="reflect")
-        detail = F.interpolate(self._at_half(plane), scale_factor=2.0, mode="bilinear")
+        detail = F.interpolate(self._at_half(plane, stacks), scale_factor=2.0, mode="bilinear")
         return crop_to(detail, size)
 
-    def _at_half(self, plane: Tensor) -> Tensor:
-        stacks: list[Tensor] | list[None] = [None] * 4
-        if self.reads_subbands:
-            stacks = list(subband_stacks(plane, self.pairing, self.margin))
+    def _stacks(self, plane: Tensor) -> Sequence[Tensor]:
+        """The subbands of a plane; of a tile's, its part of the subbands of the whole picture's."""
+        picture = TILED_PICTURE.get()
+        if picture is None:
+            return self._transformed(plane)
+        whole = picture.whole(self, plane, 1, self._transformed)
+        strides = [2**scale for scale in range(1, _SCALES + 1)]
+        # The padded plane has as many cells as the tile's pixels rounded up to the coarsest.
+        rows, columns = (
+            slice(own.start, -(-own.stop // size_multiple()) * size_multiple()) for own in picture.tile.read
+        )
+        return [
+            stack[..., cells(rows, stride), cells(columns, stride)]
+            for stack, stride in zip(whole, strides, strict=True)
+        ]
+
+    def _transformed(self, plane: Tensor) -> SubbandStacks:
+        padded, _ = pad_to_multiple(plane, size_multiple(), mode="reflect")
+        return subband_stacks(padded, self.pairing, self.margin)
+
+    def _at_half(self, plane: Tensor, stacks: Sequence[Tensor | None]) -> Tensor:
         half = self.to_half(plane)
         quarter = self.at_quarter(_joined(self.to_quarter(_joined(half, stacks[0])), stacks[1]))
         eighth = self.at_eighth(_joined(self.to_eighth(quarter), stacks[2]))

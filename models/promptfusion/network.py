@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ivif.models.layers.restormer import RestormerBlock
+from ivif.models.layers.tiling import Tiling
 from ivif.models.promptfusion.config import Phase, PromptFusionConfig
 from ivif.models.promptfusion.decoder import FeatureDecoder
 from ivif.models.promptfusion.encoder import Features, SharedEncoder
 from ivif.models.promptfusion.fusion import DetailFusion
+from ivif.models.promptfusion.reach import tiling_of
 
 
 class PromptFusionOutput(NamedTuple):
@@ -40,6 +42,11 @@ class PromptFusionNetwork(nn.Module):
         self.decoder = FeatureDecoder(config)
         self.base_fusion = RestormerBlock(config.channels, config.heads, config.base_expansion)
         self.detail_fusion = DetailFusion(config.channels, config.coupling_nodes)
+
+    @property
+    def tiling(self) -> Tiling:
+        """How far it sees; attention's sums and the contourlet transform are gathered."""
+        return tiling_of(self.config)
 
     def encode(self, image: Tensor) -> Features:
         """Base and detail features of images of either kind.

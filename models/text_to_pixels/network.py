@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from ivif.image_ops.padding import crop_to, pad_to_multiple
 from ivif.models.layers.quantizer import VectorQuantizer
 from ivif.models.layers.recomputation import recomputed
+from ivif.models.layers.tiling import Tiling
 from ivif.models.text_to_pixels.config import TextToPixelsConfig
 from ivif.models.text_to_pixels.decoder import FusionDecoder
 from ivif.models.text_to_pixels.extractor import MultiLevelExtractor
+from ivif.models.text_to_pixels.reach import tiling_of
 from ivif.models.text_to_pixels.text import TextAdapter
 from ivif.models.text_to_pixels.transformer import TextGuidedTransformer
 
@@ -63,6 +65,11 @@ class TextToPixelsNetwork(nn.Module):
     def needs_text(self) -> bool:
         """Whether `forward` reads text at all: not without cross-attention (ablations M1 and M2)."""
         return self.text is not None
+
+    @property
+    def tiling(self) -> Tiling:
+        """How far it sees; what all tokens read of each other is gathered."""
+        return tiling_of(self.config)
 
     def forward(
         self, infrared: Tensor, visible_luma: Tensor, text: Tensor | None = None, mask: Tensor | None = None

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ivif.models.layers.attention import GridAttention, MultiHeadAttention, WindowAttention, sine_positions
 from ivif.models.layers.restormer import TransposedAttention
+from ivif.models.layers.tiling import TILED_PICTURE
 from ivif.models.text_to_pixels.config import TextToPixelsConfig
 
 
@@ -74,6 +75,7 @@ class TextGuidedTransformer(nn.Module):
 
     def __init__(self, config: TextToPixelsConfig) -> None:
         super().__init__()
+        self.stride = config.token_stride
         self.embedding = nn.Conv2d(config.features, config.width, config.token_stride, stride=config.token_stride)
         self.blocks = nn.ModuleList(TransformerBlock(config, index) for index in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
@@ -91,15 +93,25 @@ class TextGuidedTransformer(nn.Module):
         """
         tokens = self.embedding(features).permute(0, 2, 3, 1)
         _, height, width, channels = tokens.shape
-        tokens = tokens + sine_positions(height, width, channels, tokens.device).to(tokens.dtype)
+        positions = sine_positions(height, width, channels, tokens.device, self._first_token())
+        tokens = tokens + positions.to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens, states, mask)
         normalised: Tensor = self.norm(tokens)
         return normalised
 
+    def _first_token(self) -> tuple[int, int]:
+        """Row and column in the picture's grid."""
+        picture = TILED_PICTURE.get()
+        if picture is None:
+            return 0, 0
+        rows, columns = picture.tile.read
+        return rows.start // self.stride, columns.start // self.stride
+
 
 def _self_attention(config: TextToPixelsConfig, index: int) -> nn.Module:
     if config.attention == "window":
         return WindowAttention(config.width, config.heads, config.window, shifted=index % 2 == 1)
-    kind = ChannelAttention if config.attention == "channel" else GridAttention
-    return kind(config.width, config.heads)
+    if config.attention == "channel":
+        return ChannelAttention(config.width, config.heads)
+    return GridAttention(config.width, config.heads, config.token_stride)

@@ -1,0 +1,99 @@
+"""Fusing a picture in tiles, where it is too large for memory, or where that is asked for."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Final, cast
+
+from torch import Tensor
+
+from ivif.contracts.batch import Batch
+from ivif.lightning_modules.declaration import Declaration
+from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
+from ivif.machine.free_memory import free_memory
+from ivif.models.layers.tiling import Tile, in_tiles
+
+SIDES: Final = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256)
+"""Sides of tiles that `auto` chooses from."""
+
+_WHOLE_SHARE: Final = 0.8
+"""Of the free memory that fusing a whole picture may take by the estimate: beyond that `auto` takes tiles."""
+
+_TILE_SHARE: Final = 0.5
+"""The same of a tile, beside which lie the whole pictures, their result, and what is gathered."""
+
+
+class TilesMixin(MemoryEstimateMixin, Declaration):
+    """Cuts pictures in evaluation as `tile` says."""
+
+    _sides: dict[tuple[int, int, int], int | None] | None = None
+
+    @abstractmethod
+    def fuse_images(self, batch: Batch) -> Tensor:
+        """The method's network on whole pictures."""
+
+    def fusion_of(self, batch: Batch) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network as a function of the same part of both pictures, infrared and visible.
+
+        Args:
+            batch: The whole pictures, for what is seen of them once.
+        """
+        return lambda infrared, visible: self.fuse_images(
+            cast("Batch", {**batch, "infrared": infrared, "visible": visible})
+        )
+
+    def fuse_by_size(self, batch: Batch) -> Tensor:
+        """What `fuse_images` gives, of tiles where the task is to use them."""
+        infrared, visible = batch["infrared"], batch["visible"]
+        height, width = infrared.shape[2:]
+        tile, tiling = self.tile_side(len(infrared), height, width), self.tiling
+        if tile is None or tiling is None or tile >= max(height, width):
+            return self.fuse_images(batch)
+        fusion = self.fusion_of(batch)
+
+        def of(part: Tile) -> Tensor:
+            return fusion(infrared[..., *part.read], visible[..., *part.read])
+
+        return in_tiles(of, height, width, tile, tiling)
+
+    def at_once(self, pairs: int, height: int, width: int) -> tuple[int, int, int]:
+        """How many pictures, rows and columns the network sees at once of pictures of a size."""
+        return self._part((pairs, height, width), self.tile_side(pairs, height, width))
+
+    def smallest_part(self, pairs: int, height: int, width: int) -> tuple[int, int, int]:
+        """The same with the smallest tiles that `auto` chooses."""
+        return self._part((pairs, height, width), SIDES[-1])
+
+    def _part(self, size: tuple[int, int, int], side: int | None) -> tuple[int, int, int]:
+        if side is None or self.tiling is None:
+            return size
+        read = self.tiling.side(side) + 2 * self.tiling.margin
+        return size[0], min(size[1], read), min(size[2], read)
+
+    def tile_side(self, pairs: int, height: int, width: int) -> int | None:
+        """The side of the tiles that pictures of a size are cut into; None for none.
+
+        `auto` chooses once for each size.
+        """
+        if self.training or self.tile != "auto":
+            return None if self.training or self.tile == "auto" else self.tile
+        known = self._sides = self._sides or {}
+        size = pairs, height, width
+        if size not in known:
+            known[size] = self._fitting_side(*size)
+        return known[size]
+
+    def _fitting_side(self, pairs: int, height: int, width: int) -> int | None:
+        free, size = free_memory(self.device), (pairs, height, width)
+        if free is None or self._needs(size) <= _WHOLE_SHARE * free:
+            return None
+        for side in SIDES[:-1]:
+            if side < max(height, width) and self._needs(self._part(size, side)) <= _TILE_SHARE * free:
+                return side
+        return SIDES[-1]
+
+    def _needs(self, size: tuple[int, int, int]) -> int:
+        tile, self.tile = self.tile, None
+        try:
+            return self.estimate_memory(size, training=False) or 0
+        finally:
+            self.tile = tile

@@ -72,10 +72,17 @@ def test_a_stage_stands_before_what_begins_from_it(tmp_path: Path) -> None:
     [
         ({"colour": 1}, "unknown colour"),
         ({"methods": {"one": {"configs": "mgfusion.yaml"}}}, "methods.one: unknown configs"),
+        ({"data": {"scenes": {"file": "synthetic.yaml", "path": "x"}}}, "data.scenes: unknown path"),
+        ({"ablations": {"full": {"seeds": [0]}}}, "ablations.full: unknown seeds"),
+        ({"tests": {"t": {"conventions": "vifb"}}}, "tests.t: unknown conventions"),
+        ({"folders": {"other": {"path": ".", "method": "x"}}}, "folders.other: unknown method"),
         ({"seeds": []}, "no seeds"),
+        ({"seeds": None}, "no seeds"),
+        ({"seeds": "0, 1"}, "no seeds"),
         ({"seeds": [1, 1]}, "given twice"),
         ({"data": {}}, "it has no data"),
         ({"folders": {"one-seed0": "."}, "tests": {"t": {"file": "tno.yaml"}}}, "two runs have the name one-seed0"),
+        ({"methods": {"a-b": {}, "a": {}}, "ablations": {"b": {}, "b-b": {}}}, "two runs have the name a-b-b-seed0"),
         ({"folders": {"other": "nowhere"}, "tests": {"t": {"file": "tno.yaml"}}}, "is no folder of pictures"),
         ({"methods": {"one": {"after": "one"}}}, "comes after itself"),
         ({"methods": {"one": {"after": "two"}}}, "there is no method 'two'"),
@@ -94,6 +101,48 @@ def test_refuses_a_run_whose_configuration_changed(tmp_path: Path, monkeypatch: 
     assert study_run(_write(tmp_path), tmp_path / "studies", tmp_path, 1, dry_run=False) == 0
     with pytest.raises(UsageError, match="one-seed0: its configuration has changed"):
         study_run(_write(tmp_path, options={"trainer.max_steps": 2}), tmp_path / "studies", tmp_path, 1, dry_run=False)
+
+
+def test_a_run_is_known_by_what_its_files_say(tmp_path: Path) -> None:
+    config, data = tmp_path / "mine.yaml", tmp_path / "data.yaml"
+    changes = {"methods": {"one": {"config": str(config)}}, "data": {"scenes": {"file": str(data)}}}
+    config.write_text("trainer: {max_steps: 1}\n")
+    data.write_text("class_path: SyntheticDataModule\n")
+    first, _ = _runs(tmp_path, **changes)
+    digest = first.digest()
+    assert _runs(tmp_path, **changes)[0].digest() == digest
+    config.write_text("trainer: {max_steps: 2}\n")
+    assert first.digest() != digest
+    config.write_text("trainer: {max_steps: 1}\n")
+    data.write_text("class_path: SyntheticDataModule\ninit_args: {scene_seed: 1}\n")
+    assert first.digest() != digest
+
+
+def test_a_folder_with_a_config_is_a_row_whose_detector_learns_from_its_pictures(tmp_path: Path) -> None:
+    folders = {"SeAFusion": {"path": ".", "config": "detection.yaml", "options": {"trainer.max_steps": 7}}}
+    *_, first, second = _runs(tmp_path, folders=folders)
+    assert [run.name for run in (first, second)] == ["SeAFusion-seed0", "SeAFusion-seed1"]
+    assert (first.kind, first.row, first.config) == ("run", "SeAFusion", ("detection.yaml",))
+    wanted = ["--model.source.kind=folder", f"--data.fused_dir={tmp_path}", "--trainer.max_steps=7"]
+    assert [word for word in first.arguments if word in wanted] == wanted
+    assert [test.name for test in first.tests] == ["test-test"]
+
+
+@pytest.mark.parametrize(("scored", "state"), [(3, "failed"), (4, "finished")])
+def test_a_folder_without_a_picture_of_every_pair_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scored: int, state: str
+) -> None:
+    def popen(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", f"print('Scored: {scored} of 4 pairs (stage test).')"], **options
+        )  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr("ivif.commands.study.execute.subprocess", _Subprocess(popen))
+    study = _write(tmp_path, methods={}, folders={"sea": "."}, tests={"t": {"file": "tno.yaml"}})
+    assert study_run(study, tmp_path / "studies", tmp_path, 1, dry_run=False) == (state == "failed")
+    (record,) = read_record(tmp_path / "studies" / "small")
+    assert record.state == state
+    assert ("has usable pictures of 3 of 4 pairs" in record.problem) == (state == "failed")
 
 
 def test_a_failure_stops_nothing_else_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

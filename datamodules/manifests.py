@@ -121,9 +121,9 @@ class Manifest:
     def scenes(self, dataset: str) -> str | None:
         """The table of scenes that no stages share, here or in the manifest that is followed; None without any."""
         rule = self.rules.get(dataset)
-        if rule is None or rule.follow is None:
-            return rule and rule.scenes
-        return _followed(rule.follow.manifest).scenes(dataset)
+        if rule is None:
+            return None
+        return rule.scenes if rule.follow is None else _followed(rule.follow.manifest).scenes(dataset)
 
     def position(self, dataset: str, name: str) -> float:
         """Where a name stands in the order: its hash, scaled to [0, 1)."""

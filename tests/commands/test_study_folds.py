@@ -11,6 +11,7 @@ from ivif.commands.errors import UsageError
 from ivif.commands.study.folds import write_folds
 from ivif.commands.study.grid import read_study
 from ivif.commands.study.planned import PlannedRun
+from ivif.commands.study.record import read_record
 from ivif.commands.study.run import study_run
 from ivif.commands.study.table import study_table
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
@@ -18,18 +19,26 @@ from ivif.datamodules.manifests import Manifest
 from ivif.files.errors import SplitError
 from ivif.files.table_files import read_table
 
-CLASSES = "[person, car, bicycle, lamp]"
+LABELS = {"data.layout.labels": "labels", "data.classes": "[person, car, bicycle, lamp]"}
 STUDY = {
     "methods": {"one": {"config": "mgfusion.yaml"}},
-    "data": {"scenes": {"file": "folder.yaml", "root": "scenes", "options": {"data.layout.labels": "labels"}}},
+    "data": {"scenes": {"file": "folder.yaml", "root": "scenes", "options": LABELS}},
     "seeds": [0, 1],
     "folds": 2,
 }
-TINY = {
+NETWORK = {
     "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
-    "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
-    "trainer.max_steps": 2, "trainer.num_sanity_val_steps": 0, "data.classes": CLASSES, "trainer.max_epochs": -1,
+    "transforms.crop": 32,
 }  # fmt: skip
+TINY = {
+    "loading.batch_size": 2, "loading.num_workers": 0, "trainer.accelerator": "cpu", "trainer.max_steps": 2,
+    "trainer.max_epochs": -1, "trainer.num_sanity_val_steps": 0, "trainer.limit_val_batches": 0,
+}  # fmt: skip
+DETECTOR = {
+    "path": "sea",
+    "config": ["detection.yaml", "detection_cpu.yaml"],
+    "options": {"model.detector.image_size": 64, "transforms.resize": [48, 56]},
+}
 
 
 def _write(folder: Path, **changes: object) -> str:
@@ -49,8 +58,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def _divided(root: Path, **changes: object) -> list[Manifest]:
-    data = {"scenes": STUDY["data"]["scenes"] | {"options": {"data.layout.labels": "labels", "data.classes": CLASSES}}}  # type: ignore[index]
-    division = _runs(root, data=data, **changes)[0].division
+    division = _runs(root, **changes)[0].division
     assert division is not None
     write_folds(root / "study", division)
     folder = root / "study" / "folds" / division.folder
@@ -138,20 +146,27 @@ def test_generated_scenes_are_no_pairs_to_divide(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_study_in_folds_scores_every_pair_once(root: Path) -> None:
     shutil.copytree(root / "scenes" / "vi", root / "sea")
-    study = _write(root, seeds=[0], options=TINY, folders={"SeAFusion": "sea"}, data=_with_classes())
+    methods = {"one": {"config": "mgfusion.yaml", "options": NETWORK}}
+    folders = {"SeAFusion": "sea", "SeAFusion+detector": DETECTOR}
+    study = _write(root, seeds=[0], options=TINY, methods=methods, folders=folders)
+    place = root / "studies" / "small"
     assert study_run(study, root / "studies", root, 2, dry_run=False) == 0
-    assert study_table(root / "studies" / "small") == 0
-    tables = root / "studies" / "small" / "tables"
-    images = read_table(tables / "per_image.csv")
-    counts = images[images["metric"] == "EN"].groupby("method")["name"].agg(["count", "nunique"])
-    assert counts.loc[["one", "SeAFusion", "average"]].to_numpy().tolist() == [[8, 8]] * 3
-    compared = read_table(tables / "differences.csv")
+    assert study_table(place) == 0
+    images = read_table(place / "tables" / "per_image.csv").query("metric == 'EN'")
+    rows = ["one", "SeAFusion", "SeAFusion+detector", "average"]
+    counts = images.groupby("method")["name"].agg(["count", "nunique"])
+    assert counts.loc[rows].to_numpy().tolist() == [[8, 8]] * 4
+    values = images.pivot_table(index="name", columns="method", values="value")
+    assert values["SeAFusion"].tolist() == pytest.approx(values["SeAFusion+detector"].tolist(), abs=1e-3)
+    compared = read_table(place / "tables" / "differences.csv")
     assert set(compared.loc[compared["metric"] == "Qabf", "pairs"]) == {8}
+    summary = read_table(place / "tables" / "summary.csv").query("convention == 'AP50'")
+    assert set(summary["method"]) == {"SeAFusion+detector"}
+    assert set(summary["images"]) == {8}
     (root / "sea" / "day_000000.png").unlink()
-    shutil.rmtree(root / "studies" / "small" / "SeAFusion-fold0")
-    shutil.rmtree(root / "studies" / "small" / "SeAFusion-fold1")
-    assert study_run(study, root / "studies", root, 1, dry_run=False) == 1
-
-
-def _with_classes() -> dict[str, object]:
-    return {"scenes": STUDY["data"]["scenes"] | {"options": {"data.layout.labels": "labels", "data.classes": CLASSES}}}  # type: ignore[index]
+    for folder in place.glob("SeAFusion*"):
+        shutil.rmtree(folder)
+    assert study_run(study, root / "studies", root, 2, dry_run=False) == 1
+    failed = {record.row: record.problem for record in read_record(place) if record.state == "failed"}
+    assert "has usable pictures of 3 of 4 pairs" in failed["SeAFusion"]
+    assert "no 'fused' picture" in failed["SeAFusion+detector"]

@@ -92,11 +92,16 @@ class _Grid:
             words.append(f"--data.root={self.root / str(entry['root'])}")
         return [*words, *self.options(place, entry)]
 
+    @property
+    def in_folds(self) -> bool:
+        """Whether the pairs of its data are divided into folds."""
+        return self.content.get("folds") is not None
+
     def division(self, place: str, entry: Mapping[str, Any]) -> Division | None:
         """How the pairs of an entry of the data are divided into folds; None if they are not."""
-        given = self.content.get("folds")
-        if given is None:
+        if not self.in_folds:
             return None
+        given = self.content["folds"]
         folds = {"count": given} if type(given) is int else given
         self.check_keys("folds", folds, _FOLDS)
         count, seed = folds.get("count"), folds.get("seed", 0)
@@ -113,7 +118,7 @@ class _Grid:
         for name, entry in (self.entries("tests", _TEST) or {"test": {}}).items():
             conventions = entry.get("convention", [])
             words = self.data_options(f"tests.{name}", entry)
-            if "folds" in self.content and {"file", "root"} & entry.keys():
+            if self.in_folds and {"file", "root"} & entry.keys():
                 raise UsageError(f"{self.path}: tests.{name}: folds test the pairs of data: leave out file and root.")
             if of_folder and not divided and not entry.get("file"):
                 raise UsageError(f"{self.path}: tests.{name} needs a file of data, because there are folders.")
@@ -129,12 +134,15 @@ class _Grid:
         methods, data = self.entries("methods", _METHOD), self.entries("data", _DATA)
         ablations = self.entries("ablations", _ABLATION) or {"": {}}
         if methods and not data:
-            raise UsageError(f"{self.path}: it has no data. Write data: {{NAME: {{file: NAME.yaml}}}}.")
+            raise self._without_data()
         for method, entry in methods.items():
             for place in data:
                 for ablation in ablations:
                     self._add(method, entry, (place, data[place]), (ablation, ablations[ablation]), len(data) > 1)
-        for name, given in (self.content.get("folders") or {}).items():
+        folders = self.content.get("folders") or {}
+        if not isinstance(folders, dict):
+            raise UsageError(f"{self.path}: folders must map names to folders.")
+        for name, given in folders.items():
             self._add_folder(str(name), given if isinstance(given, dict) else {"path": given}, data)
         return self._checked()
 
@@ -144,12 +152,14 @@ class _Grid:
         place = self.root / str(entry.get("path"))
         if not _NAME.fullmatch(name) or not place.is_dir():
             raise UsageError(f"{self.path}: folders.{name}: '{place}' is no folder of pictures.")
+        if not data and ("config" in entry or self.in_folds):
+            raise self._without_data()
         if "config" in entry:
             pictures = {"model.source.kind": "folder", "data.fused_dir": str(place)}
             detector = entry | {"options": pictures | (entry.get("options") or {})}
             for own in data.items():
                 self._add(name, detector, own, ("", {}), len(data) > 1)
-        elif "folds" not in self.content:
+        elif not self.in_folds:
             tests = self.tests(of_folder=True)
             self.runs.append(PlannedRun(name, name, 0, (), "", (str(place),), tests, "folder"))
         else:
@@ -201,12 +211,18 @@ class _Grid:
                 run = PlannedRun(f"{row}-seed{seed}{part}", row, seed, tuple(config), file, seeded, tests)
                 self.runs.append(replace(run, after=after, tables=tested, fold=fold, division=division))
 
+    def _without_data(self) -> UsageError:
+        return UsageError(f"{self.path}: it has no data. Write data: {{NAME: {{file: NAME.yaml}}}}.")
+
     def _checked(self) -> list[PlannedRun]:
         names = [run.name for run in self.runs]
         if not names:
             raise UsageError(f"{self.path}: it has neither methods nor folders.")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"{self.path}: two runs have the name {twice[0]}. Call a method or ablation otherwise.")
+        kinds = {run.row: run.kind for run in self.runs}
+        if mixed := [run.row for run in self.runs if run.kind != kinds[run.row]]:
+            raise UsageError(f"{self.path}: a method and a folder are both the row {mixed[0]}. Call one otherwise.")
         ordered: list[PlannedRun] = []
         while left := [run for run in self.runs if run not in ordered]:
             ready = [run for run in left if not run.after or run.after in {done.name for done in ordered}]

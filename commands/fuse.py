@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ivif.callbacks.images import PNG
 from ivif.commands.errors import UsageError, is_user_error
+from ivif.commands.flat_picture import tell_flat
 from ivif.commands.fuse_checks import check_out, tell_proportions
 from ivif.commands.fuse_video import add_video_options, fuse_videos, is_video
 from ivif.commands.parsing.command_line import rewrite
@@ -14,7 +15,7 @@ from ivif.commands.program import program
 from ivif.commands.train.options import TILE_HELP
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES, image_size
 from ivif.datamodules.datasets.palettes import palette_names
-from ivif.datamodules.datasets.thermal import ThermalRange
+from ivif.datamodules.datasets.thermal import RangeMode, ThermalRange
 from ivif.files.names import printable
 from ivif.files.whole import whole_file
 from ivif.weights import preferred_name
@@ -72,6 +73,7 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
         thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
         fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
         fused = fuser(infrared, visible, options.prompt)
+        tell_flat(infrared, thermal_range)
     except (TypeError, ValueError) as error:
         if is_user_error(error):
             raise
@@ -137,9 +139,9 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
     parser.add_argument(
         "--thermal_range",
-        type=Literal["type", "fixed", "minmax", "percentile"],
-        default="type",
-        help="How infrared of more than 8 bits is scaled.",
+        type=RangeMode,
+        default="auto",
+        help="How infrared of more than 8 bits is scaled; auto: between percentiles of all pictures.",
     )
     parser.add_argument("--low", type=float | None, default=None, help="Of a range that is fixed, or of percentiles.")
     parser.add_argument("--high", type=float | None, default=None, help="The same at the other end.")

@@ -95,6 +95,7 @@ class FusionDataModule(LightningDataModule):
         self.selections: dict[str, list[Selection]] = {}
         self._readers: dict[str, list[Dataset[Sample]]] = {}
         self._caches: dict[str, list[Dataset[Sample]]] = {}
+        self._ranges: dict[str, Any] = {}
 
     @abstractmethod
     def sources(self) -> list[Source]:
@@ -131,6 +132,7 @@ class FusionDataModule(LightningDataModule):
         if pool is None:
             return None
         reader = source.open(pool)
+        reader.measured_range = self._ranges.setdefault(source.dataset, reader.measured_range)
         if stage != "all":
             selection = self.manifest.select(source.dataset, stage, reader.names, strict=self.strict)
             self.selections.setdefault(stage, []).append(selection)
@@ -148,8 +150,7 @@ class FusionDataModule(LightningDataModule):
         """Opens what a stage ("fit", "validate", "test", "predict") needs, so that a user's mistake ends the run early.
 
         Raises:
-            DatasetError: If folders are missing, a stage that is needed holds no pair, a label cannot be used, a
-                detector would see no box, or a pair lacks its picture in `fused_dir`.
+            DatasetError: If folders, pairs, pictures in `fused_dir` or a detector's boxes are missing, or labels wrong.
         """
         needed = {"fit": "train", "validate": "val", "test": "test", "predict": self.predict_stage}[stage]
         if stage == "test" and self.transforms.resize and not self.transforms.test_resize:
@@ -197,8 +198,7 @@ class FusionDataModule(LightningDataModule):
     def _previous(self, pairs: Dataset[Sample], several: bool) -> StoredPlanes | None:
         if self.previous_dir is None:
             return None
-        size = self.transforms.resize
-        return StoredPlanes(pairs, self.previous_dir, "previous", 1, several=several, resized=size)
+        return StoredPlanes(pairs, self.previous_dir, "previous", 1, several=several, resized=self.transforms.resize)
 
     def _cached(self, stage: str) -> list[Dataset[Sample]]:
         if stage not in self._caches:

@@ -61,6 +61,7 @@ class FolderDataModule(PairedDataModule):
         if source.dataset in self.manifest.rules and self.manifest.name not in known_manifests():
             return super()._open(source, stage)
         reader = cast("FolderDataset", source.open("all"))
+        reader.measured_range = self._ranges.setdefault(source.dataset, reader.measured_range)
         return self._prompted(reader if stage == "all" else reader.select(self._names(reader, stage)))
 
     def _prompted(self, reader: PairedDataset | SyntheticDataset) -> Dataset[Sample] | None:

@@ -13,6 +13,7 @@ from ivif.datamodules.datasets.base import PairedDataset
 from ivif.datamodules.datasets.io import read_image
 from ivif.datamodules.datasets.plausibility import PictureFacts, depth_findings, picture_facts, picture_findings
 from ivif.datamodules.datasets.stored import StoredPlanes, dataset_of
+from ivif.datamodules.datasets.temperatures import as_celsius
 from ivif.files.errors import LabelError, UnreadableFileError
 
 logger = logging.getLogger(__name__)
@@ -100,12 +101,13 @@ def _count_boxes(reader: PairedDataset) -> Counter[int]:
 def _picture_lines(reader: PairedDataset, indices: Sequence[int]) -> list[str]:
     infrared: list[PictureFacts] = []
     visible: list[PictureFacts] = []
-    thermal_range, most = reader.reading.thermal_range, reader.reading.max_pixels
+    thermal_range, most = reader.thermal_range, reader.reading.max_pixels
     for index in indices:
         record = reader.records[index]
         try:
             pictures = [read_image(path, max_pixels=most) for path in (record.infrared, record.visible)]
-            facts = picture_facts(pictures[0], thermal_range), picture_facts(pictures[1])
+            measured = as_celsius(record.infrared, pictures[0])
+            facts = picture_facts(measured, thermal_range), picture_facts(pictures[1])
         except (UnreadableFileError, ValueError):  # as above
             continue
         infrared.append(facts[0])

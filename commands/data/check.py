@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from ivif.commands.data.contact_sheet import Entry, draw_contact_sheet, evenly
 from ivif.commands.data.inspection import ImageReport, PairReport, PairSource, inspect
+from ivif.commands.data.polarity_hint import polarity_hint
 from ivif.commands.report.files import MARK, refuse_others
 from ivif.contracts.batch import Sample, Targets
 from ivif.datamodules.datasets.base import PairedDataset
@@ -235,7 +236,7 @@ def _left_out(entry: Inspected, files: PairedDataset) -> list[str]:
     tally = files.label_reader.tally
     infrared = [pair.infrared.facts for pair in entry.pairs if pair.infrared.facts and pair.visible.facts]
     visible = [pair.visible.facts for pair in entry.pairs if pair.infrared.facts and pair.visible.facts]
-    lines = tally.lines() + picture_findings(infrared, visible, files.reading)
+    lines = tally.lines() + picture_findings(infrared, visible, files.reading) + polarity_hint(files)
     notes += [f"{entry.title}: {line}" for line in lines + depth_findings(tally.channels, infrared, visible)]
     if repeated := sum(_repeated_boxes(pair.targets) for pair in entry.pairs if pair.targets is not None):
         notes.append(f"{entry.title}: {repeated} box(es) stand twice in their label file")

@@ -15,6 +15,7 @@ from ivif.datamodules.datasets.base import PairedDataset, PairRecord
 from ivif.datamodules.datasets.infrared_color import infrared_plane
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
 from ivif.datamodules.datasets.plausibility import PictureFacts, picture_facts
+from ivif.datamodules.datasets.temperatures import as_celsius
 from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import DatasetError
 from ivif.machine.processors import usable_processors
@@ -124,14 +125,14 @@ def _inspect_file(path: Path, dataset: PairedDataset, *, infrared: bool) -> Imag
         # what reading would refuse although it decodes, e.g. temperatures as floats without a range
         if infrared:
             measured, _ = infrared_plane(path, pixels, reading.infrared_color, reading.max_pixels)
-            _ = to_infrared(measured, reading.thermal_range)
+            _ = to_infrared(measured, dataset.thermal_range)
         else:
             _ = to_visible(pixels)
     except DatasetError as error:  # of its colours, which tell that folders are swapped
-        return ImageReport(str(path), error=str(error), facts=picture_facts(pixels, reading.thermal_range))
+        return ImageReport(str(path), error=str(error), facts=picture_facts(pixels, dataset.thermal_range))
     except ValueError as error:
         return ImageReport(str(path), error=f"Cannot use '{path}': {error}.")
-    facts = picture_facts(pixels, reading.thermal_range if infrared else None)
+    facts = picture_facts(as_celsius(path, pixels), dataset.thermal_range) if infrared else picture_facts(pixels)
     return replace(_report(str(path), pixels), facts=facts)
 
 

@@ -47,6 +47,7 @@ from ivif.commands.train.run_start import TrainingFolder, mark_latest, remove_fa
 from ivif.commands.train.shards import chosen_shard
 from ivif.commands.train.stored_settings import say_differences
 from ivif.commands.train.submission import submit
+from ivif.commands.train.thermal_range import settle_thermal_range
 from ivif.configs import DEFAULTS
 from ivif.contracts.run_files import LAST
 from ivif.datamodules.base import FusionDataModule
@@ -191,8 +192,7 @@ class SuiteCLI(PreparedCLI):
             config["enable_model_summary"] = False  # that is Lightning's own
         if self.subcommand == "predict":
             output = self.option("output_dir")
-            boxes = self.built("boxes")
-            extra.append(PredictionWriter(Path(output) if output else None, self.option("grey"), boxes))
+            extra.append(PredictionWriter(Path(output) if output else None, self.option("grey"), self.built("boxes")))
         config["profiler"] = config.get("profiler") or Unprofiled()
         # Lightning calls each callback at eight places of a step, whether it does anything there or not.
         wanted = [callback for callback in callbacks if getattr(callback, "enabled", True)]
@@ -210,6 +210,7 @@ class SuiteCLI(PreparedCLI):
             output, logs = Path(self.option("output_dir")), Path(self.option("runs_dir"))
             submit(Path(self.option("submit")), self.line.arguments, output, logs)
             return
+        settle_thermal_range(str(self.subcommand), self.config, self.trainer, self.datamodule, self.written_config)
         if self.trainer.is_global_zero and self.keeps_folder:
             self._made = lock_run_folder(self.run_folder)
         with self._held_output(), without_own_requeue(self.trainer):
@@ -234,12 +235,10 @@ class SuiteCLI(PreparedCLI):
 
     def _run_trainer(self) -> None:
         if self.subcommand == "predict":
-            checkpoint = self.option("ckpt_path")
             configs = {key: self.option(key).as_dict() for key in ("model", "data")}
-            weights = Path(checkpoint) if checkpoint else None
-            seed = self.option("seed_everything")
-            writer, shard = self._prediction_writer(), self._shard
-            skip_finished(writer, self.model, self.datamodule, configs, weights, seed, shard)
+            weights = Path(path) if (path := self.option("ckpt_path")) else None
+            writer, seed = self._prediction_writer(), self.option("seed_everything")
+            skip_finished(writer, self.model, self.datamodule, configs, weights, seed, self._shard)
         if self.subcommand in ("validate", "test"):
             self.datamodule.warn_of_leaks({"validate": "val"}.get(self.subcommand, "test"), self.model.scores_detection)
         run: Callable[..., Any] = getattr(self.trainer, str(self.subcommand))

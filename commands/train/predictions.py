@@ -16,6 +16,7 @@ from ivif.commands.parsing.config_files import is_file
 from ivif.commands.train.checkpoints import fingerprint
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.commands.train.shards import claim_shard, held_shard, manifest_of, pictures_of, refuse_shards
+from ivif.commands.train.thermal_range import without_auto
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.start_checks import files_of
 from ivif.files.whole import remove_empty, remove_partial_files, write_whole
@@ -187,7 +188,8 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _data_settings(data: FusionDataModule, config: Mapping[str, Any]) -> str:
     """What decides which pairs are read and how, in one line."""
-    settings = {key: value for key, value in config["init_args"].items() if key not in ("loading", "transforms")}
+    given = without_auto(config["init_args"])
+    settings = {key: value for key, value in given.items() if key not in ("loading", "transforms")}
     settings["clip_size"] = data.transforms.clip_size
     reader = str(config["class_path"]).removeprefix("ivif.")  # as in records of before the rooms were one package
     return f"{reader} {json.dumps(settings, default=str, sort_keys=True)}"

@@ -93,7 +93,8 @@ def recognise(picture: Picture) -> CameraFile:
     if head.startswith(TIFF_BEGINS):
         return _tiff(picture, named)
     if container_of(head):
-        return CameraFile(picture, "video", named or _of_depth(path, is_deep_video(path)), Taken(), has_frames=True)
+        deep = is_deep_video(path)  # also where the name says it: what is no video is told here
+        return CameraFile(picture, "video", named or _of_depth(path, deep), Taken(), has_frames=True)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise UnreadableFileError(path, NO_PICTURE)
     return CameraFile(picture, "picture", named or _seen(path), taken(path))

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 from torch.utils.data import Dataset, get_worker_info
 
 from ivif.contracts.batch import Sample, Targets, empty_targets
@@ -21,12 +22,14 @@ from ivif.datamodules.datasets.io import (
     to_visible,
 )
 from ivif.datamodules.datasets.labels import LabelReader, chosen_classes
+from ivif.datamodules.datasets.measured_range import MeasuredRange
 from ivif.datamodules.datasets.pairs.finding import candidate_roots, chosen, find_child
 from ivif.datamodules.datasets.pairs.matching import match_folders
 from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, PairRecord, first_of
 from ivif.datamodules.datasets.picture_ids import picture_id
 from ivif.datamodules.datasets.reading_config import DEFAULT_READING, ReadingConfig
-from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE
+from ivif.datamodules.datasets.temperatures import unit_of
+from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
 from ivif.files.errors import (
     DatasetNotFoundError,
     LabelError,
@@ -104,12 +107,17 @@ class PairedDataset(Dataset[Sample]):
         found = self._find_pairs()
         self.has_labels = reading.labels and any(record.label for record in found.records)
         self.records, self.pairing = self._settle(found)
-        self._salt = "" if reading.thermal_range == DEFAULT_THERMAL_RANGE else repr(reading.thermal_range)
+        self.measured_range = MeasuredRange(reading, [record.infrared for record in self.records])
         self._announced_resize = False
 
     def _find_pairs(self) -> FoundPairs:
         """Finds the pairs of `self.split` under `self.root`, with their label files."""
         raise NotImplementedError
+
+    @property
+    def thermal_range(self) -> ThermalRange:
+        """How infrared of more than 8 bits is scaled; `auto` is what the whole dataset's pictures gave."""
+        return self.measured_range.get()
 
     @property
     def names(self) -> list[str]:
@@ -135,14 +143,16 @@ class PairedDataset(Dataset[Sample]):
         except ValueError as error:
             raise UnreadableFileError(record.visible, str(error)) from error
         try:
-            infrared = to_infrared(measured, self.reading.thermal_range)
+            infrared = to_infrared(
+                measured, self.thermal_range if measured.dtype != np.uint8 else DEFAULT_THERMAL_RANGE
+            )
         except ValueError as error:
             raise UnreadableFileError(record.infrared, str(error)) from error
         height, width = visible.shape[-2:]
         if infrared.shape[-2:] != (height, width):
             self._announce_resize(record, tuple(infrared.shape[-2:]), (height, width))
             infrared = pair_transforms.fit(infrared, (height, width))
-        salt = self._salt if infrared.is_floating_point() else palette
+        salt = self._salt(record) if infrared.is_floating_point() else palette
         sample: Sample = {
             "infrared": infrared,
             "visible": visible,
@@ -241,6 +251,12 @@ class PairedDataset(Dataset[Sample]):
                 self.dataset_name, record.name, infrared[1], infrared[0], visible[1], visible[0],
             )  # fmt: skip
         self._announced_resize = True
+
+    def _salt(self, record: PairRecord) -> str:
+        """What beside the files decides the pixels of infrared of more than 8 bits."""
+        scaled = "" if self.thermal_range.mode == "type" else repr(self.thermal_range)
+        unit = unit_of(record.infrared)
+        return scaled if unit == "counts" else f"{scaled} {unit}"
 
     def _roots(self) -> list[Path]:
         return candidate_roots(self.root, self.folder_names, self.inner_folders)

@@ -231,7 +231,7 @@ def _identity(reader: PairedDataset | SyntheticDataset) -> dict[str, Any]:
     versions = [FORMAT_VERSION, PIL.__version__, torch.__version__]  # PIL decodes, torch resizes
     identity: dict[str, Any] = {"version": versions, "names": reader.names}
     if isinstance(reader, PairedDataset):
-        identity["thermal_range"] = repr(reader.reading.thermal_range)
+        identity["thermal_range"] = repr(reader.thermal_range)
         identity["infrared_color"] = reader.reading.infrared_color
         files = (path for record in reader.records for path in (record.infrared, record.visible))
         identity["files"] = [_file_identity(path) for path in files]

@@ -16,7 +16,7 @@ from ivif.datamodules.datasets.thermal import Pixels, ThermalRange
 _STEP: Final = 4
 """Every fourth row and column is looked at."""
 
-_FLAT: Final = 0.05
+FLAT: Final = 0.05
 """Contrast of a picture of more than 8 bits below which it is next to one grey."""
 
 
@@ -150,7 +150,7 @@ def _false_colours(infrared: Sequence[PictureFacts], reading: ReadingConfig) -> 
 
 
 def _flat(facts: Sequence[PictureFacts], what: str, remedy: str) -> list[str]:
-    flat = [picture for picture in facts if picture.deep and picture.contrast < _FLAT]
+    flat = [picture for picture in facts if picture.deep and picture.contrast < FLAT]
     deep = sum(picture.deep for picture in facts)
     if not flat or len(flat) < deep / 2:
         return []
@@ -164,4 +164,4 @@ def _flat(facts: Sequence[PictureFacts], what: str, remedy: str) -> list[str]:
 def _stretch(thermal_range: ThermalRange) -> str:
     if thermal_range.mode == "percentile":
         return "Set `reading.thermal_range.mode` to 'fixed' with `low` and `high`"
-    return "Set `reading.thermal_range.mode` to 'percentile', or to 'fixed' with `low` and `high`"
+    return "Set `reading.thermal_range.mode` to 'auto', or to 'fixed' with `low` and `high`"

@@ -93,11 +93,11 @@ def one_deep(root: Path) -> None:
         ),
         pytest.param(
             deep(0, 255), "(stored values up to 240). Set `reading.thermal_range.mode`",
-            marks=brings("pictures", "8-bit values in 16-bit infrared files", "reported", "names the thermal range"),
+            marks=brings("pictures", "8-bit values in 16-bit infrared, scaled by type", "reported", "names the range"),
         ),
         pytest.param(
             deep(7000, 9000), "4 of 4 infrared pictures of more than 8 bits come out as next to one grey",
-            marks=brings("pictures", "14-bit infrared with little range", "reported", "names the thermal range"),
+            marks=brings("pictures", "14-bit infrared with little range, by type", "reported", "names the range"),
         ),
         pytest.param(
             deep(0, 255, "vi"), "4 of 4 visible pictures of more than 8 bits come out as next to one grey",
@@ -118,10 +118,11 @@ def test_pictures_that_look_wrong_are_told(
 ) -> None:
     root = write_folder(tmp_path / "data")
     spoil(root)
-    code, printed = checked(module(root), tmp_path / "out")
+    reading = ReadingConfig(ThermalRange("type"))
+    code, printed = checked(module(root, reading=reading), tmp_path / "out")
     assert (code, printed.count(told)) == (int(spoil is swap), 1)  # photographs are no infrared: each is a problem, too
     assert "note: train folder: " in printed
-    started = said(module(root), caplog)
+    started = said(module(root, reading=reading), caplog)
     assert started.count(told) == 1
     assert "(4 of 4 pairs looked at)" in started
 

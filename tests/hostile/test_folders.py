@@ -49,8 +49,9 @@ def test_infrared_in_colour_is_its_luma_where_asked(place: Path) -> None:
     assert np.abs(sample["infrared"][0].numpy() - weighted).max() <= 0.51
 
 
-def test_sixteen_bits_are_scaled_by_their_type(place: Path) -> None:
-    sample = FolderDataset(_dataset(place, **{"ir_a.tif": DEEP, "vi_a": COLOR}))[0]
+def test_sixteen_bits_are_scaled_by_their_type_where_asked(place: Path) -> None:
+    root = _dataset(place, **{"ir_a.tif": DEEP, "vi_a": COLOR})
+    sample = FolderDataset(root, reading=ReadingConfig(ThermalRange("type")))[0]
     assert np.allclose(sample["infrared"][0].numpy(), DEEP / 65535, atol=1e-7)
 
 
@@ -65,7 +66,8 @@ def test_a_constant_thermal_image_stays_finite(mode: str) -> None:
 def test_temperatures_as_floats_need_a_range(place: Path) -> None:
     kelvin = np.linspace(280, 310, 16, dtype=np.float32).reshape(4, 4)
     root = _dataset(place, **{"ir_a.tif": kelvin, "vi_a": COLOR[:4, :4]})
-    refusal(lambda: FolderDataset(root)[0], UnreadableFileError, "a.tif", "280", "310", "thermal_range", "percentile")
+    plain = FolderDataset(root, reading=ReadingConfig(ThermalRange("type")))
+    refusal(lambda: plain[0], UnreadableFileError, "a.tif", "280", "310", "thermal_range", "auto")
 
 
 @pytest.mark.parametrize("size", [(5, 5), (22, 26), (1, 13), (30, 7)], ids=str)

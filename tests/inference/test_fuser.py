@@ -14,6 +14,7 @@ from PIL import Image
 import ivif
 from ivif.commands.cli import main
 from ivif.datamodules.datasets.palettes import palette_colours
+from ivif.datamodules.datasets.thermal import ThermalRange
 from ivif.files.errors import UnreadableFileError
 from ivif.inference import Fuser
 from tests.commands.runs import newest_run, tiny_run
@@ -85,7 +86,8 @@ def test_a_picture_comes_back_as_it_was_given(fuser: Fuser, pair: tuple[Path, Pa
     assert isinstance(floats, np.ndarray)
     assert floats.dtype == np.float64
     assert np.abs(floats * 255 - expected).max() <= 0.51
-    deep = fuser(infrared.astype(np.uint16) * 257, visible.astype(np.uint16) * 257)
+    whole = Fuser(fuser.task, ThermalRange("type"))
+    deep = whole(infrared.astype(np.uint16) * 257, visible.astype(np.uint16) * 257)
     assert isinstance(deep, np.ndarray)
     assert deep.dtype == np.uint16
     assert np.abs(deep / 257 - expected).max() <= 0.51

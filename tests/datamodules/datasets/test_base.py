@@ -157,7 +157,8 @@ def test_infrared_of_another_size_is_resized_and_said_once(tmp_path: Path, caplo
 def test_16_bit_thermal_goes_through_its_range(tmp_path: Path) -> None:
     root = write_m3fd(tmp_path, faults=Faults(thermal_16_bit=True))
     raw = scene(0, (40, 48))[0].astype(np.float32) * 100 + 7000
-    plain, fixed = M3FD(root), M3FD(root, reading=ReadingConfig(ThermalRange("fixed", 7000, 31000)))
+    plain = M3FD(root, reading=ReadingConfig(ThermalRange("type")))
+    fixed = M3FD(root, reading=ReadingConfig(ThermalRange("fixed", 7000, 31000)))
     torch.testing.assert_close(plain[0]["infrared"][0], torch.from_numpy(raw / 65535))
     torch.testing.assert_close(fixed[0]["infrared"][0], torch.from_numpy((raw - 7000) / 24000))
     assert plain[0]["visible"].dtype == torch.uint8
@@ -176,7 +177,7 @@ def test_floating_point_infrared_of_unknown_range_names_its_file(tmp_path: Path)
     (root / "Ir" / "00000.png").unlink()
     Image.fromarray(np.full((40, 48), 300.0, dtype=np.float32)).save(root / "Ir" / "00000.tif")
     with pytest.raises(UnreadableFileError, match=r"Ir/00000\.tif.*thermal_range"):
-        M3FD(root)[0]
+        M3FD(root, reading=ReadingConfig(ThermalRange("type")))[0]
 
 
 def test_grey_visible_and_rotated_visible(tmp_path: Path) -> None:

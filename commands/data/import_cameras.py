@@ -36,7 +36,7 @@ RECORD: Final = "import.json"
 INFRARED: Final = "ir"
 VISIBLE: Final = "vi"
 
-_DEEP_ENDINGS: Final = (".png", ".tif")
+_ENDINGS: Final = (".png", ".tif")
 _PROPORTIONS: Final = 0.05
 
 
@@ -181,7 +181,7 @@ class _Writer:
         return f"its visible partner '{partners.visible.path.name}': {error.reason}" if of_visible else error.reason
 
     def _done(self, name: str) -> bool:
-        return any((self.out / INFRARED / f"{name}{ending}").is_file() for ending in _DEEP_ENDINGS)
+        return any((self.out / INFRARED / f"{name}{ending}").is_file() for ending in _ENDINGS)
 
     def _write_pair(self, pair: Stored, partners: Partners) -> None:
         if pair.unit not in (None, self.unit):

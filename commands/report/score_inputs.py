@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -11,9 +12,10 @@ from torch.utils.data import Dataset
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.infrared_color import infrared_plane
 from ivif.datamodules.datasets.io import read_image, to_infrared, to_visible
+from ivif.datamodules.datasets.measured_range import MeasuredRange
 from ivif.datamodules.datasets.pair_transforms import fit
 from ivif.datamodules.datasets.pairs.records import PairRecord
-from ivif.datamodules.datasets.thermal import Pixels
+from ivif.datamodules.datasets.thermal import BY_TYPE, Pixels
 from ivif.files.errors import UnreadableFileError
 from ivif.files.pictures import MAX_PIXELS
 
@@ -81,15 +83,18 @@ class ScoreInputs:
     max_pixels: int = MAX_PIXELS
 
 
-def read_pair(record: PairRecord, max_pixels: int, problems: Problems) -> tuple[Tensor, Tensor]:
-    """Both pictures of a pair, infrared at the visible one's size.
+def read_pair(
+    record: PairRecord, max_pixels: int, problems: Problems, measured: MeasuredRange
+) -> tuple[Tensor, Tensor]:
+    """Both pictures of a pair, infrared at the visible one's size, more than 8 bits scaled as a dataset's.
 
     Raises:
         UnreadableFileError: If one cannot be read, or has more pixels.
         ValueError: If its kind is none of a picture.
     """
     visible = read_picture(record.visible, max_pixels, colour=True)
-    infrared = to_infrared(_infrared_pixels(record.infrared, max_pixels, problems))
+    pixels = _infrared_pixels(record.infrared, max_pixels, problems)
+    infrared = to_infrared(pixels, BY_TYPE if pixels.dtype == np.uint8 else measured.get())
     height, width = visible.shape[2:]
     if tuple(infrared.shape[1:]) != (height, width):
         sizes = f"{record.infrared} is {size(infrared)}, its visible image {size(visible)}"

@@ -16,10 +16,12 @@ from ivif.commands.errors import UsageError
 from ivif.commands.report.score_inputs import Pair, Problems, ScoreInputs, read_pair, read_sample
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
+from ivif.datamodules.datasets.measured_range import MeasuredRange
 from ivif.datamodules.datasets.pairs.matching import SUGGESTED, Options, match_listings
 from ivif.datamodules.datasets.pairs.names import Naming, Picture, compiled, folded, path_ends
 from ivif.datamodules.datasets.pairs.picture_files import Listing, list_pictures
 from ivif.datamodules.datasets.pairs.records import FoundPairs, PairRecord, first_of
+from ivif.datamodules.datasets.reading_config import ReadingConfig
 from ivif.datamodules.start_checks import files_of
 from ivif.files.errors import PairingError
 from ivif.files.names import UTF8_REMEDY
@@ -53,7 +55,9 @@ def collect(
         records = source_pairs(infrared, visible, pattern or "", problems).records
     except PairingError as error:
         raise UsageError(str(error)) from error
-    pairs = {record.name: Pair(record, partial(read_pair, record, max_pixels, problems)) for record in records}
+    measured = MeasuredRange(ReadingConfig(max_pixels=max_pixels), [record.infrared for record in records])
+    read = partial(read_pair, max_pixels=max_pixels, problems=problems, measured=measured)
+    pairs = {record.name: Pair(record, partial(read, record)) for record in records}
     methods, unusable = _methods(fused, {"": pairs}, pattern or "", problems)
     return ScoreInputs(pairs, methods, unusable, problems, max_pixels)
 

@@ -29,7 +29,7 @@ from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, P
 from ivif.datamodules.datasets.picture_ids import picture_id
 from ivif.datamodules.datasets.reading_config import DEFAULT_READING, ReadingConfig
 from ivif.datamodules.datasets.temperatures import unit_of
-from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
+from ivif.datamodules.datasets.thermal import BY_TYPE, ThermalRange
 from ivif.files.errors import (
     DatasetNotFoundError,
     LabelError,
@@ -143,9 +143,7 @@ class PairedDataset(Dataset[Sample]):
         except ValueError as error:
             raise UnreadableFileError(record.visible, str(error)) from error
         try:
-            infrared = to_infrared(
-                measured, self.thermal_range if measured.dtype != np.uint8 else DEFAULT_THERMAL_RANGE
-            )
+            infrared = to_infrared(measured, BY_TYPE if measured.dtype == np.uint8 else self.thermal_range)
         except ValueError as error:
             raise UnreadableFileError(record.infrared, str(error)) from error
         height, width = visible.shape[-2:]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ivif.datamodules.datasets.deep_png import decode_deep_color, is_deep_color_png
-from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, Pixels, ThermalRange, divide_by_type_maximum
+from ivif.datamodules.datasets.thermal import BY_TYPE, Pixels, ThermalRange, divide_by_type_maximum
 from ivif.files.errors import UnreadableFileError
 from ivif.files.pictures import MAX_PIXELS, file_status, open_picture, reason
 
@@ -172,7 +172,7 @@ def to_visible(pixels: Pixels) -> Tensor:
     return plane.expand(3, -1, -1) if plane.ndim == 2 else plane.permute(2, 0, 1)
 
 
-def to_infrared(pixels: Pixels, thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE) -> Tensor:
+def to_infrared(pixels: Pixels, thermal_range: ThermalRange = BY_TYPE) -> Tensor:
     """Decoded pixels as an infrared image.
 
     Args:

@@ -101,6 +101,8 @@ class ThermalRange:
 
 
 DEFAULT_THERMAL_RANGE: Final = ThermalRange()
+BY_TYPE: Final = ThermalRange("type")
+"""Of what was stored by ourselves: nothing is stretched."""
 
 
 def _is_scaled(raw: Pixels) -> bool:

@@ -29,13 +29,13 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "CARD" / "DCIM" / "100MEDIA"
     folder.mkdir(parents=True)
-    names = [f"DJI_{number:04d}" for number in range(1, 6)]
+    names = [f"DJI_{number:04d}" for number in range(1, 4)]
     with_dji_library(monkeypatch, {f"{name}_T.JPG": warm_scene(seed, SIZE) for seed, name in enumerate(names)})
     for seed, name in enumerate(names):
         (folder / f"{name}_T.JPG").write_bytes(dji_jpeg(time=f"2026:05:01 10:00:0{seed}"))
         taken = exif(f"2026:05:01 10:00:0{seed}", make="DJI")
         (folder / f"{name}_W.JPG").write_bytes(jpeg(photo(seed, (128, 160)), exif=taken))
-    for number in range(5):
+    for number in range(3):
         content = flir_jpeg(warm_scene(number, SIZE), photo(number, (192, 240)), ratio=1.5)
         (folder / f"FLIR{number:04d}.jpg").write_bytes(content)
     return tmp_path / "CARD"
@@ -52,10 +52,10 @@ def test_the_commands_of_the_page_lead_from_a_card_to_fused_pictures(
         assert program == "ivif"
         assert main([*words, "--device=cpu"] if words[0] == "fuse" else words) == 0, line
     shown = capsys.readouterr().out
-    assert "10 pairs in flight (partners: 5 by name, 5 in one file)." in shown
+    assert "6 pairs in flight (partners: 3 by name, 3 in one file)." in shown
     assert "no problems" in shown
     fused = sorted(path.name for path in (tmp_path / "fused").glob("*.png"))
-    assert len(fused) == 10
+    assert len(fused) == 6
     (command,) = json.loads((tmp_path / "fused" / "predictions.json").read_text())["commands"]
     kept = json.loads(command["data"].partition(" ")[2])["reading"]["thermal_range"]
     assert kept["mode"] == "fixed"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ivif.callbacks.images import PNG
 from ivif.commands.errors import UsageError, is_user_error

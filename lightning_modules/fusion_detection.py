@@ -146,7 +146,7 @@ class FusionDetectionTask(BilevelTask):
             self.part.fit_heads(below("part.", checkpoint["state_dict"]))
 
     def lower_losses(self) -> Sequence[Callable[[Batch], Tensor]]:
-        """What is computed of crops in the course of a run, of which a probe takes the largest."""
+        """What is computed of crops in the course of a run, if anything, of which a probe takes the largest."""
         return [lambda crops: self.level_loss("lower", LevelBatch(crops, crops)).value]
 
     def crop_planes(self) -> dict[str, int]:

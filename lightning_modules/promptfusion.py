@@ -142,12 +142,12 @@ class PromptFusionTask(FusionDetectionTask):
         return self._fusion_loss(network, crops)
 
     def lower_losses(self) -> Sequence[Callable[[Batch], Tensor]]:
-        """Phase I where it takes place, and fusion with the prompts' guidance."""
+        """Phase I where it takes place, and fusion with the prompts' guidance; learning prompts alone needs less."""
         losses: list[Callable[[Batch], Tensor]] = []
         if "autoencoder" in self.phases.names:
             network = cast("PromptFusionNetwork", self.network)
             losses.append(lambda crops: self._reconstruction_loss(network, crops).value)
-        if {"fusion", "bilevel"} & set(self.phases.names):
+        if {"fusion", "bilevel", "prompts"} & set(self.phases.names):
             losses.append(lambda crops: self._fusion_loss(self.network, crops).value)
         return losses
 

@@ -177,8 +177,8 @@ def iteration_use(bilevel: BilevelConfig, lower: Use, fusion: Use, detector: Use
 
 
 def largest(uses: Sequence[Use]) -> Use:
-    """The one with the highest peak."""
-    return max(uses, key=lambda use: use.peak)
+    """The one with the highest peak; nothing where there are none."""
+    return max(uses, key=lambda use: use.peak, default=Use(0, 0))
 
 
 def synchronises_statistics(module: nn.Module) -> bool:

@@ -1,5 +1,6 @@
 """What an import says of itself."""
 
+import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,4 +72,4 @@ def print_report(report: ImportReport, out: Path, console: Console) -> None:
         show(f"left out: {len(paths)} file(s) ({first_of(printable(path.name) for path in paths)}): {reason}.")
     if report.count:
         show("Look at them:")
-        show(f"  {program()} data check --data folder.yaml --data.root {out}")
+        show(f"  {program()} data check --data folder.yaml --data.root {shlex.quote(str(out))}")

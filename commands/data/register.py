@@ -1,6 +1,7 @@
 """`ivif data register`: a copy of a dataset in which infrared lies on the visible pictures, read by `folder`."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -87,7 +88,7 @@ def register_dataset(reader: PairedDataset, out: Path, options: Options) -> int:
     labels = " --data.layout.labels labels" if reader.has_labels else ""
     print(
         f"{len(reader) - len(left)} of {len(reader)} pairs warped, in {out}. Look at them:\n"
-        f"  {program()} data check --data folder.yaml --data.root {out}{labels}"
+        f"  {program()} data check --data folder.yaml --data.root {shlex.quote(str(out))}{labels}"
     )
     return 0
 

@@ -1,5 +1,6 @@
 """`ivif data scenes`: generated scenes as files, in the layout of your own folder, to try things out on."""
 
+import shlex
 from pathlib import Path
 
 from ivif.callbacks.detection_files import CLASS_LIST, refuse_other_classes, save_yolo
@@ -46,7 +47,7 @@ def run(out: str, count: int, size: tuple[int, int], seed: int) -> int:
     root = write_scenes(scenes, Path(out))
     print(
         f"{count} pairs with boxes ({', '.join(scenes.classes)}) in {root}. Look at them:\n"
-        f"  {program()} data check --data folder.yaml --data.root {root} "
+        f"  {program()} data check --data folder.yaml --data.root {shlex.quote(str(root))} "
         f"--data.layout.labels labels --data.classes '[{', '.join(scenes.classes)}]'"
     )
     return 0

@@ -1,5 +1,6 @@
 """The script by which a shell completes command lines."""
 
+import shlex
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -42,6 +43,6 @@ def test_bash_completes_commands_and_options(tmp_path: Path, capsys: pytest.Capt
         (["ivif", "test", "--model.loss.int"], ["--model.loss.intensity"]),
         (["ivif", "data", "man"], ["manifests"]),
     ):
-        line = TRY.format(script=script, line=" ".join(words), last=len(words) - 1)
+        line = TRY.format(script=shlex.quote(str(script)), line=" ".join(words), last=len(words) - 1)
         found = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
         assert found.stdout.split() == completed

@@ -12,6 +12,7 @@ import torch
 
 from ivif.callbacks.run_record import RECORD_KEY
 from ivif.commands.data.command import _parser as data_parser
+from ivif.commands.merge import _parser as merge_parser
 from ivif.commands.parsing.command_line import CommandLine, rewrite
 from ivif.commands.report.command import _parser as report_parser
 from ivif.commands.train.lightning_cli import SuiteCLI
@@ -75,14 +76,17 @@ def test_there_are_lines_of_every_command() -> None:
 def test_a_documented_line_is_taken(page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     run = _run(tmp_path, "promptfusion" if "promptfusion" in page else "mgfusion")
-    text = line.replace("RUN_FOLDER", str(run)).replace("CKPT", str(run / "checkpoints" / "last.ckpt"))
-    text = text.replace("download NAME", "download roadscene")
-    words = shlex.split(re.sub(r"\bRUN/", f"{run}/", text))
+    place = shlex.quote(str(run))
+    text = line.replace("RUN_FOLDER", place).replace("CKPT", f"{place}/checkpoints/last.ckpt")
+    text = re.sub(r"\bRUN/", lambda _: f"{place}/", text.replace("download NAME", "download roadscene"))
+    words = shlex.split(text)
     parser: Any
     if words[0] == "data":
         parser, words = data_parser(reads=True), rewrite(words[1:]).arguments
     elif words[0] == "report":
         parser, words = report_parser(reads="--data" in words), rewrite(words[1:]).arguments
+    elif words[:2] == ["predict", "merge"]:
+        parser, words = merge_parser(reads=True), rewrite(words[2:]).arguments
     else:
         parser, words = _parser(words[0]), rewrite(words).arguments
     parser.parse_args(words)

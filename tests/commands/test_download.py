@@ -4,6 +4,7 @@ import errno
 import fcntl
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_a_repository_becomes_a_dataset(
     assert f"{pairs} pairs in {folder}. Look at them:\n" in said
     assert [path.name for path in out.iterdir()] == [folder.name]
     monkeypatch.chdir(out.parent)
-    assert main(["data", "check", *said.rpartition("data check ")[2].splitlines()[0].split()]) in (0, 1)
+    assert main(["data", "check", *shlex.split(said.rpartition("data check ")[2].splitlines()[0])]) in (0, 1)
     assert f" {name} " in capsys.readouterr().out
     assert "is there already, with all pairs" in accepted(line(name, out), capsys)
     assert len(web.transfers()) == 1
@@ -130,7 +131,7 @@ def test_the_table_is_that_of_the_readers() -> None:
 def test_terms_come_first(
     web: Web, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused(line("roadscene", out), capsys, f"data download roadscene --out {out} --accept_terms")
+    refused(line("roadscene", out), capsys, f"data download roadscene --out {shlex.quote(str(out))} --accept_terms")
     monkeypatch.setattr("sys.stdin", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})("n\n"))
     assert main(line("roadscene", out)) == 1
     assert "Nothing was fetched." in capsys.readouterr().out
@@ -177,7 +178,8 @@ def test_what_has_no_stable_address_is_fetched_by_hand(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = PLACES[name]
-    refused(line(name, out), capsys, place.page, f"data download {name} --out {out} --archive FILE.zip")
+    by_hand = f"data download {name} --out {shlex.quote(str(out))} --archive FILE.zip"
+    refused(line(name, out), capsys, place.page, by_hand)
     refused(line(name, out, "--archive", "none.zip"), capsys, "--archive none.zip: no such file")
     refused(line(name, out, "--archive", str(tmp_path)), capsys, f"--archive {tmp_path}: it is a folder")
     (tmp_path / "bad.zip").write_bytes(b"<html>")

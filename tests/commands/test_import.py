@@ -1,6 +1,7 @@
 """`data import`: from a memory card to a folder that trains, with a word on whatever was left out."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,9 @@ def test_the_imported_folder_is_read_at_once(tmp_path: Path, capsys: pytest.Capt
     assert main(["data", "import", str(card), "--out", str(out)]) == 0
     line = capsys.readouterr().out.splitlines()[-1].strip().removeprefix("ivif ")
     fixed = ["--data.reading.thermal_range.mode=fixed", "--data.reading.thermal_range.low=10"]
-    assert main([*line.split(), *fixed, "--data.reading.thermal_range.high=35", f"--out={tmp_path / 'check'}"]) == 0
+    assert (
+        main([*shlex.split(line), *fixed, "--data.reading.thermal_range.high=35", f"--out={tmp_path / 'check'}"]) == 0
+    )
     assert "12 pairs checked, no problems" in capsys.readouterr().out
     dataset = FolderDataset(out, reading=ReadingConfig(thermal_range=ThermalRange("fixed", 10, 35)))
     np.testing.assert_allclose(

@@ -23,7 +23,9 @@ from ivif.lightning_modules.fake_tensor_memory import Use, imagined, measure
 from ivif.lightning_modules.fusion_detection import FusionDetectionTask
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch
 from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.lightning_modules.prompt_learning import PromptsConfig
 from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.promptfusion_config import PhaseConfig, PhaseName
 from ivif.lightning_modules.text_to_pixels import TextToPixelsLoss, TextToPixelsTask
 from ivif.lightning_modules.training_memory import (
     crop_size,
@@ -187,6 +189,17 @@ def test_an_estimate_leaves_no_trace(tmp_path: Path) -> None:
     assert list(task.diagnostics) == ["before"]
     assert not any(module.training for module in task.modules())
     assert cast("Any", task.network).quantizer._seen == []
+
+
+@pytest.mark.parametrize("phase", ["autoencoder", "prompts", "fusion", "detector", "bilevel"])
+def test_a_phase_by_itself_is_estimated(phase: PhaseName, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    levels: dict[str, Any] = {"detector": YOLO, "crops": CropConfig(96, 2), "classes": CLASSES}
+    prompts = PromptsConfig("random-tiny", length=4)
+    phases = PhaseConfig(only=phase)
+    task = PromptFusionTask(PromptFusionConfig(channels=8), prompts=prompts, phases=phases, **levels)
+    task.trainer = quiet_trainer(tmp_path, max_steps=10)
+    assert (task.estimate_memory((2, 96, 96), training=True) or 0) > 2**20
 
 
 def test_levels_that_say_nothing_of_themselves_are_not_estimated(tmp_path: Path) -> None:

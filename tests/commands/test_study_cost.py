@@ -32,7 +32,7 @@ def _clocked(seconds: list[float], steps: list[int], **limits: int) -> tuple[flo
     trainer: Any = SimpleNamespace(num_training_batches=10, should_stop=False, **limits)
     for index, (now, step) in enumerate(zip(seconds, steps, strict=True)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cost.time, "perf_counter", lambda now=now: now)
+            patch.setattr("ivif.commands.study.cost.time.perf_counter", lambda now=now: now)
             trainer.global_step = step
             clock.on_train_batch_end(trainer)
         if trainer.should_stop:
@@ -59,7 +59,13 @@ def test_costs_are_said_in_units_that_fit() -> None:
 
 def test_runs_that_differ_in_seed_and_fold_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(cost, "_cost", lambda words, _: seen.append(words) or Cost(len(seen)))
+
+    def look(words: tuple[str, ...], measures: bool) -> Cost:
+        assert not measures
+        seen.append(words)
+        return Cost(len(seen))
+
+    monkeypatch.setattr(cost, "_cost", look)
     first = ("--a=1", "--data.manifest={folds}/x/fold0.yaml", "--seed_everything=0")
     again = ("--a=1", "--data.manifest={folds}/x/fold1.yaml", "--seed_everything=1")
     other = ("--a=2", "--init_from={after}", "--seed_everything=0")

@@ -136,9 +136,8 @@ def test_a_folder_without_a_picture_of_every_pair_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scored: int, state: str
 ) -> None:
     def popen(command: list[str], **options: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-c", f"print('Scored: {scored} of 4 pairs (stage test).')"], **options
-        )  # type: ignore[call-overload,no-any-return]
+        says = f"print('Scored: {scored} of 4 pairs (stage test).')"
+        return subprocess.Popen([sys.executable, "-c", says], **options)  # type: ignore[call-overload,no-any-return]
 
     monkeypatch.setattr("ivif.commands.study.execute.subprocess", _Subprocess(popen))
     study = _write(tmp_path, methods={}, folders={"sea": "."}, tests={"t": {"file": "tno.yaml"}})

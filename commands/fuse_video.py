@@ -12,6 +12,8 @@ from ivif.files.videos import VIDEO_SUFFIXES, check_video_library
 from ivif.files.whole import remove_partial_files
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ivif.inference.video import Footage
 
 
@@ -68,9 +70,17 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, optio
     import ivif
     from ivif.datamodules.datasets.thermal import ThermalRange
     from ivif.inference.video import VIDEO_FORMATS, fuse_video
+    from ivif.metrics.temporal import TemporalScores
 
     thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
     fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
+    scores = TemporalScores() if options.scores else None
+
+    def watch(fused: "Tensor", warm: "Tensor", seen: "Tensor") -> None:
+        bar.advance(task)
+        if scores is not None:
+            scores.update(fused, warm, seen)
+
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("fusing", total=visible.count)
         report = fuse_video(
@@ -82,7 +92,7 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, optio
             options.temporal,
             options.infrared_delay,
             options.batch_size,
-            watch=lambda *_: bar.advance(task),
+            watch,
         )
     height, width = visible.size
     sound = "with sound" if report.has_sound else "no sound"
@@ -90,6 +100,8 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, optio
         f"Fused video: {out} ({report.frames} frames of {width}x{height}, from {report.first:.2f} to "
         f"{report.last:.2f} s of the visible one, {VIDEO_FORMATS[out.suffix.lower()].title}, {sound})"
     )
+    if scores is not None:
+        print(", ".join(f"{name} {value:.3f}" for name, value in scores.compute().items()) + " (lower is better)")
 
 
 def add_video_options(parser: SuiteParser) -> None:
@@ -102,6 +114,9 @@ def add_video_options(parser: SuiteParser) -> None:
     )
     parser.add_argument(
         "--infrared_delay", type=float, default=0.0, help="Of videos: seconds that are added to the infrared times."
+    )
+    parser.add_argument(
+        "--scores", type=bool, default=False, help="Of videos: print BiSWE and MS2R, which measure flicker and jerks."
     )
     parser.add_argument("--frame_rate", type=float, default=25.0, help="Frames per second of folders that are a video.")
     parser.add_argument(

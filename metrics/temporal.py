@@ -112,8 +112,8 @@ def estimated_motion(first: Tensor, second: Tensor) -> Tensor:
 
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [np.ascontiguousarray(image[0, 0].round().to(torch.uint8).numpy()) for image in (first, second)]
-    flow = method.calc(grey[0], grey[1], None)
-    return torch.from_numpy(flow).permute(2, 0, 1)[None]
+    flow = method.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), dtype=np.float32))
+    return torch.from_numpy(np.asarray(flow)).permute(2, 0, 1)[None]
 
 
 def _warped(image: Tensor, motion: Tensor) -> Tensor:
@@ -123,7 +123,8 @@ def _warped(image: Tensor, motion: Tensor) -> Tensor:
     x = 2 * (columns + motion[:, 0]) / (width - 1) - 1
     y = 2 * (rows + motion[:, 1]) / (height - 1) - 1
     places = torch.stack((x, y), dim=-1).to(image.dtype)
-    return grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=True)
+    warped: Tensor = grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=True)
+    return warped
 
 
 def _kept(there: list[Tensor], back: list[Tensor]) -> Tensor:

@@ -93,7 +93,7 @@ class Declaration(LightningModule):
             raise ValueError(
                 f"{type(self).__name__} cannot fuse in tiles: leave tile out, or make the pictures smaller."
             )
-        if tile != "auto" and tile < 1:
+        if isinstance(tile, int) and tile < 1:
             raise ValueError(f"tile is {tile}: give the side of a square in pixels, such as 512, or auto.")
         self.tile = tile
 

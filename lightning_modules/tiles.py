@@ -74,8 +74,10 @@ class TilesMixin(MemoryEstimateMixin, Declaration):
 
         `auto` chooses once for each size.
         """
-        if self.training or self.tile != "auto":
-            return None if self.training or self.tile == "auto" else self.tile
+        if self.training or self.tile is None:
+            return None
+        if isinstance(self.tile, int):
+            return self.tile
         known = self._sides = self._sides or {}
         size = pairs, height, width
         if size not in known:

@@ -103,7 +103,8 @@ def test_deep_infrared_keeps_one_range(tmp_path: Path) -> None:
     assert [frame.pixels.dtype for frame in infrared.frames()] == [np.uint16] * 4
     assert range_of_video(infrared, ThermalRange("minmax")) == ThermalRange("fixed", 7000, 9000)
     assert range_of_video(infrared, ThermalRange("percentile", 0, 50)) == ThermalRange("fixed", 7000, 7500)
-    assert range_of_video(infrared, ThermalRange()) == ThermalRange()
+    assert range_of_video(infrared, ThermalRange("type")) == ThermalRange("type")
+    assert range_of_video(infrared, ThermalRange()) == ThermalRange("fixed", 7000, 9000)
     visible = write_video(tmp_path / "vi.mkv", [np.zeros((*SIZE, 3), np.uint8)] * 4)
     fused(tmp_path / "ir.mkv", visible, tmp_path / "fused.mkv", fuser(ThermalRange("minmax")))
     _, frames = read_video(tmp_path / "fused.mkv")

@@ -13,7 +13,7 @@ from ivif.inference.video.footage import Footage
 def range_of_video(footage: Footage, wanted: ThermalRange) -> ThermalRange:
     """The range that scales all frames of an infrared video of more than 8 bits.
 
-    `auto`, `minmax` and `percentile` are those of the values of all frames together: the video is read once more for them.
+    `auto`, `minmax` and `percentile` are those of all frames together: the video is read once more for them.
 
     Args:
         footage: The infrared frames.

@@ -5,7 +5,7 @@ import logging
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 
@@ -14,6 +14,7 @@ from ivif.files.names import printable
 from ivif.files.whole import write_whole
 from ivif.inference.export.comparison import MOST, SIZES, largest_difference, onnx_function, torch_function
 from ivif.inference.export.graph import ByteFusion, takes_prompt, trace
+from ivif.inference.export.quantization import LEAST_PSNR, add_notes, lowest_psnr, quantize
 from ivif.lightning_modules.base import FusionTask
 
 ExportFormat = Literal["onnx", "torch"]
@@ -27,7 +28,21 @@ class ExportError(UserError):
     """A network that cannot be exported as asked, or whose file fuses otherwise than it."""
 
 
-def export_fusion(task: FusionTask, out: Path, kind: ExportFormat, prompt: str | None, origin: str) -> int:
+class Exported(NamedTuple):
+    """How near the pictures of a file are to the task's.
+
+    Attributes:
+        difference: The most levels of 255 by which a pixel differs, before 8 bits.
+        psnr: The lowest peak signal-to-noise ratio of a picture in decibels, of a file of 8 bits; else None.
+    """
+
+    difference: int
+    psnr: float | None = None
+
+
+def export_fusion(
+    task: FusionTask, out: Path, kind: ExportFormat, prompt: str | None, origin: str, int8: bool = False
+) -> Exported:
     """Writes what a task fuses as one file; the detector, where there is one, is no part of it.
 
     Args:
@@ -36,16 +51,17 @@ def export_fusion(task: FusionTask, out: Path, kind: ExportFormat, prompt: str |
         kind: `onnx`, or `torch` for an `ExportedProgram`.
         prompt: The text of every pair, kept in the file; None: that of no text.
         origin: What the file says that it was made of.
+        int8: Whether convolutions and matrix products compute in integers of 8 bits.
 
     Returns:
-        The most levels of 255 by which the file's pictures differ from the task's.
+        How near its pictures are to the task's.
 
     Raises:
         ExportError: If a library is missing, the task takes no text or cannot be traced, or the file does not fuse
             alike: then nothing is written.
         OSError: If the file cannot be written.
     """
-    check_request(task, kind, prompt)
+    check_request(task, kind, prompt, int8)
     plain = ByteFusion(task, prompt)
     with TemporaryDirectory() as folder:
         trial = Path(folder) / f"trial{_SUFFIXES[kind]}"
@@ -57,16 +73,40 @@ def export_fusion(task: FusionTask, out: Path, kind: ExportFormat, prompt: str |
                 f"--out {printable(out)} was not kept: a picture of {size[2]}x{size[1]} pixels differs by {difference} "
                 f"of 255 levels from what predict writes; {MOST} is allowed."
             )
-        write_whole(out, trial.read_bytes())
-    return difference
+        if not int8:
+            write_whole(out, trial.read_bytes())
+            return Exported(difference)
+        small = Path(folder) / "small.onnx"
+        psnr = _quantized(trial, small, plain, out)
+        write_whole(out, small.read_bytes())
+    return Exported(difference, psnr)
 
 
-def check_request(task: FusionTask, kind: ExportFormat, prompt: str | None) -> None:
+def _quantized(trial: Path, small: Path, plain: ByteFusion, out: Path) -> float:
+    """Writes the file of 8 bits, and returns its lowest PSNR, which it states.
+
+    Raises:
+        ExportError: If that is too low.
+    """
+    quantize(trial, small)
+    psnr = lowest_psnr(onnx_function(small), plain)
+    if psnr < LEAST_PSNR:
+        raise ExportError(
+            f"--out {printable(out)} was not kept: in 8 bits a picture reaches {psnr:.1f} dB against what predict "
+            f"writes, and {LEAST_PSNR:g} is the least. Leave --int8 out."
+        )
+    add_notes(small, {"ivif.int8": f"dynamic; at least {psnr:.1f} dB PSNR from predict on {len(SIZES)} sizes"})
+    return psnr
+
+
+def check_request(task: FusionTask, kind: ExportFormat, prompt: str | None, int8: bool = False) -> None:
     """Refuses what no file can be made of, before any work.
 
     Raises:
-        ExportError: If a library is missing, or the network takes no text.
+        ExportError: If a library is missing, the network takes no text, or the format has no 8 bits.
     """
+    if int8 and kind != "onnx":
+        raise ExportError("--int8 is for --format onnx: onnxruntime's quantiser makes it.")
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if kind == "onnx" and missing:
         raise ExportError(f"--format onnx needs {', '.join(missing)}: pip install 'ivif-lightning[export]'.")

@@ -9,14 +9,16 @@ import onnx
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 import ivif
 from ivif.commands.cli import main
-from ivif.inference.export import ExportError, export_fusion
+from ivif.inference.export import ExportError, export_fusion, quantization
 from ivif.inference.export import files as export_files
 from ivif.inference.export.comparison import onnx_function, pair_of_bytes
 from ivif.inference.export.files import check_request
 from ivif.inference.export.graph import ByteFusion
+from ivif.inference.export.quantization import lowest_psnr
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.promptfusion import PromptFusionTask
@@ -77,12 +79,33 @@ def test_promptfusion_is_exported(tmp_path: Path, options: dict[str, Any]) -> No
     torch.manual_seed(0)
     network = PromptFusionConfig(channels=8, blocks=1, heads=2, detail_channels=(8, 8, 8, 8), **options)
     task = PromptFusionTask(network=network, prompts=None, detector=None).eval()
-    assert export_fusion(task, tmp_path / "a.onnx", "onnx", None, "test") <= 1
+    assert export_fusion(task, tmp_path / "a.onnx", "onnx", None, "test").difference <= 1
+
+
+@pytest.mark.slow
+def test_a_file_of_8_bits_states_its_loss_and_is_kept_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, out = _mgfusion(), tmp_path / "a.onnx"
+    found = export_fusion(task, out, "onnx", None, "test", int8=True)
+    pair = pair_of_bytes((2, 45, 61), 7)
+    with torch.no_grad():
+        error = (onnx_function(out)(*pair).float() - ByteFusion(task)(*pair).float()).square().mean()
+    assert error > 0
+    assert found.psnr is not None
+    assert 10 * (255**2 / error).log10() > found.psnr - 3
+    notes = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
+    assert f"at least {found.psnr:.1f} dB" in notes["ivif.int8"]
+    assert notes["ivif.task"] == "MGFusionTask"
+    monkeypatch.setattr(export_files, "LEAST_PSNR", 98.0)
+    with pytest.raises(ExportError, match=r"in 8 bits a picture reaches \d+\.\d dB .* 98 is the least"):
+        export_fusion(task, tmp_path / "b.onnx", "onnx", None, "test", int8=True)
+    assert not (tmp_path / "b.onnx").exists()
 
 
 @pytest.mark.slow
 def test_a_program_of_torch_is_kept_if_it_fuses_alike(tmp_path: Path) -> None:
-    assert export_fusion(_mgfusion(), tmp_path / "a.pt2", "torch", None, "test") <= 1
+    assert export_fusion(_mgfusion(), tmp_path / "a.pt2", "torch", None, "test").difference <= 1
     assert (tmp_path / "a.pt2").is_file()
 
 
@@ -95,9 +118,43 @@ def test_a_file_that_fuses_otherwise_is_not_kept(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_of_8_bits_that_loses_too_much_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task: Any = _mgfusion()
+    alike: Any = lambda path: ByteFusion(task)  # noqa: E731, ARG005
+    noted: dict[str, str] = {}
+    monkeypatch.setattr(export_files, "_write", lambda _task, path, *_: path.touch())
+    monkeypatch.setattr(export_files, "onnx_function", alike)
+    monkeypatch.setattr(export_files, "quantize", lambda _path, out: out.touch())
+    monkeypatch.setattr(export_files, "add_notes", lambda _path, notes: noted.update(notes))
+    monkeypatch.setattr(export_files, "largest_difference", lambda *_: (0, (1, 1, 1)))
+    monkeypatch.setattr(export_files, "lowest_psnr", lambda *_: 29.96)
+    with pytest.raises(ExportError, match=r"in 8 bits a picture reaches 30\.0 dB .*, and 30 is the least"):
+        export_fusion(task, tmp_path / "a.onnx", "onnx", None, "test", int8=True)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(export_files, "lowest_psnr", lambda *_: 34.5)
+    assert export_fusion(task, tmp_path / "a.onnx", "onnx", None, "test", int8=True).psnr == 34.5
+    assert "at least 34.5 dB" in noted["ivif.int8"]
+
+
+def test_the_loss_of_a_file_is_its_worst_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "SIZES", ((1, 24, 40), (1, 32, 32), (2, 17, 31)))
+    task: Any = _mgfusion()
+    plain = ByteFusion(task)
+
+    def lighter(infrared: Tensor, visible: Tensor) -> Tensor:
+        fused = plain(infrared, visible).int()
+        return fused + (2 if infrared.shape == (1, 32, 32) else 1)
+
+    with torch.no_grad():
+        assert lowest_psnr(lighter, plain) == pytest.approx(20 * np.log10(255 / 2))
+        assert lowest_psnr(plain, plain) == 99.0
+
+
 def test_what_no_file_can_be_made_of_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExportError, match="MGFusion takes no text: leave --prompt out"):
         check_request(_mgfusion(), "onnx", "a street")
+    with pytest.raises(ExportError, match="--int8 is for --format onnx"):
+        check_request(_mgfusion(), "torch", None, int8=True)
     monkeypatch.setattr(export_files, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ExportError, match=r"needs onnxscript: pip install 'ivif-lightning\[export\]'"):
         check_request(_mgfusion(), "onnx", None)

@@ -86,16 +86,21 @@ def _quantized(trial: Path, small: Path, plain: ByteFusion, out: Path) -> float:
     """Writes the file of 8 bits, and returns its lowest PSNR, which it states.
 
     Raises:
-        ExportError: If that is too low.
+        ExportError: If that is too low, or onnxruntime cannot quantise the file.
     """
-    quantize(trial, small)
+    try:
+        quantize(trial, small)
+    except Exception as error:  # its tool raises several kinds for what it does not know
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ExportError(f"onnxruntime cannot make 8 bits of this network ({reason}): leave --int8 out.") from error
     psnr = lowest_psnr(onnx_function(small), plain)
     if psnr < LEAST_PSNR:
         raise ExportError(
             f"--out {printable(out)} was not kept: in 8 bits a picture reaches {psnr:.1f} dB against what predict "
             f"writes, and {LEAST_PSNR:g} is the least. Leave --int8 out."
         )
-    add_notes(small, {"ivif.int8": f"dynamic; at least {psnr:.1f} dB PSNR from predict on {len(SIZES)} sizes"})
+    loss = f"8 bits, dynamic: at least {psnr:.1f} dB PSNR from predict on {len(SIZES)} sizes"
+    add_notes(small, dict.fromkeys(("ivif.int8", "ivif.compared"), loss))
     return psnr
 
 

@@ -142,7 +142,7 @@ def test_the_loss_of_a_file_is_its_worst_picture(monkeypatch: pytest.MonkeyPatch
     plain = ByteFusion(task)
 
     def lighter(infrared: Tensor, visible: Tensor) -> Tensor:
-        fused = plain(infrared, visible).int()
+        fused: Tensor = plain(infrared, visible).int()
         return fused + (2 if infrared.shape == (1, 32, 32) else 1)
 
     with torch.no_grad():

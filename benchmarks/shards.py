@@ -244,7 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work.mkdir(parents=True, exist_ok=True)
         row = measure(given, work)
     show("shards", [row])
-    text = heading("shards", "Many pairs in shards, with kills", machine)
+    asked = {name: value for name, value in vars(given).items() if name not in ("work", "output")}
+    command = " ".join(["python benchmarks/shards.py", *(f"--{name} {value}" for name, value in asked.items())])
+    text = heading("shards", "Many pairs in shards, with kills", machine, command)
     write(given.output, "shards", text + markdown([row]), {"shards": [row]})
 
 

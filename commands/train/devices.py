@@ -23,11 +23,13 @@ def settle_devices(config: Any) -> None:
     """Settles what a run's configuration says about devices and their arithmetic, before anything is built.
 
     Args:
-        config: Of the subcommand; `auto` becomes `cpu` in it where Lightning would choose Apple's GPU.
+        config: Of the subcommand; `auto` becomes `cpu` in it where Lightning would choose Apple's GPU, and the number
+            of machines is that which torchrun has at the moment.
 
     Raises:
-        UsageError: If Apple's GPU is asked for, or equal results of algorithms that are chosen by their speed.
+        UsageError: If Apple's GPU is asked for, equal results of algorithms that are chosen by their speed, or FSDP.
     """
+    _refuse_sharded_weights(config.trainer.strategy)
     deterministic = config.trainer.deterministic
     if deterministic and config.trainer.benchmark:
         raise UsageError(
@@ -36,7 +38,18 @@ def settle_devices(config: Any) -> None:
             f"cluster/*.yaml switch it on)."
         )
     config.trainer.accelerator = _without_apple_gpu(config.trainer.accelerator)
+    if os.environ.get("TORCHELASTIC_RUN_ID"):  # of --nnodes 1:2 one machine may be left
+        config.trainer.num_nodes = int(os.environ.get("GROUP_WORLD_SIZE", config.trainer.num_nodes))
     torch.set_float32_matmul_precision(config.matmul_precision)
+
+
+def _refuse_sharded_weights(strategy: Any) -> None:
+    name = strategy if isinstance(strategy, str) else getattr(strategy, "class_path", "")
+    if str(name).rpartition(".")[2].lower().startswith(("fsdp", "modelparallel", "deepspeed")):
+        raise UsageError(
+            f"--trainer.strategy {name}: every network here fits one card, so nothing is gained by dividing its "
+            f"weights; losses, solvers of two levels and checkpoints need them whole. Take --trainer.strategy ddp."
+        )
 
 
 def _without_apple_gpu(accelerator: Any) -> Any:

@@ -140,7 +140,7 @@ def _write_claim(descriptor: int, lock: Path) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    claim = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "job": _job()}
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(claim).encode(), 0)
@@ -211,6 +211,11 @@ def _claim(content: bytes) -> dict[str, str | int | None]:
 
 def _is_elsewhere(claim: dict[str, str | int | None]) -> bool:
     """Whether another machine claims the folder, for another job than ours; it cannot be asked whether it lives."""
-    job = os.environ.get("SLURM_JOB_ID")
     own = claim.get("host") in (None, socket.gethostname())
-    return not own and (job is None or claim.get("job") != job)
+    return not own and (_job() is None or claim.get("job") != _job())
+
+
+def _job() -> str | None:
+    """The job of SLURM, or the launch of torchrun by its id, whose processes may come back on another machine."""
+    launch = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return os.environ.get("SLURM_JOB_ID") or (None if launch == "none" else launch)

@@ -66,7 +66,7 @@ def test_auto_takes_the_cpu_of_a_mac(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_other_accelerators_stay_as_they_are(accelerator: str, cuda: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: cuda)
     monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
-    trainer = SimpleNamespace(accelerator=accelerator, deterministic=None, benchmark=None)
+    trainer = SimpleNamespace(accelerator=accelerator, deterministic=None, benchmark=None, strategy="auto")
     config = SimpleNamespace(trainer=trainer, matmul_precision="highest")
     settle_devices(config)
     assert config.trainer.accelerator == accelerator
@@ -78,3 +78,22 @@ def test_devices_go_by_their_names() -> None:
         choose_device("tensor")
     with pytest.raises(ValueError, match=r"'mps:0' cannot be used here \(Apple's GPU .*Choose auto or cpu"):
         choose_device("mps:0")
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2", "lightning.pytorch.strategies.FSDPStrategy"])
+def test_divided_weights_are_refused_with_the_reason(
+    strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tiny_run("fit", tmp_path, f"--trainer.strategy={strategy}")) == 1
+    assert "every network here fits one card" in capsys.readouterr().err
+
+
+def test_torchrun_says_how_many_machines_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = SimpleNamespace(deterministic=None, benchmark=None, accelerator="cpu", strategy="ddp", num_nodes=2)
+    config = SimpleNamespace(trainer=trainer, matmul_precision="highest")
+    settle_devices(config)
+    assert trainer.num_nodes == 2
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "id")
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
+    settle_devices(config)
+    assert trainer.num_nodes == 1

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ivif.callbacks.run_log import read_rows
+from tests.cluster.local_slurm import wait_until
 from tests.commands.runs import tiny_run
 from tests.ports import free_port
 
@@ -90,3 +91,87 @@ def test_processes_without_an_id_say_what_to_add(tmp_path: Path) -> None:
     assert launcher.returncode
     assert "On one machine add --standalone" in printed
     assert not (tmp_path / "tiny").exists()
+
+
+ELASTIC = (
+    "--config=cluster/many_nodes.yaml",
+    "--data.init_args.train_length=8",
+    "--trainer.devices=1",
+    "--trainer.precision=32-true",
+    "--trainer.sync_batchnorm=false",
+    "--trainer.accelerator=cpu",
+    "--trainer.max_epochs=-1",
+    "--trainer.check_val_every_n_epoch=100",
+    "--checkpoint.every_n_train_steps=1",
+    "--trainer.callbacks+=tests.cluster.pace.RankWeights",
+)
+
+
+def _wait_for_steps(base: Path, steps: int) -> None:
+    wait_until(lambda: any(len(read_rows(log)) >= steps for log in base.glob("tiny/*/metrics.csv")), 300, "steps")
+
+
+def _children(launcher: subprocess.Popen[str]) -> list[int]:
+    """The processes that train; a launcher may have helpers beside them, and begin them from any of its threads."""
+    found = [one for file in Path(f"/proc/{launcher.pid}/task").glob("*/children") for one in file.read_text().split()]
+    return [int(one) for one in found if b"torch.distributed.run" not in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def _trained(base: Path, steps: int) -> dict[str, torch.Tensor]:
+    """The weights of the only run, of which every step was logged once."""
+    (folder,) = [path for path in (base / "tiny").iterdir() if not path.is_symlink()]
+    logged = [int(row["step"]) for row in read_rows(folder / "metrics.csv") if row.get("train/loss")]
+    assert logged == list(range(steps))
+    saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == steps
+    return {name: value for name, value in saved["state_dict"].items() if value.is_floating_point()}
+
+
+def _elastic_line(base: Path, steps: int, pace: float) -> list[str]:
+    slow = f"--trainer.callbacks+={{class_path: tests.cluster.pace.Pace, init_args: {{seconds: {pace}}}}}"
+    return [*tiny_run("fit", base, *ELASTIC), "--loading.share_batch=true", f"--trainer.max_steps={steps}", slow]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_killed_process_is_begun_again_with_the_others(tmp_path: Path) -> None:
+    place = ("--standalone", "--nproc-per-node=2", "--max-restarts=3")
+
+    def line(base: Path, pace: float) -> list[str]:
+        return [*_elastic_line(base, 8, pace), "--trainer.devices=2"]
+
+    launcher = _launch(place, line(tmp_path / "killed", 1.0))
+    try:
+        _wait_for_steps(tmp_path / "killed", 3)
+        os.kill(_children(launcher)[-1], signal.SIGKILL)
+    finally:
+        printed = _finish([launcher])
+    assert "Restored all states from the checkpoint" in printed
+    assert "A step has 2 pairs: 1 of each process x 2 processes" in printed
+    _finish([_launch(place, line(tmp_path / "alone", 0.0))])
+    alone, killed = (_trained(tmp_path / name, 8) for name in ("alone", "killed"))
+    assert all(torch.equal(value, killed[name]) for name, value in alone.items())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_goes_on_with_the_machine_that_is_left(tmp_path: Path) -> None:
+    line = [*_elastic_line(tmp_path, 12, 0.5), "--trainer.num_nodes=2"]
+    port = free_port()
+
+    def place(host: bool) -> tuple[str, ...]:
+        settings = f"is_host={int(host)},last_call_timeout=3,join_timeout=120"
+        address = ("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", f"--rdzv-conf={settings}")
+        return ("--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-id=elastic", *address)
+
+    launchers = [_launch(place(host), line) for host in (True, False)]
+    try:
+        _wait_for_steps(tmp_path, 3)
+    finally:
+        for process in (launchers[1].pid, *_children(launchers[1])):
+            os.kill(process, signal.SIGKILL)
+        launchers[1].communicate()
+    printed = _finish(launchers[:1])
+    assert "A step has 2 pairs: 1 of each process x 2 processes" in printed
+    assert "Restored all states from the checkpoint" in printed
+    _trained(tmp_path, 12)

@@ -207,8 +207,7 @@ class SuiteCLI(PreparedCLI):
         """Carries out the subcommand in its locked folder, and says where the results are."""
         self._refuse_sources()
         if self.subcommand == "predict" and self.option("submit"):
-            output, logs = Path(self.option("output_dir")), Path(self.option("runs_dir"))
-            submit(Path(self.option("submit")), self.line.arguments, output, logs)
+            submit(self.line.arguments, *(Path(self.option(name)) for name in ("submit", "output_dir", "runs_dir")))
             return
         settle_thermal_range(str(self.subcommand), self.config, self.trainer, self.datamodule, self.written_config)
         if self.trainer.is_global_zero and self.keeps_folder:

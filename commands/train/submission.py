@@ -1,6 +1,8 @@
 """`predict --submit FILE.yaml`: the shards of a folder as jobs of a cluster, by submitit."""
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ class Submission:
 
     Args:
         shards: How many.
-        cluster: `slurm`, or, to try it, `local` (processes of this machine) and `debug` (this process).
+        cluster: `slurm`, or, to try it, `local` (processes of this machine) and `debug` (one after the other).
         resources: What submitit is told of each job.
     """
 
@@ -86,9 +88,8 @@ class ShardJob:
         Raises:
             RuntimeError: If it ends with an error, which the job's log has.
         """
-        from ivif.commands.cli import main
-
-        if code := main(self.arguments):
+        command = [sys.executable, "-m", "ivif", *self.arguments]
+        if code := subprocess.run(command, check=False).returncode:  # noqa: S603 - this program itself
             raise RuntimeError(f"{self.arguments[-1]} ended with exit code {code}")
 
     def checkpoint(self) -> Any:
@@ -98,12 +99,12 @@ class ShardJob:
         return DelayedSubmission(self)
 
 
-def submit(path: Path, arguments: Sequence[str], output: Path, logs: Path) -> None:
+def submit(arguments: Sequence[str], path: Path, output: Path, logs: Path) -> None:
     """Submits the shards that are not done; of a cluster it does not wait for them.
 
     Args:
-        path: The file of `--submit`.
         arguments: The command line of `predict`.
+        path: The file of `--submit`.
         output: The folder that all shards write into.
         logs: Where folders of the jobs' logs go.
 

@@ -28,6 +28,11 @@ def _scenes(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _this_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the jobs' processes
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six generated pairs."""
@@ -42,11 +47,12 @@ def _line(scenes: Path, place: Path, text: str) -> list[str]:
     return [*line, *quiet, "--trainer.enable_model_summary=false", *places]
 
 
+@pytest.mark.slow
 def test_every_shard_is_a_job(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = _line(scenes, tmp_path, "shards: 2\ncluster: debug\ntimeout_min: 5\n")
     printed = accepted(line, capsys)
     assert "2 of 2 shards are submitted" in printed
-    assert "Shard 2/2 is done" in printed
+    assert all((tmp_path / "out" / "shards" / f"{index}-of-2" / "done.json").is_file() for index in (1, 2))
     assert f"All 2 shards are done: ivif predict merge {tmp_path / 'out'}" in accepted(line, capsys)
     (tmp_path / "out" / "shards" / "2-of-2" / "done.json").unlink()
     assert "1 of 2 shards are submitted" in accepted(line, capsys)
@@ -55,6 +61,7 @@ def test_every_shard_is_a_job(scenes: Path, tmp_path: Path, capsys: pytest.Captu
     assert len(list((tmp_path / "out").glob("*.png"))) == 6
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_named(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = _line(scenes, tmp_path, "shards: 2\ncluster: debug\n")
     (tmp_path / "out").mkdir()
@@ -77,7 +84,6 @@ def test_jobs_of_slurm_are_an_array_whose_tasks_are_the_shards(
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     text = (
         "shards: 2\ntimeout_min: 90\nmem_gb: 4\ncpus_per_task: 3\nslurm_partition: long\nslurm_array_parallelism: 1\n"
     )
@@ -99,9 +105,8 @@ def test_jobs_of_slurm_are_an_array_whose_tasks_are_the_shards(
 
 @pytest.mark.slow
 def test_jobs_run_as_processes_of_this_machine(
-    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     accepted(_line(scenes, tmp_path, "shards: 2\ncluster: local\n"), capsys)
     accepted(["predict", "merge", str(tmp_path / "out")], capsys)
 

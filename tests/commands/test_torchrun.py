@@ -117,40 +117,18 @@ def _children(launcher: subprocess.Popen[str]) -> list[int]:
     return [int(one) for one in found if b"torch.distributed.run" not in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
-def _trained(base: Path, steps: int) -> dict[str, torch.Tensor]:
-    """The weights of the only run, of which every step was logged once."""
+def _assert_trained(base: Path, steps: int) -> None:
+    """Every step of the only run was logged once, and its checkpoint has all."""
     (folder,) = [path for path in (base / "tiny").iterdir() if not path.is_symlink()]
     logged = [int(row["step"]) for row in read_rows(folder / "metrics.csv") if row.get("train/loss")]
     assert logged == list(range(steps))
     saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == steps
-    return {name: value for name, value in saved["state_dict"].items() if value.is_floating_point()}
 
 
 def _elastic_line(base: Path, steps: int, pace: float) -> list[str]:
     slow = f"--trainer.callbacks+={{class_path: tests.cluster.pace.Pace, init_args: {{seconds: {pace}}}}}"
     return [*tiny_run("fit", base, *ELASTIC), "--loading.share_batch=true", f"--trainer.max_steps={steps}", slow]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_killed_process_is_begun_again_with_the_others(tmp_path: Path) -> None:
-    place = ("--standalone", "--nproc-per-node=2", "--max-restarts=3")
-
-    def line(base: Path, pace: float) -> list[str]:
-        return [*_elastic_line(base, 8, pace), "--trainer.devices=2"]
-
-    launcher = _launch(place, line(tmp_path / "killed", 1.0))
-    try:
-        _wait_for_steps(tmp_path / "killed", 3)
-        os.kill(_children(launcher)[-1], signal.SIGKILL)
-    finally:
-        printed = _finish([launcher])
-    assert "Restored all states from the checkpoint" in printed
-    assert "A step has 2 pairs: 1 of each process x 2 processes" in printed
-    _finish([_launch(place, line(tmp_path / "alone", 0.0))])
-    alone, killed = (_trained(tmp_path / name, 8) for name in ("alone", "killed"))
-    assert all(torch.equal(value, killed[name]) for name, value in alone.items())
 
 
 @pytest.mark.slow
@@ -174,4 +152,4 @@ def test_a_run_goes_on_with_the_machine_that_is_left(tmp_path: Path) -> None:
     printed = _finish(launchers[:1])
     assert "A step has 2 pairs: 1 of each process x 2 processes" in printed
     assert "Restored all states from the checkpoint" in printed
-    _trained(tmp_path, 12)
+    _assert_trained(tmp_path, 12)

@@ -133,7 +133,7 @@ def _kept(there: list[Tensor], back: list[Tensor]) -> Tensor:
         (forth + _warped(home, forth)).norm(dim=1, keepdim=True) < _AGREES
         for forth, home in zip(there[1:], back[1:], strict=True)
     ]
-    return kept[0] & kept[1]
+    return torch.logical_and(kept[0], kept[1])
 
 
 def _error(frame: Tensor, warped: Tensor, kept: Tensor) -> float:

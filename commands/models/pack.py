@@ -1,6 +1,7 @@
 """`ivif models pack`: a checkpoint becomes a released file with its card: what inference needs, and no more."""
 
 import json
+import shlex
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,4 +117,4 @@ def _command(checkpoint: Path) -> str:
         words = json.loads(read_inside(folder / ENVIRONMENT, folder))["command"][1:]
     except (OSError, ValueError, KeyError, TypeError, OutsideFileError):
         return "not recorded"
-    return "ivif " + " ".join(_FOLDERS.sub("", str(word)) for word in words)
+    return shlex.join(["ivif", *(_FOLDERS.sub("", str(word)) for word in words)])

@@ -26,7 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-@pytest.mark.parametrize("name", ["mgfusion-light", "text-to-pixels-light"])
+@pytest.mark.parametrize("name", ["mgfusion-light", "text-to-pixels-light", "promptfusion-light"])
 def test_trained_networks_leave_no_seam(name: str) -> None:
     torch.manual_seed(0)
     ramp = torch.linspace(0, 0.7, 1024)

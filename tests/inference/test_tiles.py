@@ -16,7 +16,7 @@ def _pair(height: int, width: int) -> tuple[Tensor, Tensor]:
     return torch.rand(1, 1, height, width), torch.rand(1, 3, height, width)
 
 
-@pytest.mark.parametrize("name", ["mgfusion-light", "text-to-pixels-light"])
+@pytest.mark.parametrize("name", ["mgfusion-light", "text-to-pixels-light", "promptfusion-light"])
 def test_a_picture_in_tiles_is_the_whole_picture(name: str) -> None:
     pair = _pair(90, 130)
     whole = ivif.load(name, "cpu").fuse_tensors(*pair)

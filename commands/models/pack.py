@@ -1,8 +1,8 @@
 """`ivif models pack`: a checkpoint becomes a released file with its card: what inference needs, and no more."""
 
 import json
-import shlex
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -39,6 +39,7 @@ from benchmarks.tables import Row, describe_machine, heading, markdown, show, wr
 from ivif.callbacks.images import save_atomically  # noqa: E402
 from ivif.callbacks.prediction_writer import PredictionWriter  # noqa: E402
 from ivif.commands.cli import main as command_line  # noqa: E402
+from ivif.files.pictures import open_picture  # noqa: E402
 from ivif.image_ops.pictures import to_picture  # noqa: E402
 
 STRETCH: Final = 50
@@ -153,9 +154,11 @@ def bare(task: Any, root: Path, out: Path) -> Iterator[None]:
     out.mkdir()
     for first in range(0, len(names), STRETCH):
         for name in names[first : first + STRETCH]:
-            planes = [np.asarray(Image.open(root / folder / name)) for folder in ("ir", "vi")]
-            infrared = torch.from_numpy(planes[0].copy())[None, None] / 255
-            visible = torch.from_numpy(planes[1].copy()).permute(2, 0, 1)[None] / 255
+            planes = []
+            for folder in ("ir", "vi"):
+                with open_picture(root / folder / name) as picture:
+                    planes.append(torch.from_numpy(np.array(picture)))
+            infrared, visible = planes[0][None, None] / 255, planes[1].permute(2, 0, 1)[None] / 255
             with torch.inference_mode():
                 fused = task.fuse({"infrared": infrared, "visible": visible, "dataset": ["folder"], "name": [name]})
             save_atomically(to_picture(fused["fused"][0]), out / name)

@@ -122,7 +122,8 @@ class DetailBranch(nn.Module):
 
     def _transformed(self, plane: Tensor) -> SubbandStacks:
         padded, _ = pad_to_multiple(plane, size_multiple(), mode="reflect")
-        return subband_stacks(padded, self.pairing, self.margin)
+        stacks: SubbandStacks = subband_stacks(padded, self.pairing, self.margin)
+        return stacks
 
     def _at_half(self, plane: Tensor, stacks: Sequence[Tensor | None]) -> Tensor:
         half = self.to_half(plane)

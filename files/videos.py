@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ivif.files.errors import UnreadableFileError, UserError
+from ivif.files.errors import UnreadableFileError
+from ivif.files.libraries import MissingLibraryError
 from ivif.files.pictures import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _CONTAINERS: Final = "mov,matroska,avi,mpegts,mpeg,asf,flv"
 _REMEDY: Final = "Is it whole, and does a player show it? Then store it anew: ffmpeg -i VIDEO -c:v ffv1 COPY.mkv"
 
 
-class MissingVideoLibraryError(UserError):
+class MissingVideoLibraryError(MissingLibraryError):
     """PyAV is not installed."""
 
     def __init__(self) -> None:

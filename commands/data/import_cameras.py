@@ -18,7 +18,6 @@ from ivif.commands.errors import UsageError
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.datamodules.cameras.frames import ImportConfig, Stored, stored_pairs
 from ivif.datamodules.cameras.kinds import CameraFile, recognise
-from ivif.datamodules.cameras.libraries import MissingLibraryError
 from ivif.datamodules.cameras.pairing import Partners, find_partners
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES, image_size
 from ivif.datamodules.datasets.pairs.names import Picture
@@ -27,6 +26,7 @@ from ivif.datamodules.datasets.temperatures import SIDECAR, Unit, sidecar_text, 
 from ivif.datamodules.datasets.thermal import Pixels
 from ivif.files.errors import UnreadableFileError
 from ivif.files.inside import read_inside
+from ivif.files.libraries import MissingLibraryError
 from ivif.files.names import UTF8_REMEDY, printable
 from ivif.files.whole import remove_empty, remove_partial_files, whole_file, write_whole
 

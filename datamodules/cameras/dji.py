@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ivif.datamodules.cameras.libraries import needed
 from ivif.files.errors import UnreadableFileError
+from ivif.files.libraries import needed
 
 _LIBRARY: Final = "dji_thermal_cli"
 _OLDEST: Final = (3, 12)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ivif.datamodules.cameras.jpeg_parts import APP1
-from ivif.datamodules.cameras.libraries import needed
 from ivif.files.errors import UnreadableFileError
+from ivif.files.libraries import needed
 from ivif.files.pictures import MAX_PIXELS, open_picture
 
 _TAG: Final = b"FLIR\0"

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ivif.datamodules.cameras.libraries import needed
 from ivif.datamodules.datasets.thermal import Pixels
 from ivif.files.errors import UnreadableFileError
+from ivif.files.libraries import needed
 from ivif.files.pictures import MAX_PIXELS, file_status
 
 TIFF_BEGINS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

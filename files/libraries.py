@@ -1,4 +1,4 @@
-"""Libraries that read cameras' files, which not everybody has installed."""
+"""Libraries that read special files, which not everybody has installed."""
 
 from importlib.util import find_spec
 

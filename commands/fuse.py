@@ -50,6 +50,8 @@ def fuse(arguments: Sequence[str]) -> list[str]:
             raise UsageError(f"There is no file or folder '{printable(path)}'.")
     model = options.model or preferred_name()
     if is_video(infrared, visible, out):
+        if options.register:
+            raise UsageError("--register is of pictures. Leave it out for a video.")
         fuse_videos(infrared, visible, out, model, options)
         return []
     if infrared.is_dir() != visible.is_dir():
@@ -69,10 +71,13 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
     tell_proportions(infrared, visible, (image_size(infrared), image_size(visible)))
     import ivif
 
+    if options.register:
+        from ivif.commands.fuse_registered import registered_picture
     try:
         thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
         fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
-        fused = fuser(infrared, visible, options.prompt)
+        source = registered_picture(infrared, visible) if options.register else infrared
+        fused = fuser(source, visible, options.prompt)
         tell_flat(infrared, thermal_range)
     except (TypeError, ValueError) as error:
         if is_user_error(error):
@@ -84,7 +89,7 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
     if options.side_by_side:
         from ivif.commands.side_by_side import write_panel
 
-        write_panel(fuser, infrared, visible, fused, out.with_name(out.stem + PANEL), options.colormap)
+        write_panel(fuser, source, visible, fused, out.with_name(out.stem + PANEL), options.colormap)
 
 
 def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> list[str]:
@@ -96,6 +101,10 @@ def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, optio
         )
     if out.suffix.lower() in IMAGE_SUFFIXES or out.is_file():
         raise UsageError(f"--out {printable(out)}: of two folders a folder is made. Give one.")
+    if options.register:
+        from ivif.commands.fuse_registered import registered_folders
+
+        infrared, visible = registered_folders(infrared, visible, out)
     first, second = infrared.resolve(), visible.resolve()
     line = ["predict", f"--ckpt_path={model}", "--data=folder.yaml", f"--data.root={first.parent}"]
     line += [f"--data.layout.infrared={first}", f"--data.layout.visible={second}", f"--output_dir={out}"]
@@ -126,6 +135,12 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
         type=str | None,
         default=None,
         help="A name (ivif models list), a checkpoint, or the folder of a run.",
+    )
+    parser.add_argument(
+        "--register",
+        type=Literal["auto"] | None,
+        default=None,
+        help="auto: bring infrared onto the visible picture first, where that can be trusted; a line says so.",
     )
     parser.add_argument("--prompt", type=str | None, default=None, help="Text, for a network that takes one.")
     parser.add_argument(

@@ -11,11 +11,11 @@ from ivif.datamodules.datasets.pair_transforms import fit
 from ivif.datamodules.datasets.palettes import palette_colours
 from ivif.image_ops.pictures import to_picture
 from ivif.inference import Fuser
-from ivif.inference.pictures import infrared_of, visible_of
+from ivif.inference.pictures import Picture, infrared_of, visible_of
 
 
 def write_panel(
-    fuser: Fuser, infrared: Path, visible: Path, fused: Image.Image, out: Path, colormap: str = "grey"
+    fuser: Fuser, infrared: Picture, visible: Path, fused: Image.Image, out: Path, colormap: str = "grey"
 ) -> None:
     """Writes infrared, visible and fused side by side.
 

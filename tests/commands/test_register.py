@@ -10,6 +10,7 @@ from PIL import Image
 from ivif.commands.cli import main
 from ivif.commands.data.register import Options, register_dataset
 from ivif.commands.errors import UsageError
+from ivif.commands.fuse_registered import registered_picture
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.registration import warp
@@ -76,3 +77,21 @@ def test_the_command_refuses_a_folder_of_others(tmp_path: Path, capsys: pytest.C
     refused([*line, f"--out={root}"], capsys, "was not made by this command")
     refused([*line, f"--out={tmp_path / 'out'}", "--rig=true"], capsys, "0 of 2 pairs")
     assert not (tmp_path / "out").exists()
+
+
+def test_fuse_registers_first_where_that_can_be_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = moved_scenes(tmp_path / "raw")
+    names = sorted(path.name for path in (root / "ir").iterdir())
+    moved, plain = (registered_picture(root / "ir" / name, root / "vi" / name) for name in names)
+    shown = capsys.readouterr().out
+    assert "Registered: infrared moved by 9." in shown
+    assert "Not registered: " in shown
+    assert plain == root / "ir" / names[1]
+    assert isinstance(moved, np.ndarray)
+    with Image.open(root / "ir" / names[0]) as image:
+        before = np.asarray(image)
+    assert moved.dtype == before.dtype
+    assert np.abs(moved[40:-40, 40:-40] - before[35:-45, 48:-32].astype(float)).mean() < 1000
+    line = ["fuse", str(root / "ir" / names[0]), str(root / "vi" / names[0]), f"--out={tmp_path / 'fused.png'}"]
+    assert main([*line, "--register=auto", "--thermal_range=minmax", "--device=cpu"]) == 0
+    assert "Registered: " in capsys.readouterr().out

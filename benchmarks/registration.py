@@ -109,7 +109,7 @@ def orb(infrared: Plane, visible: Plane) -> Matrix | None:
     """OpenCV's ORB features, matched both ways, and RANSAC."""
     finder = cv2.ORB.create(2000)
     (points, own), (others, their) = finder.detectAndCompute(visible, None), finder.detectAndCompute(infrared, None)
-    if own is None or their is None:
+    if not points or not others:
         return None
     matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(own, their)
     if len(matches) < 4:

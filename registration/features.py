@@ -55,7 +55,7 @@ class View:
 def view(picture: Plane, size: Size) -> View:
     """A picture (H, W) at a size not above its own."""
     across = (size[1], size[0])
-    small = cv2.resize(picture.astype(np.float32), across, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(picture.astype(np.float32), across, interpolation=cv2.INTER_AREA).astype(np.float32)
     seen = cv2.resize(_without_flat_border(picture), across, interpolation=cv2.INTER_AREA)
     whole = (picture.shape[0], picture.shape[1])
     edges, inner = _edges(small, (seen > _SEEN).astype(np.float32))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating[Any]]
 Plane = NDArray[Any]
 Size = tuple[int, int]
 """(height, width) in pixels."""

@@ -61,10 +61,10 @@ def _matrix(model: Model, step: Matrix) -> Matrix:
 
 
 def _slopes(edges: Floats) -> tuple[Floats, Floats]:
-    across, down = (
-        np.stack([cv2.Scharr(channel, cv2.CV_32F, x, y) for channel in edges]) / 32 for x, y in ((1, 0), (0, 1))
-    )
-    return across, down
+    def along(x: int, y: int) -> Floats:
+        return np.stack([cv2.Scharr(channel, cv2.CV_32F, x, y) for channel in edges], dtype=np.float32) / np.float32(32)
+
+    return along(1, 0), along(0, 1)
 
 
 def _solve(basis: tuple[Floats, Floats], across: Floats, down: Floats, rest: Floats, seen: Floats) -> Matrix:

@@ -12,9 +12,13 @@ import torch
 
 from ivif.callbacks.run_record import RECORD_KEY
 from ivif.commands.data.command import _parser as data_parser
+from ivif.commands.export import _parser as export_parser
+from ivif.commands.fuse import _parser as fuse_parser
 from ivif.commands.merge import _parser as merge_parser
+from ivif.commands.models.command import _parser as models_parser
 from ivif.commands.parsing.command_line import CommandLine, rewrite
 from ivif.commands.report.command import _parser as report_parser
+from ivif.commands.study.command import _parser as study_parser
 from ivif.commands.train.lightning_cli import SuiteCLI
 from ivif.configs import CONFIGS
 from tests.inputs import ROOT, brings
@@ -23,7 +27,8 @@ from tests.test_docs import PAGES
 LONG: Final = re.compile(r"--(?:model|data)\.init_args\b")
 SHOWN: Final = ("*.md", "docs/*.md", "*/README.md", "*/*/README.md", "notebooks/*.ipynb", "configs/**/*.yaml")
 CODE: Final = ("commands", "callbacks", "datamodules", "lightning_modules", "models", "losses", "metrics", "scripts")
-FOLLOWED: Final = ("fit", "validate", "test", "predict", "data", "report")
+FOLLOWED: Final = ("fit", "validate", "test", "predict", "data", "report", "fuse", "export", "models", "study")
+_PLAIN: Final = {"fuse": fuse_parser, "export": export_parser, "models": models_parser, "study": study_parser}
 _LINE: Final = re.compile(rf"(?:main\.py|ivif) +((?:{'|'.join(FOLLOWED)}) (?:[^\n`#]|\\\n)+)")
 _LEFT_OUT: Final = re.compile(r"\.\.\.|my_methods|\[--|<|^data prompts(?!.*--data)")
 """Lines of which a part is left out, or that name a package of the reader's own."""
@@ -87,6 +92,8 @@ def test_a_documented_line_is_taken(page: str, line: str, tmp_path: Path, monkey
         parser, words = report_parser(reads="--data" in words), rewrite(words[1:]).arguments
     elif words[:2] == ["predict", "merge"]:
         parser, words = merge_parser(reads=True), rewrite(words[2:]).arguments
+    elif words[0] in _PLAIN:
+        parser, words = _PLAIN[words[0]](reads=True), rewrite(words[1:]).arguments
     else:
         parser, words = _parser(words[0]), rewrite(words).arguments
     parser.parse_args(words)

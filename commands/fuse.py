@@ -68,7 +68,8 @@ def fuse(arguments: Sequence[str]) -> list[str]:
 
 def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> None:
     check_out(out, "picture", _FORMATS, options.overwrite, (infrared, visible))
-    tell_proportions(infrared, visible, (image_size(infrared), image_size(visible)))
+    if not options.register:
+        tell_proportions(infrared, visible, (image_size(infrared), image_size(visible)))
     import ivif
 
     if options.register:

@@ -144,12 +144,7 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
         help="auto: bring infrared onto the visible picture first, where that can be trusted; a line says so.",
     )
     parser.add_argument("--prompt", type=str | None, default=None, help="Text, for a network that takes one.")
-    parser.add_argument(
-        "--tile",
-        type=int | Literal["auto"] | None,
-        default=None,
-        help=TILE_HELP,
-    )
+    parser.add_argument("--tile", type=int | Literal["auto"] | None, default=None, help=TILE_HELP)
     parser.add_argument("--shard", type=str | None, default=None, help="Of two folders: one part, such as 2/4.")
     parser.add_argument("--submit", type=str | None, default=None, help="Of two folders: a file of jobs (scale.md).")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")

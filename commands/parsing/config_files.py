@@ -1,6 +1,7 @@
 """A look at a configuration file before the parser reads it: what YAML allows, but no configuration means."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -83,15 +84,16 @@ def check_config_file(option: str, path: Path) -> None:
 def _refuse_other_kind(option: str, path: Path, parts: Mapping[str, Node]) -> None:
     """Refuses a whole configuration where a part is chosen, and a part where a whole configuration is."""
     file = min(str(path), os.path.relpath(path), key=len)
+    typed = shlex.quote(file)
     kind = meant = ""
     if option == "--config" and "class_path" in parts:
         name = full_path(str(parts["class_path"].value))
         takes = [other for other, group in CLASS_OPTIONS.items() if name in known_names(group).values()]
-        kind, meant = f"chooses one part, {parts['class_path'].value}", f"{takes[0] if takes else '--PART'} {file}"
+        kind, meant = f"chooses one part, {parts['class_path'].value}", f"{takes[0] if takes else '--PART'} {typed}"
     elif option == "--config" and {"program", "parameters"} <= parts.keys():
-        kind, meant = "is a sweep of W&B", f"wandb sweep {file}"
+        kind, meant = "is a sweep of W&B", f"wandb sweep {typed}"
     elif option in CLASS_OPTIONS and "class_path" not in parts and _WHOLE & parts.keys():
-        kind, meant = "is a whole configuration", f"--config {file}"
+        kind, meant = "is a whole configuration", f"--config {typed}"
     if kind:
         raise UsageError(f"{option} {file}: the file {kind}. Give it as: {meant}")
 

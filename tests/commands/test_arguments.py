@@ -1,6 +1,7 @@
 """Command lines as people type them."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -58,11 +59,11 @@ def test_what_another_option_takes_is_given_to_that(option: str, value: str, mea
 @pytest.mark.parametrize(
     ("option", "value", "meant"),
     [
-        ("--config", "data/tno.yaml", r"chooses one part, TNODataModule\. Give it as: --data \S+/tno\.yaml$"),
-        ("--config", "own.yaml", r"chooses one part, my\.Own\. Give it as: --PART own\.yaml$"),
-        ("--data", "mgfusion.yaml", r"is a whole configuration\. Give it as: --config \S+/mgfusion\.yaml$"),
-        ("--model", "mgfusion_cpu.yaml", r"is a whole configuration\. Give it as: --config \S+/mgfusion_cpu\.yaml$"),
-        ("--config", "sweeps/mgfusion.yaml", r"is a sweep of W&B\. Give it as: wandb sweep \S+/mgfusion\.yaml$"),
+        ("--config", "data/tno.yaml", "chooses one part, TNODataModule. --data tno.yaml"),
+        ("--config", "own.yaml", "chooses one part, my.Own. --PART own.yaml"),
+        ("--data", "mgfusion.yaml", "is a whole configuration. --config mgfusion.yaml"),
+        ("--model", "mgfusion_cpu.yaml", "is a whole configuration. --config mgfusion_cpu.yaml"),
+        ("--config", "sweeps/mgfusion.yaml", "is a sweep of W&B. wandb sweep mgfusion.yaml"),
     ],
 )
 def test_a_file_of_another_kind_is_known_by_its_content(
@@ -70,8 +71,12 @@ def test_a_file_of_another_kind_is_known_by_its_content(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text("class_path: my.Own\n")
-    with pytest.raises(UsageError, match=meant):
+    with pytest.raises(UsageError) as refused:
         rewrite(["fit", option, value])
+    said, _, advised = str(refused.value).partition(" Give it as: ")
+    words = shlex.split(advised)
+    assert Path(words[-1]).is_file()
+    assert f"{said} {' '.join(Path(word).name for word in words)}".endswith(meant)
 
 
 @brings("options", "`--model.clip`, `--data.root`: options of a method or dataset", "works", "no `init_args` is needed")

@@ -7,7 +7,7 @@ RAW = np.array([[1000, 2000], [3000, 5000]], dtype=np.uint16)
 
 
 def test_type_divides_by_the_maximum_of_the_type() -> None:
-    np.testing.assert_allclose(ThermalRange().apply(RAW), RAW / 65535, rtol=1e-6)
+    np.testing.assert_allclose(ThermalRange("type").apply(RAW), RAW / 65535, rtol=1e-6)
 
 
 def test_fixed_maps_and_clips() -> None:
@@ -30,9 +30,9 @@ def test_percentile_ignores_hot_pixels() -> None:
 def test_floats_of_unknown_range_are_refused() -> None:
     kelvin = np.array([[280.0, 310.0]], dtype=np.float32)
     with pytest.raises(ValueError, match="310"):
-        ThermalRange().apply(kelvin)
+        ThermalRange("type").apply(kelvin)
     assert ThermalRange("fixed", 280, 310).apply(kelvin).tolist() == [[0.0, 1.0]]
-    assert ThermalRange().apply(kelvin / 310)[0, 1] == 1
+    assert ThermalRange("type").apply(kelvin / 310)[0, 1] == 1
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ class TilesMixin(MemoryEstimateMixin, Declaration):
     def fuse_by_size(self, batch: Batch) -> Tensor:
         """What `fuse_images` gives, of tiles where the task is to use them."""
         infrared, visible = batch["infrared"], batch["visible"]
-        height, width = infrared.shape[2:]
-        tile, tiling = self.tile_side(len(infrared), height, width), self.tiling
+        pairs, _, height, width = infrared.shape  # `len` would fix the number in an exported file
+        tile, tiling = self.tile_side(pairs, height, width), self.tiling
         if tile is None or tiling is None or tile >= max(height, width):
             return self.fuse_images(batch)
         fusion = self.fusion_of(batch)

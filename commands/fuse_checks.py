@@ -10,7 +10,7 @@ from ivif.commands.errors import UsageError
 from ivif.files.names import printable
 
 _APART: Final = 0.05
-"""Relative difference of two pictures' proportions from which on a line says so."""
+"""Relative difference of two pictures' proportions from which on they are others."""
 
 
 def check_out(out: Path, what: str, suffixes: Iterable[str], overwrite: bool, sources: Sequence[Path]) -> None:
@@ -40,10 +40,15 @@ def check_out(out: Path, what: str, suffixes: Iterable[str], overwrite: bool, so
 
 def tell_proportions(infrared: Path, visible: Path, sizes: Sequence[tuple[int, int]]) -> None:
     """Says on stderr that both have other proportions; sizes are (height, width) of infrared and visible."""
-    first, second = (height / width for height, width in sizes)
-    if abs(math.log(first / second)) > _APART:
+    if have_other_proportions(sizes):
         print(
             f"'{printable(infrared)}' has other proportions than '{printable(visible)}' and is stretched to them: "
             f"pictures that show the same scene pixel by pixel are expected.",
             file=sys.stderr,
         )
+
+
+def have_other_proportions(sizes: Sequence[tuple[int, int]]) -> bool:
+    """Whether two sizes, (height, width), are those of different fields of view, not of one in two resolutions."""
+    first, second = (height / width for height, width in sizes)
+    return abs(math.log(first / second)) > _APART

@@ -1,5 +1,6 @@
 """How this program was called, for messages that tell a user what to type."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,3 +16,8 @@ def program() -> str:
     if called.name == "main.py":
         return "python main.py"
     return "python -m ivif" if called.parts[-2:] == ("ivif", "__main__.py") else "ivif"
+
+
+def merge_line(output: Path) -> str:
+    """What joins the shards of a folder, as it is typed."""
+    return f"{program()} predict merge {shlex.quote(str(output))}"

@@ -2,19 +2,19 @@
 
 import glob
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from ivif.commands.data.import_report import ImportReport, print_report
+from ivif.commands.data.plane_files import save_plane
 from ivif.commands.errors import UsageError
+from ivif.commands.fuse_checks import have_other_proportions
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.datamodules.cameras.frames import ImportConfig, Stored, stored_pairs
 from ivif.datamodules.cameras.kinds import CameraFile, recognise
@@ -23,12 +23,11 @@ from ivif.datamodules.datasets.io import IMAGE_SUFFIXES, image_size
 from ivif.datamodules.datasets.pairs.names import Picture
 from ivif.datamodules.datasets.pairs.picture_files import list_pictures
 from ivif.datamodules.datasets.temperatures import SIDECAR, Unit, sidecar_text, unit_of
-from ivif.datamodules.datasets.thermal import Pixels
 from ivif.files.errors import UnreadableFileError
 from ivif.files.inside import read_inside
 from ivif.files.libraries import MissingLibraryError
 from ivif.files.names import UTF8_REMEDY, printable
-from ivif.files.whole import remove_empty, remove_partial_files, whole_file, write_whole
+from ivif.files.whole import remove_empty, remove_partial_files, write_whole
 
 RECORD: Final = "import.json"
 """In the folder: what was imported, with which options, and what was left out."""
@@ -37,7 +36,6 @@ INFRARED: Final = "ir"
 VISIBLE: Final = "vi"
 
 _ENDINGS: Final = (".png", ".tif")
-_PROPORTIONS: Final = 0.05
 
 
 def import_cameras(source: Path, out: Path, config: ImportConfig, console: Console | None = None) -> int:
@@ -118,10 +116,7 @@ def _other_proportions(out: Path, entry: Mapping[str, Any]) -> bool:
     for folder in (INFRARED, VISIBLE):
         pictures = (out / folder / place).parent.glob(f"{glob.escape(place.name)}.*")
         sizes += [image_size(path) for path in pictures if path.suffix in IMAGE_SUFFIXES]
-    if len(sizes) != 2:
-        return False
-    ratios = [height / width for height, width in sizes]
-    return abs(math.log(ratios[0] / ratios[1])) > _PROPORTIONS
+    return len(sizes) == 2 and have_other_proportions(sizes)
 
 
 def _listed(source: Path, report: ImportReport) -> Iterator[Picture]:
@@ -196,21 +191,15 @@ class _Writer:
         if isinstance(pair.visible, Path):
             write_whole(visible, pair.visible.read_bytes(), durable=False)
         else:
-            _save(pair.visible, visible)
+            save_plane(pair.visible, visible)
         infrared = self.out / INFRARED / f"{pair.name}{'.tif' if pair.infrared.dtype.kind == 'f' else '.png'}"
         self._state_unit(infrared.parent, pair)
-        _save(pair.infrared, infrared)
+        save_plane(pair.infrared, infrared)
 
     def _state_unit(self, folder: Path, pair: Stored) -> None:
         if pair.unit is not None and folder not in self._stated:
             write_whole(folder / SIDECAR, sidecar_text(pair.unit))
             self._stated.add(folder)
-
-
-def _save(pixels: Pixels, path: Path) -> None:
-    with whole_file(path, durable=False) as stream:
-        image = Image.fromarray(pixels)
-        image.save(stream, **({"format": "TIFF"} if path.suffix == ".tif" else {"format": "PNG", "compress_level": 3}))
 
 
 def _refuse_others(out: Path, claim: Mapping[str, Any]) -> None:

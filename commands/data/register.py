@@ -10,10 +10,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ivif.callbacks.detection_files import save_yolo
 from ivif.commands.data.contact_sheet import evenly
+from ivif.commands.data.plane_files import save_plane
 from ivif.commands.errors import UsageError
 from ivif.commands.program import program
 from ivif.contracts.batch import Targets
@@ -145,7 +145,8 @@ def _register_pair(reader: PairedDataset, index: int, out: Path, options: Option
     if found.refused:
         _copy(record.infrared, out / "ir" / f"{stem}{record.infrared.suffix.lower()}")
     else:
-        _save(warp(infrared, found.matrix, size), out / "ir", stem)
+        ending = ".tiff" if infrared.dtype.kind == "f" else ".png"
+        save_plane(warp(infrared, found.matrix, size), out / "ir" / f"{stem}{ending}")
     if reader.has_labels:
         of_infrared = options.boxes == "infrared" or (options.boxes == "auto" and record.label_names == "infrared")
         matrix = np.linalg.inv(found.matrix) @ plain if of_infrared else np.eye(3)
@@ -200,13 +201,6 @@ def _size(plane: Plane) -> Size:
 def _moved(targets: Targets, matrix: Matrix, size: Size) -> Targets:
     boxes, inside = move_boxes(targets["boxes"].numpy().astype(float), matrix, size)
     return {"boxes": torch.from_numpy(boxes[inside]).float(), "labels": targets["labels"][torch.from_numpy(inside)]}
-
-
-def _save(plane: Plane, folder: Path, stem: str) -> None:
-    """PNG of 8 or 16 bits, TIFF of floats: the numbers stay."""
-    ending, kind = (".tiff", "TIFF") if plane.dtype.kind == "f" else (".png", "PNG")
-    with whole_file(folder / f"{stem}{ending}", durable=False) as stream:
-        Image.fromarray(plane).save(stream, kind)
 
 
 def _copy(source: Path, target: Path) -> None:

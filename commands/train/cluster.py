@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -85,7 +86,7 @@ def report_stop(stopped: RunStoppedError, folder: Path, trainer: Trainer) -> int
     if _requeue_job(stopped.reason, trainer):
         print(f"Job {_job_id()} is queued again and goes on by itself.", file=sys.stderr)
     elif stopped.checkpoint:
-        print(f"Go on with: {program()} fit --resume {folder}", file=sys.stderr)
+        print(f"Go on with: {program()} fit --resume {shlex.quote(str(folder))}", file=sys.stderr)
     return EXIT_STOPPED
 
 

@@ -17,7 +17,7 @@ from ivif.callbacks.prediction_shards import (
 )
 from ivif.callbacks.prediction_writer import PredictionWriter, picture_path
 from ivif.commands.errors import UsageError
-from ivif.commands.program import program
+from ivif.commands.program import merge_line
 from ivif.commands.train.run_folder import lock_run_folder, refuse_held, unlock_folder
 from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.start_checks import files_of
@@ -72,7 +72,7 @@ def refuse_shards(output: Path) -> None:
     if begun := begun_shards(output):
         raise ShardError(
             f"'{output}' has shards ({', '.join(map(str, begun[:4]))}{', ...' if len(begun) > 4 else ''}). Go on with "
-            f"--shard, or, if all are done, join them: {program()} predict merge {output}"
+            f"--shard, or, if all are done, join them: {merge_line(output)}"
         )
 
 
@@ -143,5 +143,5 @@ def _finish(shard: Shard, manifest: Manifest, writer: PredictionWriter, output: 
     if shard not in begun_shards(output):  # one without pairs, for which nothing began
         manifest.write(shard.folder(output))
     note_done(shard, output, len(manifest.pictures))
-    print(f"Shard {shard} is done: {len(manifest.pictures)} pictures. When all are: {program()} predict merge {output}")
+    print(f"Shard {shard} is done: {len(manifest.pictures)} pictures. When all are: {merge_line(output)}")
     return []

@@ -13,7 +13,7 @@ import yaml
 
 from ivif.callbacks.prediction_shards import Shard, ShardError, begun_shards, is_done
 from ivif.commands.errors import UsageError
-from ivif.commands.program import program
+from ivif.commands.program import merge_line
 from ivif.files.names import printable
 from ivif.files.plain_yaml import PlainYamlError, load_plain
 
@@ -117,7 +117,7 @@ def submit(arguments: Sequence[str], path: Path, output: Path, logs: Path) -> No
         raise ShardError(f"--submit {path}: shards is {given.shards}, and '{output}' has shards of {other.count}.")
     left = [Shard(index, given.shards) for index in range(1, given.shards + 1)]
     left = [shard for shard in left if not is_done(shard, output)]
-    joined = f"{program()} predict merge {output}"
+    joined = merge_line(output)
     if not left:
         print(f"All {given.shards} shards are done: {joined}")
         return

@@ -232,7 +232,7 @@ def _dies_at(patch: pytest.MonkeyPatch, place: int) -> None:
             raise KeyboardInterrupt
         return whole_file(path, durable)
 
-    patch.setattr("ivif.commands.data.import_cameras.whole_file", dying)
+    patch.setattr("ivif.commands.data.plane_files.whole_file", dying)
 
 
 def test_another_import_in_the_same_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,7 +186,7 @@ def test_processors_are_those_that_may_be_used() -> None:
     assert counting == [counter]
 
 
-NO_PUBLIC_NAME = {"_foreach_mul_", "_local_scalar_dense", "_schema", "_cdata", "_apply", "_to_model"}
+NO_PUBLIC_NAME = {"_foreach_mul_", "_foreach_norm", "_local_scalar_dense", "_schema", "_cdata", "_apply", "_to_model"}
 """Of torch, and of the library of W&B's workspaces."""
 
 

@@ -18,11 +18,11 @@ from ivif.contracts.batch import Batch, BatchSize, Sample, batch_to_float, colla
 from ivif.contracts.seeds import run_seed
 from ivif.datamodules import pipelines
 from ivif.datamodules.batch_sizes import largest_batch, of_each_process
-from ivif.datamodules.configuration import LoadingConfig, PredictStage, TransformConfig
+from ivif.datamodules.configuration import LoadingConfig, PredictStage, Stage, TransformConfig
 from ivif.datamodules.datasets.base import PairedDataset
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from ivif.datamodules.datasets.cache import cached
-from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, known_prompts, warn_if_labels_leak
+from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, known_prompts, warn_of_leaks
 from ivif.datamodules.datasets.stored import StoredPlanes, dataset_of, several_datasets
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.manifest_expansion import write_expansion
@@ -63,11 +63,11 @@ class FusionDataModule(LightningDataModule):
         manifest: Name or path of the split manifest (see `datamodules/splits/`).
         strict: Refuse to run when pairs that the manifest asks for are missing on disk.
         predict_stage: Which pairs `predict` fuses; `all` takes every pair on disk, whatever the manifest says.
+        test_stage: Which pairs `test` scores: `val` compares settings without a look at the test pairs.
         loading: Batch size, workers, seed.
         transforms: Crops, augmentation, resizing, CLIP views.
         prompts: Where `prompt` comes from, if anywhere.
-        fused_dir: Folder of fused pictures, as `predict` writes it: every sample carries its own as `fused`, for a
-            detector on another method's results, say.
+        fused_dir: Folder of fused pictures, as `predict` writes it: every sample carries its own as `fused`.
         previous_dir: Folder in which a task keeps its results of the last epoch (`run_files.STORE_RECORD` says how):
             samples of the training epoch after it carry theirs as `previous`.
     """
@@ -77,6 +77,7 @@ class FusionDataModule(LightningDataModule):
         manifest: str = "default",
         strict: bool = False,
         predict_stage: PredictStage = "test",
+        test_stage: Stage = "test",
         loading: LoadingConfig = LoadingConfig(),
         transforms: TransformConfig = TransformConfig(),
         prompts: PromptConfig | None = None,
@@ -87,6 +88,7 @@ class FusionDataModule(LightningDataModule):
         self.manifest = Manifest.load(manifest)
         self.strict = strict
         self.predict_stage = predict_stage
+        self._drawn_from = {"test": test_stage}
         self.loading = loading
         self.transforms = transforms
         self.prompts = prompts
@@ -110,7 +112,7 @@ class FusionDataModule(LightningDataModule):
     @property
     def batch_size(self) -> int:
         """Training pairs in each of this process's batches."""
-        return of_each_process(self.loading, self._world_size())
+        return of_each_process(self.loading, self._place()[1])
 
     def has_labels(self, stage: str) -> bool:
         """Whether every reader of a stage found boxes, so that its batches have `targets`; opens the readers."""
@@ -123,6 +125,7 @@ class FusionDataModule(LightningDataModule):
 
     def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
         """The readers of a stage ("train", "val", "test", "all"), one per source that has pairs there; cached."""
+        stage = self._drawn_from.get(stage, stage)
         if stage not in self._readers:
             self._readers[stage] = [reader for source in self.sources() if (reader := self._open(source, stage))]
         return self._readers[stage]
@@ -175,8 +178,8 @@ class FusionDataModule(LightningDataModule):
             len(pairs),
             self.batch_size,
             seed,
-            rank=self._rank(),
-            world_size=self._world_size(),
+            *self._place(),
+            parts=[len(reader) for reader in readers] if self.loading.balance else (),  # type: ignore[arg-type]
             position=partial(position, self.trainer) if self.trainer else None,
         )
         view = TrainingView(
@@ -206,11 +209,9 @@ class FusionDataModule(LightningDataModule):
             self._caches[stage] = [cached(reader, *where) for reader in self.stage_readers(stage)]
         return self._caches[stage]
 
-    def _rank(self) -> int:
-        return self.trainer.global_rank if self.trainer else 0
-
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer else 1
+    def _place(self) -> tuple[int, int]:
+        """This process's rank, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per source with validation pairs; empty when the manifest has none."""
@@ -243,9 +244,7 @@ class FusionDataModule(LightningDataModule):
 
     def warn_of_leaks(self, stage: str, scores_detection: bool) -> bool:
         """Warns when a test's prompts come from its boxes while detection is scored; returns whether it did."""
-        prompted = [reader for reader in self.stage_readers(stage) if isinstance(reader, PromptedDataset)]
-        leaks = [warn_if_labels_leak(reader, stage, scores_detection=scores_detection) for reader in prompted]
-        return any(leaks)
+        return warn_of_leaks(self.stage_readers(stage), stage, scores_detection=scores_detection)
 
     def skip_predictions(self, finished: Callable[[str, str, bool], bool]) -> int:
         """Leaves out of `predict` the pairs whose result exists, and returns how many.
@@ -260,7 +259,7 @@ class FusionDataModule(LightningDataModule):
             left = [name for name in names if not finished(dataset_of(reader), name, len(readers) > 1)]
             kept.append(reader if len(left) == len(names) else reader.select(left))  # type: ignore[attr-defined]
         skipped = sum(map(len, readers)) - sum(map(len, kept))  # type: ignore[arg-type]
-        self._readers[self.predict_stage] = kept
+        self._readers[self._drawn_from.get(self.predict_stage, self.predict_stage)] = kept
         return skipped
 
     def write_selections(self, folder: Path) -> None:
@@ -277,7 +276,7 @@ class FusionDataModule(LightningDataModule):
 
     def _sampler(self, length: int) -> EvaluationSampler:
         in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        return EvaluationSampler(length, self._rank(), self._world_size(), repeat=in_fit)
+        return EvaluationSampler(length, *self._place(), repeat=in_fit)
 
     def _evaluation_loaders(self, readers: Sequence[Dataset[Sample]], stage: str) -> list[DataLoader[Batch]]:
         transforms = replace(self.transforms, resize=self.transforms.frame_size(stage))

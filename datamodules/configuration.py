@@ -21,6 +21,8 @@ class LoadingConfig:
         batch_size: Training pairs per batch and process. Evaluation uses 1 unless `transforms.resize` is set.
         share_batch: Whether all processes together have `batch_size` pairs, so that a step is the same for any number
             of them.
+        balance: Whether an epoch draws as many pairs of each dataset, where several are mixed. It stays as long as it
+            was; of small datasets pairs come repeatedly, of large ones some do not come in every epoch.
         num_workers: Loader processes per training process; 0 loads in the training process.
         seed: Seed of order and augmentation, by default the run's own (`seed_everything`). The same seed gives the same
             draws for any number of workers.
@@ -38,6 +40,7 @@ class LoadingConfig:
 
     batch_size: int = 16
     share_batch: bool = False
+    balance: bool = False
     num_workers: int = 2
     seed: int | None = None
     cache: Literal["none", "ram", "disk"] = "none"

@@ -5,6 +5,7 @@ Workers therefore carry no state: the sampler hands them (epoch, index), and res
 further on.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -34,11 +35,14 @@ class EpochSampler(Sampler[Draw]):
         seed: The run's data seed.
         rank: This process's rank.
         world_size: Number of processes.
+        parts: Number of pairs of each dataset, in their order, to draw as many of each in an epoch (as nearly as its
+            length can be divided): of a small one some repeatedly, of a large one some not at all. () draws every pair
+            with the same chance.
         position: Asked once, at the first iteration: (epoch, batches already done in it) of the run. Only then, because
             a trainer that resumes may make its loaders before it knows.
 
     Raises:
-        ValueError: If there are no pairs.
+        ValueError: If there are no pairs, or the parts are not all of them.
     """
 
     def __init__(
@@ -48,15 +52,19 @@ class EpochSampler(Sampler[Draw]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        parts: Sequence[int] = (),
         position: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         if length < 1:
             raise ValueError("There are no training pairs to draw from.")
+        if parts and sum(parts) != length:
+            raise ValueError(f"Parts of {tuple(parts)} pairs are {sum(parts)}, not the {length} to draw from.")
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.parts = tuple(part for part in parts if part)
         self.epoch = 0
         self._position = position
 
@@ -79,11 +87,28 @@ class EpochSampler(Sampler[Draw]):
             skip = done * self.batch_size if done < self.batches else 0
             self._position = None
         generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        order = torch.randperm(self.length, generator=generator).tolist()
         needed = self.batches * self.batch_size * self.world_size
-        order = (order * math.ceil(needed / self.length))[:needed]
+        order = self._order(needed, generator)
         epoch = self.epoch
         return iter([(epoch, index) for index in order[self.rank :: self.world_size]][skip:])
+
+    def _order(self, needed: int, generator: torch.Generator) -> list[int]:
+        if len(self.parts) < 2:
+            return _shuffled(self.length, needed, generator)
+        shares = [needed // len(self.parts) + (place < needed % len(self.parts)) for place in range(len(self.parts))]
+        starts = itertools.accumulate(self.parts, initial=0)
+        drawn = [
+            start + index
+            for start, part, share in zip(starts, self.parts, shares, strict=False)
+            for index in _shuffled(part, share, generator)
+        ]
+        return [drawn[place] for place in _shuffled(needed, needed, generator)]
+
+
+def _shuffled(length: int, needed: int, generator: torch.Generator) -> list[int]:
+    """So many of the first numbers in random order, the whole order again where more are needed than there are."""
+    order: list[int] = torch.randperm(length, generator=generator).tolist()
+    return (order * math.ceil(needed / length))[:needed]
 
 
 class EvaluationSampler(Sampler[int]):

@@ -57,6 +57,7 @@ class SyntheticDataModule(FusionDataModule):
 
     def stage_readers(self, stage: str) -> list[Dataset[Sample]]:
         """The generator of a stage; `all` is every scene of every stage. Captions give way to `prompts`, where set."""
+        stage = self._drawn_from.get(stage, stage)
         if stage not in self._readers:
             stages = list(self.lengths) if stage == "all" else [stage]
             scenes = [SyntheticDataset(self.lengths[s], self.size, self.scene_seed, s) for s in stages]

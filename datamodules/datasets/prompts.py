@@ -241,6 +241,13 @@ def known_prompts(readers: Iterable[Dataset[Sample]]) -> set[str]:
     return {prompt for reader in readers if isinstance(reader, PromptedDataset) for prompt in reader.known_prompts()}
 
 
+def warn_of_leaks(readers: Iterable[Dataset[Sample]], split: str, *, scores_detection: bool) -> bool:
+    """As `warn_if_labels_leak`, for those of several readers that have prompts; whether any warned."""
+    prompted = [reader for reader in readers if isinstance(reader, PromptedDataset)]
+    warned = [warn_if_labels_leak(reader, split, scores_detection=scores_detection) for reader in prompted]
+    return any(warned)
+
+
 def warn_if_labels_leak(dataset: PromptedDataset, split: str, *, scores_detection: bool) -> bool:
     """Warns when boxes of a test split reach a detector's input through the prompt.
 

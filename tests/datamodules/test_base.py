@@ -15,6 +15,7 @@ from ivif.datamodules.m3fd import M3FDDataModule
 from ivif.datamodules.msrs import MSRSDataModule
 from ivif.datamodules.paired import PairedDataModule
 from ivif.datamodules.roadscene import RoadSceneDataModule
+from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.datamodules.tno import TNODataModule
 from ivif.files.errors import DatasetNotFoundError, SplitError
 from tests.fakes import write_folder, write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
@@ -105,6 +106,26 @@ def test_stages_do_not_overlap(msrs: MSRSDataModule) -> None:
     assert not names[0] & names[2]
     assert len(names[0] | names[1]) == 12
     assert len(names[2]) == 12
+
+
+def test_validation_pairs_may_be_scored_in_place_of_test_pairs(tmp_path: Path) -> None:
+    write_msrs(tmp_path, count=12)
+    write_folder(tmp_path / "own", count=6)
+    modules = (
+        lambda stage: MSRSDataModule(root=tmp_path, loading=LOADING, test_stage=stage),
+        lambda stage: FolderDataModule(root=tmp_path / "own", loading=LOADING, test_stage=stage),
+        lambda stage: SyntheticDataModule(evaluation_length=2, size=(32, 40), loading=LOADING, test_stage=stage),
+    )
+    for build in modules:
+        plain, chosen = build("test"), build("val")
+        chosen.setup("test")
+        (validated,), (tested,) = plain.val_dataloader(), chosen.test_dataloader()
+        assert [batch["name"] for batch in tested] == [batch["name"] for batch in validated]
+        sizes = [module.largest_batch(stage) for module, stage in ((plain, "val"), (chosen, "test"))]
+        assert sizes[0] == sizes[1]
+        assert chosen.predict_stage == "test"
+        chosen.skip_predictions(lambda *_: True)
+        assert not any(map(len, chosen.predict_dataloader())), "predict means the same pairs"
 
 
 def test_whose_labels_count(tmp_path: Path) -> None:

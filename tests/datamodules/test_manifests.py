@@ -15,7 +15,8 @@ from ivif.datamodules.manifests import Manifest
 from ivif.files.errors import SplitError
 
 MANIFESTS = (
-    *("default", "m3fd_random", "m3fd_scenes", "mgfusion", "msrs_detection", "roadscene_msrs", "text_to_pixels"),
+    *("default", "four_datasets", "m3fd_random", "m3fd_scenes", "mgfusion"),
+    *("msrs_detection", "roadscene_msrs", "text_to_pixels"),
 )
 SAMPLE_NAMES: Mapping[str, Mapping[str, list[str]]] = {
     "roadscene": {"all": [*known_names("roadscene", "all"), *(f"FLIR_unknown_{number}" for number in range(45))]},
@@ -219,7 +220,9 @@ def test_msrs_detection_divides_day_and_night_alike() -> None:
 
 
 def test_an_unknown_name_lists_the_known_manifests() -> None:
-    with pytest.raises(SplitError, match=r"manifest 'mgfussion'\. Known: default, m3fd_random, m3fd_scenes, mgfusion"):
+    with pytest.raises(
+        SplitError, match=r"'mgfussion'\. Known: default, four_datasets, m3fd_random, m3fd_scenes, mgfusion"
+    ):
         Manifest.load("mgfussion")
     with pytest.raises(SplitError, match=r"does not cover the dataset 'kaist'.*roadscene"):
         Manifest.load("mgfusion").pool("kaist", "test")

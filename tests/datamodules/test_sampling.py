@@ -81,6 +81,41 @@ def test_a_dataset_smaller_than_a_batch_is_repeated() -> None:
     assert set(draws) == {0, 1, 2}
 
 
+def test_balanced_draws_take_as_many_of_each_dataset() -> None:
+    parts = (90, 0, 8, 2)
+    sampler = EpochSampler(length=100, batch_size=6, seed=1, parts=parts)
+    drawn = [index for _, index in sampler]
+    assert len(drawn) == len(sampler) == 96
+    large, small, tiny = (
+        [index for index in drawn if first <= index < first + count] for first, count in ((0, 90), (90, 8), (98, 2))
+    )
+    assert [len(own) for own in (large, small, tiny)] == [32, 32, 32]
+    assert len(set(large)) == 32, "no pair of a large dataset comes twice"
+    assert all(small.count(index) == 4 for index in range(90, 98)), "every pair of a small one comes as often"
+    assert all(tiny.count(index) == 16 for index in (98, 99))
+    assert drawn != sorted(drawn)
+    assert {index < 90 for index in drawn[:24]} == {True, False}, "datasets are mixed"
+
+
+def test_balanced_draws_are_shared_resumed_and_repeated_like_others() -> None:
+    whole = list(EpochSampler(length=23, batch_size=2, seed=3, parts=(20, 3)))
+    shares = [list(EpochSampler(23, 1, seed=3, rank=rank, world_size=2, parts=(20, 3))) for rank in range(2)]
+    assert [draw for pair in zip(*shares, strict=True) for draw in pair] == whole
+    sampler = EpochSampler(length=23, batch_size=2, seed=3, parts=(20, 3), position=lambda: (0, 4))
+    assert list(sampler) == whole[8:]
+    sampler.set_epoch(1)
+    assert [index for _, index in sampler] != [index for _, index in whole]
+
+
+def test_one_part_is_drawn_as_without_parts() -> None:
+    assert list(EpochSampler(20, 4, seed=5, parts=(20, 0))) == list(EpochSampler(20, 4, seed=5))
+
+
+def test_parts_that_are_not_all_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3, 4\) pairs are 7, not the 8"):
+        EpochSampler(length=8, batch_size=1, parts=(3, 4))
+
+
 @pytest.mark.parametrize(("length", "processes"), [(5, 2), (6, 3), (1, 1), (0, 1)])
 def test_processes_evaluate_every_pair_once(length: int, processes: int) -> None:
     shares = [EvaluationSampler(length, rank, processes) for rank in range(processes)]

@@ -1,6 +1,8 @@
 """Several datasets as one."""
 
 import logging
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,20 @@ def test_training_mixes_and_testing_has_a_loader_each(root: Path) -> None:
     sources = [{name for batch in loader for name in batch["dataset"]} for loader in data.test_dataloader()]
     assert {"tno"} in sources
     assert all(len(source) == 1 for source in sources)
+
+
+def test_balanced_training_draws_small_datasets_as_often(root: Path) -> None:
+    write_roadscene(root / "RoadScene", count=40)
+    counts = {}
+    for balance in (False, True):
+        loading = replace(LOADING, balance=balance)
+        data = UnifiedDataModule(root=root, manifest="mgfusion", loading=loading, transforms=TransformConfig(crop=16))
+        data.setup("fit")
+        drawn = [name for batch in data.train_dataloader() for name in batch["dataset"]]
+        counts[balance] = Counter(drawn)
+    assert counts[False].total() == counts[True].total()
+    assert max(counts[True].values()) - min(counts[True].values()) <= 1
+    assert counts[False]["roadscene"] > 2 * counts[False]["llvip"]
 
 
 def test_what_is_missing_is_left_out_with_a_warning(root: Path, caplog: pytest.LogCaptureFixture) -> None:

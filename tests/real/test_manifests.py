@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("manifest_name", ["default", "mgfusion", "roadscene_msrs"])
+@pytest.mark.parametrize("manifest_name", ["default", "four_datasets", "mgfusion", "roadscene_msrs"])
 @pytest.mark.parametrize("folder", READERS)
 def test_every_stage_gets_pairs_and_none_is_in_two(manifest_name: str, folder: str) -> None:
     manifest, reader = Manifest.load(manifest_name), READERS[folder]

@@ -63,8 +63,10 @@ def _vifp(triplet: Triplet, window: str, precision: str) -> Tensor:
             maps = separable_filter(pad_zero(maps, width), taps, stride=2)
         gain, total = _information(*_local_statistics(pad_zero(maps, width), taps))
         gained, available = gained + gain, available + total
-    result = torch.as_tensor(gained) / torch.as_tensor(available)
-    return torch.where(torch.isnan(result), torch.ones_like(result), result)
+    gained, available = torch.as_tensor(gained), torch.as_tensor(available)
+    informative = available > 0  # a constant source has nothing to lose: 1, and no gradient
+    quotient = gained / torch.where(informative, available, torch.ones_like(available))
+    return torch.where(informative, quotient, torch.ones_like(quotient))
 
 
 def _window(scale: int, window: str) -> tuple[float, ...]:

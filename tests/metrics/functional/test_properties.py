@@ -107,6 +107,17 @@ def test_vif_as_a_loss_leads_to_the_source() -> None:
     assert after.item() > before.item()
 
 
+@pytest.mark.parametrize("level", [0.0, 127.5])
+def test_vif_of_flat_images_is_one_without_a_gradient(level: float) -> None:
+    flat = torch.full((1, 1, 48, 48), level)
+    fused = flat.clone().requires_grad_()
+    value = vif(fused, flat, flat, reduction="mean")
+    assert value.item() == 1.0
+    torch.autograd.backward(value.sum())
+    assert fused.grad is not None
+    assert fused.grad.isfinite().all()
+
+
 def test_inputs_are_checked() -> None:
     image = torch.zeros(1, 1, 16, 16)
     with pytest.raises(ValueError, match="pass the luma"):

@@ -16,8 +16,10 @@ from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.declaration import DataNeeds
 from ivif.lightning_modules.feature_cache import FeatureCache
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.lightning_modules.weight_average import AverageConfig, WeightAverage
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
+from ivif.losses.preservation import PreservationWeights, preservation_terms
 from ivif.models.clip import ClipConfig, ImageTextEncoder, build_image_text_encoder
 from ivif.models.layers.tiling import Tiling
 from ivif.models.mgfusion import MGFusionConfig, MGFusionNetwork
@@ -30,10 +32,12 @@ class MGFusionWeights:
     Args:
         gradient: Weight of l_g (eq 7).
         intensity: Weight of l_i (eq 8), the paper's lambda.
+        preservation: Weights of terms that the paper has not.
     """
 
     gradient: float = 1.0
     intensity: float = 0.2
+    preservation: PreservationWeights = PreservationWeights()
 
 
 class MGFusionTask(FusionTask):
@@ -50,6 +54,7 @@ class MGFusionTask(FusionTask):
             image and then from the cache; needs the datamodule's `clip_view_*` planes.
         feature_cache: Folder of the disk cache that `clip_view: full` uses; a relative one
             lies where all caches do (`ivif.files.places`).
+        average: Running average of the network's weights, with which it is evaluated; none in the paper.
     """
 
     training_options: ClassVar[frozenset[str]] = FusionTask.training_options | {"feature_cache"}
@@ -64,6 +69,7 @@ class MGFusionTask(FusionTask):
         schedule: WarmupDecayConfig = WarmupDecayConfig(),
         clip_view: Literal["crop", "full"] = "crop",
         feature_cache: Path = Path(".cache/clip_features"),
+        average: AverageConfig = AverageConfig(),
     ) -> None:
         super().__init__(config_from(AdamConfig, optimizer), config_from(WarmupDecayConfig, schedule))
         self.store_hyperparameters(
@@ -74,14 +80,17 @@ class MGFusionTask(FusionTask):
             schedule=schedule,
             clip_view=clip_view,
             feature_cache=feature_cache,
+            average=average,
         )
         network = config_from(MGFusionConfig, network)
         weights = config_from(MGFusionWeights, loss)
-        self.loss_weights = {"gradient": weights.gradient, "intensity": weights.intensity}
+        self.preservation = config_from(PreservationWeights, weights.preservation).chosen()
+        self.loss_weights = {"gradient": weights.gradient, "intensity": weights.intensity, **self.preservation}
         self.network_config = network
         self.clip_view = clip_view
         self.encoder: ImageTextEncoder | None = build_image_text_encoder(clip) if network.needs_clip else None
         self.network = MGFusionNetwork(network, self.encoder.embedding_width if self.encoder else None)
+        self.average: WeightAverage | None = config_from(AverageConfig, average).of(self.network)
         self.features: FeatureCache | None = None
         if self.encoder is not None and clip_view == "full":
             self.features = FeatureCache.for_pairs(home() / feature_cache, self.encoder)
@@ -105,9 +114,10 @@ class MGFusionTask(FusionTask):
     def fusion_of(self, batch: Batch) -> Callable[[Tensor, Tensor], Tensor]:
         """CLIP looks at the whole pictures, once."""
         vectors = self._clip_vectors(batch)
+        network = self.network if self.training or self.average is None else self.average.module
 
         def fused(infrared: Tensor, visible: Tensor) -> Tensor:
-            result: Tensor = self.network(infrared, visible, *vectors)
+            result: Tensor = network(infrared, visible, *vectors)
             return result
 
         return fused
@@ -119,7 +129,13 @@ class MGFusionTask(FusionTask):
         return {
             "gradient": gradient_max_loss(fused, infrared.expand_as(visible), visible),
             "intensity": intensity_max_loss(fused, infrared.expand_as(visible), visible),
+            **preservation_terms(fused, infrared, visible, self.preservation),
         }
+
+    def after_step(self, level: str) -> None:
+        """Takes the step into the average."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
 
     def prepare_probe(self) -> None:
         """Features of a probe are not kept: CLIP sees its crop."""

@@ -26,6 +26,7 @@ from ivif.lightning_modules.snapshot import Snapshot
 from ivif.losses.decomposition import decomposition_loss
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
+from ivif.losses.preservation import preservation_terms
 from ivif.losses.reconstruction import reconstruction_terms
 from ivif.machine.process_group import mean_over_processes
 from ivif.models.detection import DetectorConfig
@@ -281,6 +282,8 @@ class PromptFusionTask(FusionDetectionTask):
             ),
         }
         weights: dict[str, Any] = {name: getattr(self.loss_config, name) for name in terms}
+        weights |= (chosen := self.loss_config.preservation.chosen())
+        terms |= preservation_terms(output.fused, infrared, visible, chosen)
         notes: dict[str, Tensor] = {}
         if self.learner is not None and self._guided and self.learner.config.guidance.weight:
             terms["prompt"] = self.learner.guidance_loss(output.fused, crops)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ivif.lightning_modules.phases import PhaseSchedule
+from ivif.losses.preservation import PreservationWeights
 
 PhaseName = Literal["autoencoder", "prompts", "fusion", "detector", "bilevel"]
 
@@ -69,6 +70,7 @@ class PromptFusionLoss:
         decomposition: Both phases, of L_dec (CDDFuse, eq. 9).
         intensity: Phase II, of |F - max(I, V)|.
         gradient: Phase II, of |grad F - max(grad I, grad V)|. The prompt term's weight is `prompts.guidance.weight`.
+        preservation: Phase II, of terms that the paper has not.
 
     Raises:
         ValueError: If a weight is negative.
@@ -80,6 +82,7 @@ class PromptFusionLoss:
     decomposition: float = 2.0
     intensity: float = 1.0
     gradient: float = 10.0
+    preservation: PreservationWeights = PreservationWeights()
 
     def __post_init__(self) -> None:
         values = (self.ssim, self.squared, self.sobel, self.decomposition, self.intensity, self.gradient)

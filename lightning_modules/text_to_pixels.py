@@ -22,6 +22,7 @@ from ivif.lightning_modules.previous_results import PreviousResults
 from ivif.lightning_modules.snapshot import Snapshot
 from ivif.lightning_modules.text_states import PromptEncoder
 from ivif.losses.content import ContentLoss, content_loss, saliency_weights
+from ivif.losses.preservation import PreservationWeights, preservation_terms
 from ivif.losses.structure import fidelity, structure_loss
 from ivif.models.clip import ClipConfig
 from ivif.models.detection import DetectorConfig
@@ -46,6 +47,7 @@ class TextToPixelsLoss:
             with attenuated images (eq 9 to the letter: equal inputs come out half as bright).
         previous: Where z', the result of the epoch before, comes from: `teacher`, a frozen copy of the network on the
             same crop; `memory`, stored results that the datamodule reads; `none`: no structure loss.
+        preservation: Weights of terms that the paper has not.
 
     Raises:
         ValueError: If a choice is unknown or a weight negative.
@@ -57,6 +59,7 @@ class TextToPixelsLoss:
     saliency: Literal["ratio", "softmax5", "printed"] = "ratio"
     mode: Literal["weighted_loss", "composite", "literal"] = "weighted_loss"
     previous: Previous = "teacher"
+    preservation: PreservationWeights = PreservationWeights()
 
     def __post_init__(self) -> None:
         if min(self.structure, self.content, self.codebook) < 0:
@@ -203,6 +206,8 @@ class TextToPixelsTask(FusionDetectionTask):
             factors["content"] = 1.0  # nothing else ties the fused image to its sources yet
         if cast("TextToPixelsNetwork", network).quantizer is not None:
             terms["codebook"] = output.codebook_loss
+        factors |= (chosen := config.preservation.chosen())
+        terms |= preservation_terms(output.fused, infrared, visible, chosen)
         return self.weighted(terms, factors, notes=_content_notes(content) if level == "lower" else {})
 
 

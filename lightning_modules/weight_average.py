@@ -1,7 +1,8 @@
-"""Running averages of weights: what a detector is evaluated with."""
+"""Running averages of weights: what a detector, or a fusion network that asks for it, is evaluated with."""
 
 import math
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar, Self
 
@@ -57,6 +58,32 @@ class WeightAverage(HostCountsMixin, nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever its owner does."""
         return super().train(False)
+
+
+@dataclass(frozen=True)
+class AverageConfig:
+    """Whether a network's weights are averaged over training, and how slowly.
+
+    Args:
+        decay: Share that the average keeps of itself at each step, in [0, 1); 0 keeps no average.
+        ramp: Steps over which that share grows: decay * (1 - exp(-steps / ramp)).
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    decay: float = 0.0
+    ramp: float = 200.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"average.decay is {self.decay}; it must lie in [0, 1), 0 for none.")
+        if not 0 < self.ramp < math.inf:
+            raise ValueError(f"average.ramp is {self.ramp}; it must be positive.")
+
+    def of(self, module: nn.Module) -> WeightAverage | None:
+        """An average of a module, if one is wanted."""
+        return WeightAverage(module, self.decay, self.ramp) if self.decay else None
 
 
 def kept_share(updates: float, decay: float, ramp: float) -> float:

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from ivif.commands.train.compatibility import provide
-from ivif.contracts.batch import batch_to_float, collate
+from ivif.contracts.batch import Batch, batch_to_float, collate
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.mgfusion import MGFusionTask, MGFusionWeights
 from ivif.lightning_modules.non_finite import NonFiniteLossError
 from ivif.lightning_modules.optimization import AdamConfig
+from ivif.lightning_modules.weight_average import AverageConfig
+from ivif.losses.preservation import PreservationWeights
 from ivif.models.clip import ImageTextEncoder
 from ivif.models.layers.frozen import CheckpointMismatchError
 from ivif.models.mgfusion import MGFusionConfig
@@ -165,3 +167,58 @@ def test_each_term_has_the_weight_of_its_name() -> None:
     found = task.batch_loss(make_batch())
     gradient, intensity = (float(found.terms[name]) for name in ("gradient", "intensity"))
     assert float(found.value) == pytest.approx(2.0 * gradient + 3.0 * intensity)
+
+
+def test_preservation_terms_join_the_papers_two_only_where_asked_for() -> None:
+    plain = MGFusionTask(clip="random-tiny", network=TINY)
+    assert set(plain.loss_weights) == {"gradient", "intensity"}
+    weights = MGFusionWeights(preservation=PreservationWeights(edges=0.5, similarity=2.0))
+    task = MGFusionTask(clip="random-tiny", network=TINY, loss=weights)
+    found = task.batch_loss(make_batch())
+    assert set(found.terms) == {"gradient", "intensity", "edges", "similarity"}
+    expected = found.terms["gradient"] + 0.2 * found.terms["intensity"]
+    expected = expected + 0.5 * found.terms["edges"] + 2.0 * found.terms["similarity"]
+    assert float(found.value) == pytest.approx(float(expected))
+
+
+def test_an_average_follows_every_step_and_is_what_evaluation_sees(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = MGFusionTask(clip="random-tiny", network=TINY, average=AverageConfig(decay=0.5, ramp=1e-3))
+    begun = {name: value.clone() for name, value in task.network.named_parameters()}
+    quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, MadeData())
+    assert task.average is not None
+    assert task.average.n_averaged == 1
+    own = dict(task.network.named_parameters())
+    for name, averaged in task.average.module.named_parameters():
+        # the first update takes the weights as they are: the share that is kept grows from nothing
+        torch.testing.assert_close(averaged, own[name])
+        assert not averaged.requires_grad
+    assert any(not torch.equal(own[name], begun[name]) for name in own)
+    with torch.no_grad():
+        for parameter in task.average.module.parameters():
+            parameter.zero_()
+    batch = make_batch()
+    of_average, of_network = task.eval().fuse_images(batch), task.train().fuse_images(batch)
+    assert not torch.allclose(of_average, of_network)
+    torch.testing.assert_close(of_average, task.average.module(*_inputs(task, batch)))
+
+
+def _inputs(task: MGFusionTask, batch: Batch) -> tuple[Tensor, ...]:
+    assert task.encoder is not None
+    return batch["infrared"], batch["visible"], *task.encoder.encode_pair(batch["infrared"], batch["visible"])
+
+
+def test_a_checkpoint_with_an_average_is_rebuilt_from_itself(tmp_path: Path) -> None:
+    weights = MGFusionWeights(preservation=PreservationWeights(information=0.25))
+    task = MGFusionTask(clip="random-tiny", network=TINY, loss=weights, average=AverageConfig(decay=0.9))
+    rebuilt = MGFusionTask(**task.hparams)
+    rebuilt.load_state_dict(task.state_dict())
+    assert rebuilt.loss_weights == {"gradient": 1.0, "intensity": 0.2, "information": 0.25}
+    assert rebuilt.average is not None
+    assert rebuilt.average.decay == 0.9
+
+
+@pytest.mark.parametrize(("settings", "named"), [({"decay": 1.0}, "decay is 1.0"), ({"ramp": 0.0}, "ramp is 0.0")])
+def test_averages_that_are_none_are_refused(settings: dict[str, float], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        AverageConfig(**settings)

@@ -422,6 +422,6 @@ def test_a_run_without_an_end_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"ssim": -1.0}, {"gradient": -0.1}])
-def test_negative_weights_are_refused(change: dict[str, float]) -> None:
+def test_negative_weights_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         PromptFusionLoss(**change)

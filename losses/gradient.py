@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ivif.image_ops.sobel import sobel_magnitude
+from ivif.image_ops.sobel import sobel_components, sobel_magnitude
 from ivif.losses.intensity import at_least_float32, check_triplet
 
 
@@ -33,3 +33,29 @@ def gradient_max_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tenso
     fused, infrared, visible = at_least_float32(fused, infrared, visible)
     target = torch.maximum(sobel_magnitude(infrared), sobel_magnitude(visible))
     return F.l1_loss(sobel_magnitude(fused), target)
+
+
+def signed_gradient_max_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+    """Eq. 7 of MGFusion with signs: each Sobel derivative should be that of the source in which it is stronger.
+
+    Magnitudes cannot tell a picture from its negative; derivatives can. Where both are equally strong the visible
+    image's counts.
+
+    Args:
+        fused: (B, C, H, W) in [0, 1].
+        infrared: (B, 1 or C, H, W) in [0, 1].
+        visible: (B, C, H, W) in [0, 1].
+
+    Returns:
+        A scalar, float32 or wider, in [0, 16]; 0 where the derivatives agree.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    check_triplet(fused, infrared, visible)
+    fused, infrared, visible = at_least_float32(fused, infrared.expand_as(visible), visible)
+    triples = zip(*(sobel_components(image) for image in (fused, infrared, visible)), strict=True)
+    differences = [
+        F.l1_loss(own, torch.where(first.abs() > second.abs(), first, second)) for own, first, second in triples
+    ]
+    return torch.stack(differences).sum()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ivif.image_ops.sobel import sobel_components
 from ivif.image_ops.ssim import ssim_map
+from ivif.losses.gradient import signed_gradient_max_loss
 from ivif.losses.intensity import at_least_float32, check_triplet
 from ivif.metrics.functional import sum_of_correlations_of_differences, vif
 
@@ -34,6 +35,7 @@ class PreservationWeights:
         information: Of `information_loss`.
         similarity: Of `similarity_loss`.
         differences: Of `difference_correlation_loss`.
+        signed_gradient: Of `ivif.losses.gradient.signed_gradient_max_loss`, to be taken in place of magnitudes.
 
     Raises:
         ValueError: If a weight is negative or no number.
@@ -43,6 +45,7 @@ class PreservationWeights:
     information: float = 0.0
     similarity: float = 0.0
     differences: float = 0.0
+    signed_gradient: float = 0.0
 
     def __post_init__(self) -> None:
         for name, weight in self.chosen(everything=True).items():
@@ -167,6 +170,7 @@ _TERMS: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "information": information_loss,
     "similarity": similarity_loss,
     "differences": difference_correlation_loss,
+    "signed_gradient": signed_gradient_max_loss,
 }
 
 

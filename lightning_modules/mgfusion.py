@@ -59,6 +59,8 @@ class MGFusionTask(FusionTask):
 
     training_options: ClassVar[frozenset[str]] = FusionTask.training_options | {"feature_cache"}
     recompute_option: ClassVar[str | None] = "network.checkpoint_blocks"
+    averaged_part: ClassVar[str] = "network"
+    """What `average` is an average of: a released file has the average in its place."""
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ from ivif.models.layers.frozen import FROZEN_PARTS_KEY
 
 _KEPT: Final = ("pytorch-lightning_version", TASK_KEY)
 _DETECTOR: Final = "part."
+_AVERAGE: Final = "average"
 _FOLDERS: Final = re.compile(r"(?<![\w./])(?:/[^/\s=]+)*/(?=[^/\s])")
 """Absolute folders in a command: they say where its author keeps files, and nothing about the network."""
 
@@ -82,6 +83,11 @@ def _network(checkpoint: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
         left = (*left, _DETECTOR)
         hyper_parameters |= {option: None, "classes": None}
         settings["model"]["init_args"][option] = None
+    state = stored["state_dict"]
+    if (part := getattr(kind, "averaged_part", "")) and (hyper_parameters.get(_AVERAGE) or {}).get("decay"):
+        state = _averaged(state, part)
+        hyper_parameters.pop(_AVERAGE)
+        settings["model"]["init_args"].pop(_AVERAGE, None)
     record = {"config": yaml.safe_dump(settings, sort_keys=False)}
     return {
         **{key: stored[key] for key in _KEPT},
@@ -89,8 +95,16 @@ def _network(checkpoint: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
         FROZEN_PARTS_KEY: {part: own for part, own in stored[FROZEN_PARTS_KEY].items() if not part.startswith(left)},
         RECORD_KEY: record,
         TRAINED_KEY: TrainedPictures.read(stored).entry(),
-        "state_dict": {key: value for key, value in stored["state_dict"].items() if not key.startswith(left)},
+        "state_dict": {key: value for key, value in state.items() if not key.startswith(left)},
     }
+
+
+def _averaged(state: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """The state of a task that keeps no average, whose part has the averaged weights."""
+    others = {key: value for key, value in state.items() if not key.startswith((f"{part}.", f"{_AVERAGE}."))}
+    module = f"{_AVERAGE}.module."
+    average = {key: value for key, value in state.items() if key.startswith(module)}
+    return others | {f"{part}.{key.removeprefix(module)}": value for key, value in average.items()}
 
 
 def _provenance(checkpoint: Path, stored: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,26 @@ def test_it_keeps_what_it_learnt_from_and_no_optimiser(run: Path, packed: Path) 
     assert str(run.parent) not in packed.with_suffix(".md").read_text()
 
 
+def test_an_average_is_released_in_place_of_what_it_averages(tmp_path: Path) -> None:
+    options = ["--model.average.decay=0.9", "--model.average.ramp=1", f"--runs_dir={tmp_path / 'runs'}"]
+    assert main(tiny_run("fit", tmp_path / "runs", *options)) == 0
+    run = newest_run(tmp_path / "runs")
+    assert main(["models", "pack", f"--ckpt_path={run}", "--name=averaged", f"--out={tmp_path}", *PACK]) == 0
+    checkpoint, released = load_plain(run / LAST), read_released(tmp_path / "averaged.safetensors")
+    averaged = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith("average.module.")}
+    assert set(released["state_dict"]) == {name.replace("average.module.", "network.") for name in averaged}
+    assert released["release"]["parameters"] == sum(value.numel() for value in averaged.values())
+    assert any(
+        not torch.equal(averaged[name], checkpoint["state_dict"][name[8:].replace("module", "network")])
+        for name in averaged
+    )
+    pair: Any = {"infrared": torch.rand(1, 1, 40, 48), "visible": torch.rand(1, 3, 40, 48)}
+    with torch.no_grad():
+        tasks = [load_fusion(path)[0] for path in (run, tmp_path / "averaged.safetensors")]
+        first, second = (task.picture(pair)["fused"] for task in tasks)
+    assert torch.equal(first, second)
+
+
 @pytest.mark.parametrize("name", released_names())
 def test_the_scores_of_a_card_are_those_of_its_network(name: str) -> None:
     weights = find_weights(name)

@@ -12,8 +12,10 @@ PYTEST_ARGS ?=
 LOCK_ARGS ?=
 WORKERS ?= 2
 VARIANT ?= all
+ROOT ?= data
+WEIGHTS ?=
 
-.PHONY: help setup quickstart test test-all test-mutations test-elsewhere test-cluster test-minimum lint lint-types format lock audit clean
+.PHONY: help setup quickstart test test-all test-mutations test-elsewhere test-cluster test-minimum lint lint-types format weights lock audit clean
 
 help:
 	@echo "make quickstart  set up, train a small MGFusion on generated scenes, test it, write fused pictures (CPU, minutes)"
@@ -25,6 +27,7 @@ help:
 	@echo "make test-minimum  make test with the lowest versions that pyproject.toml allows"
 	@echo "make lint        ruff and mypy"
 	@echo "make format      ruff format and its safe fixes"
+	@echo "make weights     train the networks of weights/ again; ROOT=FOLDER has the datasets, WEIGHTS=\"NAME ...\" chooses"
 	@echo "make lock        write requirements.lock and constraints.txt anew; LOCK_ARGS=--upgrade for newer versions"
 	@echo "make audit       can the lock be installed, are vulnerabilities known, which parts are there (needs the network)"
 	@echo "make clean       remove caches and the virtual environment (never runs/)"
@@ -48,6 +51,9 @@ test-all: $(STAMP)
 
 test-mutations: $(STAMP)
 	@$(BIN)/python scripts/test_mutations.py
+
+weights: $(STAMP)
+	@$(BIN)/python scripts/train_weights.py --root "$(ROOT)" $(WEIGHTS)
 
 test-elsewhere: $(STAMP)
 	@$(BIN)/python scripts/test_elsewhere.py --variant $(VARIANT) $(PYTEST_ARGS)

@@ -11,7 +11,6 @@ the median of the ratios within a turn. Writes bilevel_step.md and .csv.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from ivif.datamodules.datasets.synthetic import SyntheticDataset  # noqa: E402
 from ivif.lightning_modules.level_batch import CropConfig, LevelBatch  # noqa: E402
 from ivif.lightning_modules.text_to_pixels import TextToPixelsTask  # noqa: E402
 from ivif.machine.allocator import tune_malloc  # noqa: E402
+from ivif.machine.peak_memory import peak_resident  # noqa: E402
 from ivif.models.detection import DetectorConfig  # noqa: E402
 from ivif.models.text_to_pixels import TextToPixelsConfig  # noqa: E402
 
@@ -129,7 +129,7 @@ def serve(case: str, preset: str, threads: int) -> None:
         start = time.perf_counter()
         once()
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_resident() / 2**20
         print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
 
 

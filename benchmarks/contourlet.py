@@ -7,7 +7,6 @@ float32. (pycontourlet could not be installed.) Prints a table and writes it as 
 """
 
 import argparse
-import resource
 import statistics
 import sys
 import time
@@ -29,6 +28,7 @@ from benchmarks.contourlet_anchor import plain_contourlet, plain_wedges  # noqa:
 from benchmarks.tables import Row, describe_machine, heading, markdown, show, write  # noqa: E402
 from ivif.image_ops.contourlet import ContourletBands, contourlet, inverse_contourlet  # noqa: E402
 from ivif.machine.allocator import tune_malloc  # noqa: E402
+from ivif.machine.peak_memory import peak_resident  # noqa: E402
 from ivif.models.classic import contourlet_fusion  # noqa: E402
 
 Bands = Sequence[Tensor]
@@ -153,7 +153,7 @@ def _held(device: str) -> float:
     """The peak of memory so far in MiB: of the process, or of tensors on the GPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_resident() / 2**20
 
 
 def table_rows(results: dict[Case, Measurement]) -> list[Row]:

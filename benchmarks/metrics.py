@@ -8,7 +8,6 @@ them. `scripts/gpu_check.sh` adds the rows of a GPU.
 import argparse
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from benchmarks.tables import write  # noqa: E402
+from ivif.machine.peak_memory import peak_resident  # noqa: E402
 from ivif.metrics import METRICS, FusionMetrics, suite  # noqa: E402
 from ivif.metrics.functional import Triplet, formula_triplet, ssim, vif  # noqa: E402
 
@@ -73,10 +73,10 @@ def measure(height: int, width: int, repeats: int) -> Iterable[Row]:
 
     images = triplet(height, width)
     arrays = as_arrays(images)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_resident()
     yield timed("our 14 values", lambda: our_suite(images), repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    yield {"what": "our 14 values: peak memory above the start, MB", "min_ms": peak // 1024, "median_ms": ""}
+    peak = peak_resident() - before
+    yield {"what": "our 14 values: peak memory above the start, MB", "min_ms": peak // 2**20, "median_ms": ""}
     yield timed("our 14 values, VIF in float32", lambda: our_suite(images, "single"), repeats)
     sixteen = [torch.cat([x / 255] * 16) for x in (images.fused, images.infrared, images.visible)]
     names, sets = [str(i) for i in range(16)], ["a"] * 16

@@ -7,8 +7,6 @@ prints one line of JSON: the seconds of each repetition, the peak memory and wha
 
 import gc
 import json
-import re
-import resource
 import sys
 import tempfile
 import time
@@ -33,6 +31,7 @@ from ivif.image_ops.color import luma
 from ivif.losses.gradient import gradient_max_loss
 from ivif.losses.intensity import intensity_max_loss
 from ivif.machine.allocator import tune_malloc
+from ivif.machine.peak_memory import peak_resident
 from ivif.models.clip import build_image_text_encoder
 
 MIB = 2**20
@@ -90,13 +89,7 @@ class Measurement:
 
 def resident_peak() -> float:
     """The largest resident memory of this process so far, in MiB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # unlike getrusage's figure it starts anew in a child process
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
-        if found:
-            return int(found[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+    return peak_resident() / MIB
 
 
 def network_action(case: Case) -> Callable[[], object]:

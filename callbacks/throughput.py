@@ -1,12 +1,12 @@
 """How fast a run is and what it holds: pairs per second, the share of time spent waiting for data, peak memory."""
 
-import resource
-import sys
 import time
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+
+from ivif.machine.peak_memory import peak_resident
 
 
 class Throughput(Callback):
@@ -109,5 +109,4 @@ def peak_memory(device: torch.device) -> float:
     """Peak memory of this process in bytes: what it took of a CUDA device, on any other device its resident size."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024  # what the kernel counts in
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    return float(peak_resident())

@@ -8,16 +8,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ivif.datamodules.datasets.io import read_image, to_visible
 from ivif.files.errors import UnreadableFileError
-
-
-def _peak() -> int:
-    """The largest size of this process so far, which `resource` mixes with that of the process which started it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-
+from ivif.machine.peak_memory import peak_resident
 
 if __name__ == "__main__":
-    before = _peak()
+    before = peak_resident()
     with suppress(UnreadableFileError):
         to_visible(read_image(Path(sys.argv[1])))
-    sys.stdout.write(f"{_peak() - before}\n")
+    sys.stdout.write(f"{peak_resident() - before}\n")

@@ -18,11 +18,12 @@ ONE_LEVEL: Final = 1 / 255
 GIB: Final = 2**30
 
 FUSE: Final = """
-import resource, torch, ivif
+import torch, ivif
+from ivif.machine.peak_memory import peak_resident
 infrared = torch.linspace(0, 255, 4096).byte().expand(3072, -1)
 fused = ivif.load("mgfusion-light", "cpu", tile=1024)(infrared, infrared.flip(0, 1).expand(3, -1, -1))
 assert fused.shape == (3, 3072, 4096), fused.shape
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_resident())
 """
 
 

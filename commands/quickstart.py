@@ -7,22 +7,29 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from rich.console import Console
 
 from ivif.contracts.run_files import LAST, LOG
+from ivif.files.text_tables import TextTable
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LATEST: Final = Path("runs/quickstart/latest")
+RELEASED: Final = "mgfusion-light"
+TESTED: Final = {"trained just now": "quickstart-test", f"{RELEASED}, trained on real pairs": "quickstart-released"}
+"""What the scores at the end call a network, and the name of its test."""
+SHOWN: Final = ("Qabf", "VIF", "SSIM", "AG", "MI")
 
 
 def main() -> int:
     """Trains, tests and predicts; says what came out and what to do next. Returns the exit code."""
     started = time.monotonic()
-    checkpoint = str(LATEST / LAST)
-    fused = str(LATEST / "fused")
+    own = ["--config", "configs/quickstart.yaml", "--ckpt_path", str(LATEST / LAST)]
+    scenes = ["--data", "synthetic.yaml", "--data.evaluation_length", "8", "--data.size", "[240,320]"]
     for arguments in (
         ["fit", "--config", "configs/quickstart.yaml"],
-        ["test", "--config", "configs/quickstart.yaml", "--run_name", "quickstart-test", "--ckpt_path", checkpoint],
-        ["predict", "--config", "configs/quickstart.yaml", "--ckpt_path", checkpoint, "--output_dir", fused],
+        ["test", *own, "--run_name", "quickstart-test"],
+        ["predict", *own, "--output_dir", str(LATEST / "fused")],
+        ["test", "--ckpt_path", RELEASED, *scenes, "--run_name", "quickstart-released"],
     ):
         print(f"\n$ python main.py {' '.join(arguments)}", flush=True)
         command = [sys.executable, "main.py", *arguments]
@@ -34,9 +41,27 @@ def main() -> int:
     return 0
 
 
+def scores(tables: dict[str, Path]) -> TextTable:
+    """The scores of several networks on the same scenes, and those of the plain rules.
+
+    Args:
+        tables: What a network is called -> the `test.csv` of its test.
+    """
+    rows: dict[str, list[str]] = {}
+    for name, path in tables.items():
+        for place, found in pd.read_csv(path).iterrows():
+            row = name if place == 0 else str(found["method"])
+            rows.setdefault(row, [row, *(f"{found[metric]:.3f}" for metric in SHOWN)])
+    plain = [row for row in rows if row not in tables]
+    title = "On 8 generated scenes that neither network has seen; higher is better"
+    return TextTable(["", *SHOWN], [rows[row] for row in (*tables, *plain)], title)
+
+
 def _report(seconds: float) -> None:
     log = pd.read_csv(ROOT / LATEST / LOG)
     loss = log["train/loss"].dropna()
+    tables = {row: ROOT / "runs" / name / "latest-test" / "tables" / "test.csv" for row, name in TESTED.items()}
+    scores(tables).show(Console())
     print(
         f"\nDone in {seconds:.0f} s. The loss fell from {loss.iloc[:3].mean():.4f} to {loss.iloc[-3:].mean():.4f}.\n\n"
         f"Look at\n"

@@ -88,17 +88,16 @@ def edge_preservation_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> 
     Raises:
         ValueError: If the shapes do not fit.
     """
-    own = _edges(fused)
-    kept: Tensor | float = 0.0
-    present: Tensor | float = 0.0
+    own, kept, present = _edges(fused), [], []
     for source in _sources(fused, infrared, visible):
         edges = _edges(source)
         ratio = torch.minimum(own[2], edges[2]) / torch.maximum(own[2], edges[2])
         cosine = (own[0] * edges[0] + own[1] * edges[1]) / (own[2] * edges[2])
         strength = edges[2] - _FLAT
-        kept = kept + (ratio * cosine.clamp(min=0) * strength).sum()
-        present = present + strength.sum()
-    return 1.0 - torch.as_tensor(kept) / (torch.as_tensor(present) + _FLAT)
+        kept.append((ratio * cosine.clamp(min=0) * strength).flatten(1).sum(dim=1))
+        present.append(strength.flatten(1).sum(dim=1))
+    shares = torch.stack(kept).sum(dim=0) / (torch.stack(present).sum(dim=0) + _FLAT)
+    return 1.0 - shares.mean()  # of each pair, so that accumulated parts give the whole batch
 
 
 def information_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
@@ -153,16 +152,15 @@ def difference_correlation_loss(fused: Tensor, infrared: Tensor, visible: Tensor
         visible: (B, C, H, W) in [0, 1].
 
     Returns:
-        A scalar, in [0, 2]; a pair for which the correlation is not defined (two equal images) does not count.
+        A scalar, in [0, 2], a mean over the batch, to which a pair without a defined correlation (two equal images)
+        adds nothing.
 
     Raises:
         ValueError: If the shapes do not fit.
     """
     correlations = sum_of_correlations_of_differences(*_grey_levels(fused, infrared, visible))
-    defined = torch.isfinite(correlations)
-    halves = torch.where(defined, correlations, torch.zeros_like(correlations)) / 2
-    count = defined.sum().clamp(min=1)
-    return ((defined.sum() - halves.sum()) / count).to(torch.promote_types(fused.dtype, torch.float32))
+    lost = torch.where(torch.isfinite(correlations), 1.0 - correlations / 2, torch.zeros_like(correlations))
+    return lost.mean().to(torch.promote_types(fused.dtype, torch.float32))
 
 
 _TERMS: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {

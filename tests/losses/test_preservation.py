@@ -82,12 +82,19 @@ def test_three_terms_are_their_metrics(fusion: str) -> None:
     assert similarity_loss(*images).item() == pytest.approx(1 - both / 2, abs=0.01)
 
 
-def test_pairs_count_alike_and_undefined_ones_not_at_all() -> None:
+@pytest.mark.parametrize("loss", LOSSES)
+def test_parts_of_a_batch_give_the_whole(loss: Callable[..., Tensor]) -> None:
+    pairs = [_pictures(), _pictures("average"), tuple(0.1 * image for image in _pictures())]
+    whole = loss(*(torch.cat(images) for images in zip(*pairs, strict=True)))
+    torch.testing.assert_close(whole, torch.stack([loss(*pair) for pair in pairs]).mean())
+
+
+def test_a_pair_without_a_defined_correlation_adds_nothing() -> None:
     fused, infrared, visible = _pictures()
     flat = torch.full_like(fused, 0.25)
     batch = (torch.cat((fused, flat)), torch.cat((infrared, flat)), torch.cat((visible, flat)))
     alone = difference_correlation_loss(fused, infrared, visible).item()
-    assert difference_correlation_loss(*batch).item() == pytest.approx(alone)
+    assert difference_correlation_loss(*batch).item() == pytest.approx(alone / 2)
     assert difference_correlation_loss(flat, flat, flat).item() == 0.0
 
 

@@ -1,5 +1,6 @@
 """`ivif models`: a checkpoint becomes a released file with a true card, and goes to the hub and comes back."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_commands_take_a_released_file_and_a_run_folder(
     assert len(pictures[0]) == 2
     assert pictures[0] == pictures[1]
     assert main(tiny_run("fit", tmp_path, f"--ckpt_path={packed}")) != 0
-    assert f"--init_from {packed}" in capsys.readouterr().err
+    assert f"--init_from {shlex.quote(str(packed))}" in capsys.readouterr().err
     assert main(tiny_run("fit", tmp_path, f"--init_from={packed}")) == 0
 
 

@@ -1,6 +1,7 @@
 """Processes that Lightning starts itself end together, the first one with the exit code of the run."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,5 +33,5 @@ def test_a_stop_ends_all_processes_and_the_first_may_take_its_time(tmp_path: Pat
     )
     assert ended.returncode == EXIT_STOPPED, ended.stderr
     assert ended.stderr.count("Training was stopped by the time limit trainer.max_time.") == 1
-    assert f"Go on with: python main.py fit --resume {newest_run(tmp_path)}" in ended.stderr
+    assert f"Go on with: python main.py fit --resume {shlex.quote(str(newest_run(tmp_path)))}" in ended.stderr
     assert not (newest_run(tmp_path) / ".lock").exists()

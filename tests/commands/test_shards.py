@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_all_shards_are_the_whole_byte_for_byte(
     message = refused(_merge(out), capsys, "1 of the 3 shards", "3/3")
     assert len(message.splitlines()) == 1
     printed = accepted([*line, "--shard=3/3"], capsys)
-    assert f"predict merge {out}" in printed
+    assert f"predict merge {shlex.quote(str(out))}" in printed
     assert "are already in" in accepted([*line, "--shard=2/3"], capsys)
     assert f"{SIZE} of 3 shards joined" in accepted(_merge(out), capsys)
     assert _files(out).keys() == _files(left_alone).keys()

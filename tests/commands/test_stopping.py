@@ -57,7 +57,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     run = newest_run(tmp_path)
     message = capsys.readouterr().err
     assert number.name in message
-    assert f"ivif fit --resume {run}" in message
+    assert f"ivif fit --resume {shlex.quote(str(run))}" in message
     assert _steps(run) == 3
     assert not (run / ".lock").exists()
     assert main(["fit", "--resume", str(run)]) == 0

@@ -1,6 +1,7 @@
 """`predict --submit`: shards as jobs of submitit, on a pretended SLURM and without one."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_every_shard_is_a_job(scenes: Path, tmp_path: Path, capsys: pytest.Captu
     printed = accepted(line, capsys)
     assert "2 of 2 shards are submitted" in printed
     assert all((tmp_path / "out" / "shards" / f"{index}-of-2" / "done.json").is_file() for index in (1, 2))
-    assert f"All 2 shards are done: ivif predict merge {tmp_path / 'out'}" in accepted(line, capsys)
+    assert f"All 2 shards are done: ivif predict merge {shlex.quote(str(tmp_path / 'out'))}" in accepted(line, capsys)
     (tmp_path / "out" / "shards" / "2-of-2" / "done.json").unlink()
     assert "1 of 2 shards are submitted" in accepted(line, capsys)
     refused(_line(scenes, tmp_path, "shards: 3\n"), capsys, "shards is 3", "has shards of 2")

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,7 @@ def check_weights(subcommand: str, task: str, checkpoint: str | None, random_too
     if subcommand == "fit" and checkpoint and Path(checkpoint).suffix == RELEASED:
         raise UsageError(
             f"--ckpt_path {checkpoint}: released weights hold no state of a training to go on with. Start a new one "
-            f"from them: --init_from {checkpoint}."
+            f"from them: --init_from {shlex.quote(str(checkpoint))}."
         )
     if checkpoint and checkpoint not in CHECKPOINT_WORDS:
         check_checkpoint(Path(checkpoint), task)

@@ -7,8 +7,10 @@ from ivif.commands.quickstart import SHOWN, scores
 
 def _tested(path: Path, own: float) -> Path:
     names = ["dataset", "method", *SHOWN, "n"]
-    rows = [["made", "MGFusion", *[own] * len(SHOWN), 8], ["made", "maximum", *[0.7] * len(SHOWN), 8]]
-    path.write_text("\n".join(",".join(map(str, row)) for row in (names, *rows)) + "\n")
+    rows = [
+        ["made", method, *[str(score)] * len(SHOWN), "8"] for method, score in (("MGFusion", own), ("maximum", 0.7))
+    ]
+    path.write_text("\n".join(",".join(row) for row in (names, *rows)) + "\n")
     return path
 
 

@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivif.losses import content, decomposition, gradient, intensity, prompt, reconstruction, ssim, structure
+from ivif.losses import (
+    content,
+    decomposition,
+    gradient,
+    intensity,
+    preservation,
+    prompt,
+    reconstruction,
+    ssim,
+    structure,
+)
 
 Loss = Callable[[Sequence[Tensor]], Any]
 
@@ -32,6 +42,12 @@ LOSSES: dict[str, Loss] = {
     "intensity_max_loss": lambda x: intensity.intensity_max_loss(x[0], x[1], x[2]),
     "gradient_max_loss, RGB": lambda x: gradient.gradient_max_loss(*_rgb(x)),
     "intensity_max_loss, RGB": lambda x: intensity.intensity_max_loss(*_rgb(x)),
+    "signed_gradient_max_loss": lambda x: gradient.signed_gradient_max_loss(x[0], x[1], x[2]),
+    "edge_preservation_loss": lambda x: preservation.edge_preservation_loss(x[0], x[1], x[2]),
+    "information_loss": lambda x: preservation.information_loss(*(image.repeat(1, 1, 2, 2) for image in x)),
+    "similarity_loss": lambda x: preservation.similarity_loss(x[0], x[1], x[2]),
+    "difference_correlation_loss": lambda x: preservation.difference_correlation_loss(x[0], x[1], x[2]),
+    "preservation_terms": lambda x: list(preservation.preservation_terms(*x, {"edges": 1.0}).values()),
     "ssim_loss": lambda x: ssim.ssim_loss(x[0], x[1]),
     "reconstruction_terms": lambda x: reconstruction.reconstruction_terms(x[0], x[1]),
     "comparison_maps": lambda x: structure.comparison_maps(x[0], x[1]),
@@ -52,7 +68,7 @@ LOSSES: dict[str, Loss] = {
         for form in get_args(content.ContentForm)
     },
 }
-MODULES = (content, decomposition, gradient, intensity, prompt, reconstruction, ssim, structure)
+MODULES = (content, decomposition, gradient, intensity, preservation, prompt, reconstruction, ssim, structure)
 HELPERS = {"check_triplet", "at_least_float32"}
 
 

@@ -47,7 +47,7 @@ LOSSES: dict[str, Loss] = {
     "information_loss": lambda x: preservation.information_loss(*(image.repeat(1, 1, 2, 2) for image in x)),
     "similarity_loss": lambda x: preservation.similarity_loss(x[0], x[1], x[2]),
     "difference_correlation_loss": lambda x: preservation.difference_correlation_loss(x[0], x[1], x[2]),
-    "preservation_terms": lambda x: list(preservation.preservation_terms(*x, {"edges": 1.0}).values()),
+    "preservation_terms": lambda x: list(preservation.preservation_terms(x[0], x[1], x[2], {"edges": 1.0}).values()),
     "ssim_loss": lambda x: ssim.ssim_loss(x[0], x[1]),
     "reconstruction_terms": lambda x: reconstruction.reconstruction_terms(x[0], x[1]),
     "comparison_maps": lambda x: structure.comparison_maps(x[0], x[1]),

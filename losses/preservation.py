@@ -5,7 +5,7 @@ one of them says less by that one's score (docs/results.md has the others).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -48,14 +48,13 @@ class PreservationWeights:
     signed_gradient: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, weight in self.chosen(everything=True).items():
+        for name, weight in vars(self).items():
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"preservation.{name} is {weight}; it must be a finite number of 0 or more.")
 
-    def chosen(self, everything: bool = False) -> dict[str, float]:
-        """The weights by the name of their term; those of 0 are left out unless `everything` is asked for."""
-        weights = {each.name: float(getattr(self, each.name)) for each in fields(self)}
-        return weights if everything else {name: weight for name, weight in weights.items() if weight}
+    def chosen(self) -> dict[str, float]:
+        """The weights by the name of their term, without those of 0."""
+        return {name: weight for name, weight in vars(self).items() if weight}
 
 
 def preservation_terms(

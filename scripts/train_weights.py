@@ -4,8 +4,7 @@
 
 `make weights` calls it; WEIGHTS="NAME ..." and ROOT=FOLDER are its arguments. A recipe of `weights/recipes.yaml` is the
 command of a run, which reads the public datasets below ROOT. A run that was stopped goes on; one that is finished is
-packed again. On one machine the weights come out the same, byte for byte; elsewhere their scores stay within the spread
-of the seeds.
+packed again: remove `runs/NAME` where its recipe has changed since.
 """
 
 import argparse

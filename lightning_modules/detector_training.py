@@ -15,7 +15,7 @@ from ivif.image_ops.precision import single_precision
 from ivif.lightning_modules.detector_augmentation import DetectorAugmentation
 from ivif.lightning_modules.fake_tensor_memory import Use
 from ivif.lightning_modules.training_memory import Arithmetic, detector_use
-from ivif.lightning_modules.weight_average import WeightAverage
+from ivif.lightning_modules.weight_average import WeightAverage, check_average
 from ivif.models.detection import Detector, DetectorConfig, build_detector
 from ivif.models.detection.weights import WeightsReport, start_from
 
@@ -44,10 +44,7 @@ class DetectorTrainingConfig:
     augmentation: DetectorAugmentation = DetectorAugmentation()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.average_decay < 1:
-            raise ValueError(f"training.average_decay is {self.average_decay}; it must lie in [0, 1), 0 for none.")
-        if self.average_ramp <= 0:
-            raise ValueError(f"training.average_ramp is {self.average_ramp}; it must be positive.")
+        check_average("training.average_", self.average_decay, self.average_ramp)
 
 
 class DetectorPart(nn.Module):

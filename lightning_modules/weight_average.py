@@ -76,14 +76,23 @@ class AverageConfig:
     ramp: float = 200.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"average.decay is {self.decay}; it must lie in [0, 1), 0 for none.")
-        if not 0 < self.ramp < math.inf:
-            raise ValueError(f"average.ramp is {self.ramp}; it must be positive.")
+        check_average("average.", self.decay, self.ramp)
 
     def of(self, module: nn.Module) -> WeightAverage | None:
         """An average of a module, if one is wanted."""
         return WeightAverage(module, self.decay, self.ramp) if self.decay else None
+
+
+def check_average(prefix: str, decay: float, ramp: float) -> None:
+    """Refuses a decay or a ramp that makes no average; `prefix` stands before the names of both options.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"{prefix}decay is {decay}; it must lie in [0, 1), 0 for none.")
+    if not 0 < ramp < math.inf:
+        raise ValueError(f"{prefix}ramp is {ramp}; it must be positive and finite.")
 
 
 def kept_share(updates: float, decay: float, ramp: float) -> float:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ivif.lightning_modules.weight_average import WeightAverage, kept_share
+from ivif.lightning_modules.detector_training import DetectorTrainingConfig
+from ivif.lightning_modules.weight_average import AverageConfig, WeightAverage, kept_share
 
 
 def _parts() -> tuple[nn.Linear, nn.BatchNorm1d, nn.Sequential]:
@@ -98,3 +99,11 @@ def test_a_count_is_part_of_the_state_and_missed_there() -> None:
         average.load_state_dict(state)
     with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "n_average"'):
         average.load_state_dict(average.state_dict() | {"n_average": torch.tensor(5)})
+
+
+@pytest.mark.parametrize(("decay", "ramp", "field"), [(1.0, 1.0, "decay"), (0.5, 0.0, "ramp"), (0.5, math.inf, "ramp")])
+def test_shares_that_make_no_average_are_refused_by_the_option_s_name(decay: float, ramp: float, field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^average\.{field} is "):
+        AverageConfig(decay, ramp)
+    with pytest.raises(ValueError, match=rf"^training\.average_{field} is "):
+        DetectorTrainingConfig(average_decay=decay, average_ramp=ramp)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from ivif.contracts.batch import Sample
 from ivif.datamodules.base import FusionDataModule, Source
 from ivif.datamodules.datasets.base import PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.boxes import BoxRule
+from ivif.datamodules.datasets.labels import chosen_classes
 from ivif.datamodules.datasets.llvip import LLVIP
 from ivif.datamodules.datasets.m3fd import M3FD
 from ivif.datamodules.datasets.msrs import MSRS
 from ivif.datamodules.datasets.roadscene import RoadScene
 from ivif.datamodules.datasets.tno import TNO
-from ivif.files.errors import DatasetNotFoundError
+from ivif.datamodules.start_checks import files_of
+from ivif.files.errors import DatasetNotFoundError, LabelError
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +50,14 @@ class UnifiedDataModule(FusionDataModule):
         root: Folder that holds the datasets' folders, whatever the case of their names (`RoadScene`, `msrs`, ...).
         datasets: Which datasets, in the order of the loaders.
         roots: Dataset name -> its folder, for those that lie elsewhere.
-        reading: Thermal range and the like; boxes are off, because classes differ.
+        reading: Thermal range and the like; boxes are off, because classes differ, unless `classes` says which to use.
+        classes: The classes of objects to use, in this order, of datasets that all mark them: `[person]` of M3FD, MSRS
+            and LLVIP. Other objects are left out.
         **kwargs: Arguments of `FusionDataModule`.
 
     Raises:
         ValueError: If a dataset's name is unknown.
+        LabelError: If a dataset has no boxes of one of `classes`.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class UnifiedDataModule(FusionDataModule):
         datasets: Sequence[str] = DEFAULT_DATASETS,
         roots: Mapping[str, Path] | None = None,
         reading: ReadingConfig = DEFAULT_UNIFIED_READING,
+        classes: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,7 +76,10 @@ class UnifiedDataModule(FusionDataModule):
         self.root = Path(root)
         self.datasets = tuple(datasets)
         self.roots = dict(roots or {})
-        self.reading = reading
+        self.reading = replace(reading, labels=True) if classes else reading
+        self.class_names = tuple(classes)
+        if classes:
+            self._check_classes()
         self._not_found: set[str] = set()
 
     def sources(self) -> list[Source]:
@@ -100,19 +110,33 @@ class UnifiedDataModule(FusionDataModule):
         return readers
 
     def _classes_of(self, name: str) -> tuple[str, ...]:
-        reader = READERS[name]
-        labelled = self.reading.labels and isinstance(reader, type)  # m3fd_fusion, a partial of M3FD, has no boxes
-        return tuple(getattr(reader, "classes", ())) if labelled else ()
+        return (self.class_names or _labelled_classes(name)) if self.reading.labels else ()
+
+    def _check_classes(self) -> None:
+        """Refuses a dataset that does not mark what is asked for: its pairs would teach that it is not there."""
+        unlabelled = [name for name in self.datasets if not _labelled_classes(name)]
+        if unlabelled:
+            labelled = ", ".join(name for name in self.datasets if name not in unlabelled) or "m3fd, msrs, llvip"
+            raise LabelError(
+                f"`classes` asks for boxes, which {', '.join(unlabelled)} does not have: set `datasets` to those that "
+                f"do, [{labelled}]."
+            )
+        for name in self.datasets:
+            try:
+                chosen_classes(self.class_names, _labelled_classes(name), name)
+            except LabelError as error:
+                raise LabelError(f"{error} Or leave {name} out of `datasets`.") from None
 
     def _opener(self, name: str) -> Callable[[str], PairedDataset]:
-        return partial(_open_split, READERS[name], self._root_of(name), self.reading)
+        chosen: dict[str, Any] = {"classes": self.class_names} if self.class_names else {}
+        return partial(_open_split, READERS[name], self._root_of(name), reading=self.reading, **chosen)
 
     def _root_of(self, name: str) -> Path:
         return Path(self.roots.get(name) or _folder_named(self.root, _folder_name(name)))
 
     def _open(self, source: Source, stage: str) -> Dataset[Sample] | None:
         try:
-            return super()._open(source, stage)
+            reader = super()._open(source, stage)
         except DatasetNotFoundError as error:
             if self.strict:
                 raise
@@ -121,10 +145,30 @@ class UnifiedDataModule(FusionDataModule):
             )
             self._not_found.add(source.dataset)
             return None
+        if self.class_names and reader is not None:
+            _check_labels(reader, source.dataset, stage)
+        return reader
 
 
-def _open_split(reader: Callable[..., PairedDataset], root: Path, reading: ReadingConfig, split: str) -> PairedDataset:
-    return reader(root, split, reading=reading)
+def _open_split(reader: Callable[..., PairedDataset], root: Path, split: str, **options: Any) -> PairedDataset:
+    return reader(root, split, **options)
+
+
+def _check_labels(reader: Dataset[Sample], name: str, stage: str) -> None:
+    """A dataset without a label file cannot be learnt from beside others; elsewhere its detections are not scored."""
+    files = files_of(reader)
+    if files is None or files.has_labels:
+        return
+    found = f"no pair of {name} has a label file. {files.where_boxes_were_looked_for}"
+    if stage == "train":
+        raise LabelError(f"A detector would learn that nothing is there: {found}. Or leave {name} out of `datasets`.")
+    logger.warning("%s: %s; its detections are not scored.", stage, found)
+
+
+def _labelled_classes(name: str) -> tuple[str, ...]:
+    """The classes of a dataset's boxes; () where it has none."""
+    reader = READERS[name]
+    return tuple(getattr(reader, "classes", ())) if isinstance(reader, type) else ()  # m3fd_fusion is a partial
 
 
 def _folder_name(name: str) -> str:

@@ -168,7 +168,7 @@ def _reading_off(data: FusionDataModule) -> bool:
 
 def _reason(data: FusionDataModule) -> str:
     if isinstance(data, UnifiedDataModule):
-        return "a mixture of datasets has no boxes, because what their labels mean differs"
+        return "the classes of a mixture of datasets differ, and nothing says which to use"
     if _reading_off(data):
         return "the boxes of the data are switched off"
     if isinstance(data, FolderDataModule):
@@ -178,7 +178,7 @@ def _reason(data: FusionDataModule) -> str:
 
 def _remedy(data: FusionDataModule) -> str:
     if isinstance(data, UnifiedDataModule):
-        return _WITH_BOXES
+        return f"Say which: --data.datasets '[m3fd, msrs, llvip]' --data.classes '[person]'. {_WITH_BOXES}"
     if isinstance(data, FolderDataModule):
         labels = "--data.layout.labels FOLDER --data.classes '[person, car]'"
         on = " --data.reading.labels true" if _reading_off(data) else ""

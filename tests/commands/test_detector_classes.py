@@ -34,7 +34,7 @@ def _message(data: FusionDataModule, task: str) -> str:
         (MSRSDataModule(root=ROOT, reading=OFF), ["switched off", "--data.reading.labels true"], "msrs"),
         (TNODataModule(root=ROOT), ["have no boxes", "configs/data/msrs_detection.yaml"], "reading.labels"),
         (TNODataModule(root=ROOT, reading=OFF), ["have no boxes", "configs/data/msrs_detection.yaml"], "reading"),
-        (UnifiedDataModule(root=ROOT), ["mixture", "one dataset with boxes"], "layout"),
+        (UnifiedDataModule(root=ROOT), ["mixture", "--data.classes '[person]'", "one dataset with boxes"], "layout"),
     ],
     ids=["folder", "folder off", "msrs off", "tno", "tno off", "unified"],
 )

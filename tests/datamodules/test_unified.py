@@ -4,13 +4,16 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.labels.class_names import class_index
+from ivif.datamodules.start_checks import files_of
 from ivif.datamodules.unified import UnifiedDataModule
-from ivif.files.errors import DatasetError
-from tests.fakes import write_llvip, write_msrs, write_roadscene, write_tno
+from ivif.files.errors import DatasetError, LabelError
+from tests.fakes import M3FD_CLASSES, MSRS_CLASSES, write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
 
 LOADING = LoadingConfig(batch_size=4, num_workers=0)
 
@@ -77,3 +80,53 @@ def test_a_dataset_may_lie_elsewhere(root: Path, tmp_path: Path) -> None:
 def test_an_unknown_dataset_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"flir.*roadscene, llvip"):
         UnifiedDataModule(root=tmp_path, datasets=["flir"])
+
+
+LABELLED = ("m3fd", "msrs", "llvip")
+
+
+def test_one_class_of_three_datasets_is_one_label(root: Path) -> None:
+    write_m3fd(root / "M3FD", count=6)
+    data = UnifiedDataModule(root, LABELLED, manifest="default", classes=["Person"], loading=LOADING)
+    assert data.classes == ("Person",)
+    assert data.has_labels("train")
+    readers = [reader for each in data.stage_readers("train") if (reader := files_of(each))]
+    assert [reader.dataset_name for reader in readers] == list(LABELLED)
+    for reader, classes in zip(readers, (M3FD_CLASSES, MSRS_CLASSES, ("person",)), strict=True):
+        person = class_index("person", classes)
+        alone = type(reader)(reader.root, reader.split)
+        found = [target["boxes"].tolist() for target in map(reader.load_targets, range(len(reader)))]
+        expected = []
+        for index in map(alone.names.index, reader.names):
+            target = alone.load_targets(index)
+            expected.append(target["boxes"][target["labels"] == person].tolist())
+        assert found == expected
+        assert any(found)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "classes", "message"),
+    [
+        (("msrs", "roadscene", "tno"), ["person"], r"roadscene, tno does not have: set `datasets` .* \[msrs\]\.$"),
+        (("roadscene",), ["person"], r"\[m3fd, msrs, llvip\]\.$"),
+        (LABELLED, ["person", "car"], r"'car', which is no class of llvip's labels: person\. .* Or leave llvip out"),
+    ],
+)
+def test_a_dataset_without_the_boxes_asked_for_is_refused(
+    root: Path, datasets: tuple[str, ...], classes: list[str], message: str
+) -> None:
+    with pytest.raises(LabelError, match=message):
+        UnifiedDataModule(root, datasets, classes=classes)
+
+
+def test_a_dataset_without_label_files_is_not_learnt_from(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_m3fd(root / "M3FD", count=6)
+    rmtree(root / "LLVIP" / "Annotations")
+    data = UnifiedDataModule(root, LABELLED, manifest="default", classes=["person"], loading=LOADING)
+    with pytest.raises(LabelError, match=r"no pair of llvip has a label file\..*leave llvip out of `datasets`\.$"):
+        data.setup("fit")
+    with caplog.at_level(logging.WARNING):
+        data.setup("test")
+    said = [record.getMessage() for record in caplog.records if "its detections are not scored" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("test: no pair of llvip has a label file")

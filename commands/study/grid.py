@@ -1,19 +1,14 @@
 """The YAML of a study: which methods, data, ablations, seeds and tests it crosses, and the runs that come of it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from ivif.commands.errors import UsageError
-from ivif.commands.parsing.named_files import find_config
 from ivif.commands.study.folds import Division
+from ivif.commands.study.parts import NAME, PlanParts, read_plan
 from ivif.commands.study.planned import PlannedRun, StudyTest
-from ivif.configs import CONFIGS
-from ivif.files.plain_yaml import PlainYamlError, load_plain
 
 _TOP: Final = {"options", "methods", "data", "ablations", "seeds", "folds", "tests", "folders"}
 _METHOD: Final = {"config", "options", "seeds", "after", "tables"}
@@ -22,37 +17,14 @@ _DATA: Final = {"file", "root", "options"}
 _TEST: Final = {"file", "root", "options", "convention"}
 _FOLDER: Final = {"path", "config", "options", "seeds"}
 _FOLDS: Final = {"count", "seed"}
-_OPTION: Final = re.compile(r"\w[\w.]*=.*", re.DOTALL)
-_NAME: Final = re.compile(r"\w[\w.+-]*")
 
 
 @dataclass
-class _Grid:
-    """A study's parts, checked."""
+class _Grid(PlanParts):
+    """A study's parts, checked, and the runs that come of them."""
 
-    path: Path
-    root: Path
-    content: Mapping[str, Any]
     added: Sequence[str] = ()
     runs: list[PlannedRun] = field(default_factory=list)
-
-    def entries(self, key: str, known: set[str]) -> dict[str, dict[str, Any]]:
-        """The entries of a part by name."""
-        found = self.content.get(key) or {}
-        if not isinstance(found, dict):
-            raise UsageError(f"{self.path}: {key} must map names to settings.")
-        for name, entry in found.items():
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise UsageError(f"{self.path}: {key}: '{name}' is no name: letters, digits and . + - _ alone.")
-            self.check_keys(f"{key}.{name}", entry or {}, known)
-        return {name: entry or {} for name, entry in found.items()}
-
-    def check_keys(self, place: str, entry: Any, known: set[str]) -> None:
-        """Refuses what is no mapping, and unknown keys."""
-        if not isinstance(entry, dict):
-            raise UsageError(f"{self.path}: {place} must be a mapping with the keys {', '.join(sorted(known))}.")
-        if unknown := sorted(map(str, entry.keys() - known)):
-            raise UsageError(f"{self.path}: {place}: unknown {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
 
     def seeds(self, entry: Mapping[str, Any], name: str) -> list[int]:
         """A method's own seeds, else those of the study."""
@@ -64,33 +36,6 @@ class _Grid:
         if len(set(seeds)) < len(seeds):
             raise UsageError(f"{self.path}: {name}: a seed is given twice in {seeds}: two runs would have one name.")
         return seeds
-
-    def options(self, place: str, entry: Mapping[str, Any]) -> list[str]:
-        """`options:` as words of a command line."""
-        options = entry.get("options") or {}
-        if not isinstance(options, dict):
-            raise UsageError(f"{self.path}: {place}.options must map options to values.")
-        return [f"--{key}={_value(value)}" for key, value in options.items()]
-
-    def files(self, place: str, entry: Mapping[str, Any]) -> list[str]:
-        """`config:` as a list of files."""
-        files = entry.get("config") or []
-        files = [files] if isinstance(files, str) else files
-        if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
-            raise UsageError(f"{self.path}: {place}.config must be the name of a file, or a list of them.")
-        for file in files:
-            find_config("--config", file)
-        return files
-
-    def data_options(self, place: str, entry: Mapping[str, Any]) -> list[str]:
-        """The data of a run or test."""
-        words = []
-        if file := entry.get("file"):
-            find_config("--data", str(file))
-            words.append(f"--data={file}")
-        if "root" in entry:
-            words.append(f"--data.root={self.root / str(entry['root'])}")
-        return [*words, *self.options(place, entry)]
 
     @property
     def in_folds(self) -> bool:
@@ -150,7 +95,7 @@ class _Grid:
         """The pictures of a foreign method: scored, or with a `config` what a detector learns from them."""
         self.check_keys(f"folders.{name}", entry, _FOLDER)
         place = self.root / str(entry.get("path"))
-        if not _NAME.fullmatch(name) or not place.is_dir():
+        if not NAME.fullmatch(name) or not place.is_dir():
             raise UsageError(f"{self.path}: folders.{name}: '{place}' is no folder of pictures.")
         if not data and ("config" in entry or self.in_folds):
             raise self._without_data()
@@ -243,24 +188,7 @@ def read_study(study: str, root: Path, options: Sequence[str] = ()) -> tuple[str
     Raises:
         UsageError: If the file is missing or wrong, or an option is; says where.
     """
-    for option in options:
-        if not _OPTION.fullmatch(option):
-            raise UsageError(f"--options {option}: write KEY=VALUE, as in --options trainer.max_steps=100.")
-    path = next((each for each in (Path(study), CONFIGS / "studies" / study) if each.is_file()), None)
-    if path is None:
-        known = ", ".join(sorted(each.name for each in (CONFIGS / "studies").glob("*.yaml")))
-        raise UsageError(f"{study}: no such file here, and none in configs/studies/: {known}.")
-    try:
-        content = load_plain(path)
-    except (yaml.YAMLError, PlainYamlError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: it is no YAML that can be read: {error}") from error
+    path, content = read_plan(study, "studies", options)
     grid = _Grid(path, root, content if isinstance(content, dict) else {}, options)
     grid.check_keys("the study", content, _TOP)
     return path.stem, grid.cross()
-
-
-def _value(value: Any) -> str:
-    """A value as the command line takes it."""
-    if isinstance(value, str):
-        return value
-    return yaml.safe_dump(value, default_flow_style=True, width=100_000).removesuffix("...\n").strip()

@@ -1,20 +1,17 @@
 """`ivif study run`: everything of a study that is not done yet, several runs at a time."""
 
-import signal
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from ivif.commands.errors import UsageError
 from ivif.commands.study.execute import Execution
 from ivif.commands.study.folds import write_folds
 from ivif.commands.study.grid import read_study
+from ivif.commands.study.pool import Pool
 from ivif.commands.study.record import StudyRun, write_record
 from ivif.commands.train.run_folder import lock_run_folder, unlock_folder
 from ivif.files.text_output import cell
@@ -59,52 +56,41 @@ def study_run(
     try:
         for division in dict.fromkeys(run.division for run in runs if run.division):
             write_folds(place, division)
-        records = _Pool(place, executions, jobs, console).run()
+        runs_of_study = _Runs(place, executions)
+        Pool(runs_of_study, jobs, console).run()
     finally:
         unlock_folder(place)
-    return _report(console, place, executions, records)
+    return _report(console, place, executions, runs_of_study.records)
 
 
-class _Pool:
-    """Runs side by side, each after the one that it begins from."""
+class _Runs:
+    """The runs of a study, each after the one that it begins from; its record is written whenever one has ended."""
 
-    def __init__(self, place: Path, executions: Sequence[Execution], jobs: int, console: Console) -> None:
-        self.place, self.executions, self.jobs, self.console = place, executions, jobs, console
+    def __init__(self, place: Path, executions: Sequence[Execution]) -> None:
+        self.place, self.executions = place, executions
         self.records = {each.run.name: each.record() for each in executions}
-        self.stopping = False
+        self.left = [each for each in executions if not each.finished()]
+        self._write()
 
-    def run(self) -> dict[str, StudyRun]:
-        """Until all have ended; Ctrl-C and SIGTERM stop the commands, which save."""
-        handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    def next(self, running: Sequence[Execution]) -> Execution | None:
+        """The first that is left, and begins from none that is."""
+        busy = {each.run.name for each in (*self.left, *running)}
+        ready = next((each for each in self.left if each.run.after not in busy), None)
+        if ready is not None:
+            self.left.remove(ready)
+        return ready
+
+    def ended(self, execution: Execution, record: StudyRun) -> None:
+        """Notes it."""
+        self.records[execution.run.name] = record
+        self._write()
+
+    def table(self) -> Table:
+        """All of them."""
+        return _table(self.executions)
+
+    def _write(self) -> None:
         write_record(self.place, list(self.records.values()))
-        left = [each for each in self.executions if not each.finished()]
-        for each in self.executions:
-            each.doing = "finished" if each.finished() else each.doing
-        running: dict[Future[StudyRun], Execution] = {}
-        try:
-            with ThreadPoolExecutor(self.jobs) as pool, Live(console=self.console, refresh_per_second=1) as live:
-                while running or (left and not self.stopping):
-                    busy = {each.run.name for each in (*left, *running.values())}
-                    ready = [each for each in left if each.run.after not in busy]
-                    for each in ready[: 0 if self.stopping else self.jobs - len(running)]:
-                        left.remove(each)
-                        running[pool.submit(each.execute)] = each
-                    done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        self.records[running.pop(future).run.name] = future.result()
-                        write_record(self.place, list(self.records.values()))
-                    live.update(_table(self.executions))
-            self.console.print()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        return self.records
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what signal asks for
-        self.stopping = True
-        for each in self.executions:
-            if (process := each.process) is not None:
-                process.send_signal(signal.SIGTERM)
 
 
 def _list(console: Console, executions: Sequence[Execution], measures: bool) -> None:

@@ -1,9 +1,10 @@
 """No picture of NaN or infinity is scored or saved."""
 
 from ivif.contracts.batch import Batch, StepOutput, pair_names
+from ivif.files.errors import NotFiniteError
 
 
-class NotFinitePictureError(ValueError):
+class NotFinitePictureError(NotFiniteError, ValueError):
     """A task fused a pair to values that are not finite."""
 
 

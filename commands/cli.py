@@ -28,7 +28,7 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
   models    list | show | pack | push                      NAME, or --ckpt_path CKPT --name NAME
   report    score | run | grid | workspace                 --infrared DIR --visible DIR --fused DIR
-  study     run | table                                    STUDY.yaml
+  study     run | search | table                           STUDY.yaml
 """
 _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config shows every setting with its value."
 

@@ -14,6 +14,10 @@ class UserError(Exception):
     """Base of errors whose message tells a user all there is to know: commands print it without a traceback."""
 
 
+class NotFiniteError(UserError):
+    """Base of errors that tell of NaN or infinity where training has led: no fault of files or of the machine."""
+
+
 class DatasetError(UserError):
     """Base of all dataset errors: a user's data is missing, damaged or does not fit; the message carries the remedy.
 

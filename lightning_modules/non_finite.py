@@ -11,7 +11,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from ivif.bilevel.level_loss import LevelLoss
-from ivif.files.errors import UserError
+from ivif.files.errors import NotFiniteError
 from ivif.running.internals import trainer_of
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ OVERFLOWED: Final = "overflowed_steps"
 OnNonFinite = Literal["stop", "skip"]
 
 
-class NonFiniteLossError(UserError, RuntimeError):
+class NonFiniteLossError(NotFiniteError, RuntimeError):
     """A loss or a gradient became NaN or infinite; names the term, the level, the step and the pairs."""
 
 

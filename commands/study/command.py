@@ -23,11 +23,12 @@ def main(arguments: Sequence[str]) -> int:
     config = parser.parse_args(rewrite(arguments).arguments)
     options = config[config.subcommand]
     if config.subcommand == "run":
-        from ivif.commands.study.run import study_run
+        return _start(options, arguments)
+    if config.subcommand == "search":
+        from ivif.commands.study.search import study_search
 
-        folder, root = Path(options.studies_dir), Path(options.root)
-        added, measure = options.options or (), options.measure
-        return study_run(options.study, folder, root, options.jobs, options.dry_run, added, measure)
+        folder, root, added = Path(options.searches_dir), Path(options.root), options.options or ()
+        return study_search(options.search, folder, root, options.jobs, added, options.trials)
     from ivif.commands.study.table import TableOptions, study_table  # brings torch, pandas and matplotlib
 
     shown = TableOptions(
@@ -39,6 +40,22 @@ def main(arguments: Sequence[str]) -> int:
     )
     out = Path(options.out) if options.out else None
     return study_table(study_folder(options.study, Path(options.studies_dir)), out, shown, options.overwrite)
+
+
+def _start(options: Any, arguments: Sequence[str]) -> int:
+    """`study run`: here, as jobs of a cluster, or one run of such a job."""
+    folder, root, added = Path(options.studies_dir), Path(options.root), options.options or ()
+    if options.submit and (options.cell or options.dry_run):
+        raise UsageError("--submit submits all runs that are left: leave out --cell and --dry_run.")
+    if options.submit:
+        from ivif.commands.study.submission import study_submit
+
+        return study_submit(options.study, folder, root, added, Path(options.submit), arguments)
+    from ivif.commands.study.run import study_cell, study_run
+
+    if options.cell:
+        return study_cell(options.study, folder, root, added, options.cell)
+    return study_run(options.study, folder, root, options.jobs, options.dry_run, added, options.measure)
 
 
 def study_folder(study: str, studies: Path) -> Path:
@@ -55,8 +72,10 @@ def study_folder(study: str, studies: Path) -> Path:
 
 def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have it
     """The parser of all `study` commands."""
-    parser = SuiteParser(prog=f"{program()} study", description="Runs grids of experiments, and joins their results.")
-    parser.add_described({"run": _run(), "table": _table()})
+    parser = SuiteParser(
+        prog=f"{program()} study", description="Runs grids of experiments, searches settings, and joins results."
+    )
+    parser.add_described({"run": _run(), "search": _search(), "table": _table()})
     return parser
 
 
@@ -71,7 +90,22 @@ def _run() -> SuiteParser:
     runs.add_argument("--jobs", type=PositiveInt, default=1, help="Runs at a time on this machine.")
     runs.add_argument("--dry_run", action="store_true", help="List the runs, their memory and options; run nothing.")
     runs.add_argument("--measure", action="store_true", help="With --dry_run: train a few steps, and list the time.")
+    runs.add_argument("--submit", type=str | None, default=None, help="A YAML file of jobs of a cluster (scale.md).")
+    runs.add_argument("--cell", type=str | None, default=None, help="Run this one alone, beside others: NAME.")
     return runs
+
+
+def _search() -> SuiteParser:
+    search = SuiteParser(description="Looks for the settings with the best validation score, by fits that it draws.")
+    search.add_argument("search", type=str, help="The search's YAML file, or the name of one in configs/searches/.")
+    search.add_argument("--searches_dir", type=str, default="runs/searches", help="Where the folders of searches lie.")
+    search.add_argument("--root", type=str, default="data", help="Folder in which data lie.")
+    search.add_argument(
+        "--options", type=str, nargs="*", default=None, help="KEY=VALUE of every fit; wins over the file."
+    )
+    search.add_argument("--trials", type=PositiveInt | None, default=None, help="How many; default: as in the file.")
+    search.add_argument("--jobs", type=PositiveInt, default=1, help="Trials at a time on this machine.")
+    return search
 
 
 def _table() -> SuiteParser:

@@ -5,21 +5,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from ivif.commands.errors import UsageError
 from ivif.commands.study.folds import FOLDER, FOLDS
 from ivif.commands.study.planned import AFTER, PlannedRun
-from ivif.commands.study.record import State, StudyRun
-from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE
+from ivif.commands.study.record import OWN, PROGRESS, State, StudyRun
+from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE, lock_run_folder, unlock_folder
 from ivif.contracts.run_files import CONFIG, LAST
-from ivif.files.inside import read_inside
+from ivif.files.inside import OutsideFileError, read_inside
 from ivif.files.whole import write_whole
 
-PROGRESS: Final = "progress.json"
 STOPPED: Final = 75
 _SHARED: Final = ("--trainer.accelerator", "--trainer.limit_test_batches", "--loading.")
 """Options of a fit that its tests have too."""
@@ -36,6 +35,7 @@ class Execution:
         doing: What it does now, for the table on the terminal.
         process: The command that runs now.
         progress: How far it came, as in the file.
+        environment: Environment variables of its commands, beside those of this process.
     """
 
     study: Path
@@ -43,6 +43,7 @@ class Execution:
     doing: str = "waiting"
     process: subprocess.Popen[bytes] | None = None
     progress: dict[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Reads how far it came.
@@ -50,6 +51,9 @@ class Execution:
         Raises:
             UsageError: If it was begun with other settings.
         """
+        self._read()
+
+    def _read(self) -> None:
         path = self.folder / PROGRESS
         digest = self.run.digest()
         try:
@@ -75,7 +79,24 @@ class Execution:
         return trained and all(test.name in self.progress.get("tests", {}) for test in self.run.tests)
 
     def execute(self) -> StudyRun:
-        """Does what is left; an end that is no success is noted, not raised."""
+        """Does what is left, in the folder of the run, which it claims; a failure is noted, not raised."""
+        try:
+            lock_run_folder(self.folder, "run", "--studies_dir")
+        except (UsageError, OutsideFileError) as refused:
+            self.doing = "failed"
+            return self.record(problem=str(refused))
+        try:
+            self._read()  # another process may have had it until now
+            record = self._do()
+            self._note(OWN, asdict(record))
+        except UsageError as refused:
+            self.doing = "failed"
+            return self.record(problem=str(refused))
+        finally:
+            unlock_folder(self.folder)
+        return record
+
+    def _do(self) -> StudyRun:
         try:
             if self.run.kind == "run" and "trained" not in self.progress:
                 self._fit()
@@ -99,8 +120,9 @@ class Execution:
         tables = tuple(str(tests[test.name]) for test in run.tests if test.name in tests)
         folder = run.name if run.kind == "folder" else trained
         return StudyRun(
-            run.row, run.kind, run.config, run.arguments, run.data, run.seed, run.fold, folder, tables, state, problem
-        )
+            run.row, run.kind, run.config, run.arguments, run.data, run.seed, run.fold, folder, tables, state, problem,
+            run.name,
+        )  # fmt: skip
 
     def _fit(self) -> None:
         """Trains, or goes on where it was stopped."""
@@ -160,6 +182,7 @@ class Execution:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
         environment = {key: value for key, value in os.environ.items() if key != RUN_FOLDER_VARIABLE}
+        environment |= self.environment
         with self._log(name).open("wb") as log:
             command = [sys.executable, "-m", "ivif", *arguments]
             self.process = subprocess.Popen(  # noqa: S603 - this program itself
@@ -179,7 +202,7 @@ class Execution:
         errors = [line for line in text.splitlines() if line.startswith("error:")]
         return f"{errors[-1].removeprefix('error: ') if errors else 'see'} ({self._log(name)})"
 
-    def _note(self, key: str, value: str) -> None:
+    def _note(self, key: str, value: Any) -> None:
         self.progress[key] = value
         self._write()
 

@@ -12,6 +12,12 @@ from ivif.files.whole import write_whole
 
 RECORD: Final = "study.json"
 
+PROGRESS: Final = "progress.json"
+"""In the folder of a run: how far it came."""
+
+OWN: Final = "record"
+"""In that file: the run's own entry as it ended last, whoever ran it; a task of a cluster writes no `study.json`."""
+
 State = Literal["waiting", "stopped", "failed", "finished"]
 Kind = Literal["run", "folder", "plain"]
 
@@ -32,6 +38,7 @@ class StudyRun:
         tables: Folders with the tables of its tests, relative to the study's, one for each test set and convention.
         state: How far it came.
         problem: Why it failed, in a line.
+        name: Its folder in that of the study; empty in records of before.
     """
 
     row: str
@@ -45,6 +52,7 @@ class StudyRun:
     tables: tuple[str, ...] = ()
     state: State = "waiting"
     problem: str = ""
+    name: str = ""
 
 
 def write_record(study: Path, runs: Sequence[StudyRun]) -> None:
@@ -66,9 +74,19 @@ def read_record(study: Path) -> list[StudyRun]:
     if not path.is_file():
         raise UsageError(f"'{path}' is missing: nothing of this study was run. Start it with `study run`.")
     try:
-        return [_run(entry) for entry in json.loads(read_inside(path, study))["runs"]]
+        runs = [_run(entry) for entry in json.loads(read_inside(path, study))["runs"]]
+        return [_newest(run, study) for run in runs]
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"'{path}' is no record of a study: {error}. Remove it, and run the study again.") from error
+
+
+def _newest(run: StudyRun, study: Path) -> StudyRun:
+    """The run's own entry, where it has one."""
+    path = study / run.name / PROGRESS
+    if not run.name or not path.is_file():
+        return run
+    own = json.loads(read_inside(path, study)).get(OWN)
+    return run if own is None else _run(own)
 
 
 def _run(entry: dict[str, Any]) -> StudyRun:

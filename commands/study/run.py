@@ -45,29 +45,76 @@ def study_run(
     """
     if measure and not dry_run:
         raise UsageError("--measure belongs to --dry_run: without it the runs themselves show their time.")
-    name, runs = read_study(study, root, options)
-    place = (folder / name).absolute()
-    executions = [Execution(place, run) for run in runs]
+    place, executions = opened(study, folder, root, options)
     console = Console()
     if dry_run:
         _list(console, executions, measure)
         return 0
     lock_run_folder(place, "study", "--studies_dir")
     try:
-        for division in dict.fromkeys(run.division for run in runs if run.division):
-            write_folds(place, division)
-        runs_of_study = _Runs(place, executions)
-        Pool(runs_of_study, jobs, console).run()
+        write_folds_of(place, executions)
+        runs = _Runs(place, executions)
+        Pool(runs, jobs, console).run()
     finally:
         unlock_folder(place)
-    return _report(console, place, executions, runs_of_study.records)
+    return _report(console, place, executions, runs.records)
+
+
+def study_cell(study: str, folder: Path, root: Path, options: Sequence[str], name: str) -> int:
+    """Runs one run of a study, beside processes that run others; it holds its own folder alone.
+
+    Args:
+        study: The study's YAML file.
+        folder: The folder of all studies.
+        root: The folder of the data.
+        options: As those of `study_run`.
+        name: Of the run.
+
+    Returns:
+        As `study_run`.
+
+    Raises:
+        UsageError: As `study_run`; if there is no such run.
+    """
+    place, executions = opened(study, folder, root, options)
+    chosen = [each for each in executions if each.run.name == name]
+    if not chosen:
+        known = ", ".join(each.run.name for each in executions)
+        raise UsageError(f"--cell {name}: the study has no such run. It has {known}.")
+    write_folds_of(place, chosen)
+    runs, console = _Runs(place, chosen, alone=True), Console()
+    Pool(runs, 1, console).run()
+    return _report(console, place, chosen, runs.records)
+
+
+def opened(study: str, folder: Path, root: Path, options: Sequence[str]) -> tuple[Path, list[Execution]]:
+    """The folder of a study, and its runs as far as they came.
+
+    Raises:
+        UsageError: If the study's file is wrong, or a run was begun with other settings.
+    """
+    name, runs = read_study(study, root, options)
+    place = (folder / name).absolute()
+    return place, [Execution(place, run) for run in runs]
+
+
+def write_folds_of(place: Path, executions: Sequence[Execution]) -> None:
+    """Writes the folds that runs need, as far as they are not there."""
+    for division in dict.fromkeys(each.run.division for each in executions if each.run.division):
+        write_folds(place, division)
 
 
 class _Runs:
-    """The runs of a study, each after the one that it begins from; its record is written whenever one has ended."""
+    """The runs of a study, each after the one that it begins from; its record is written whenever one has ended.
 
-    def __init__(self, place: Path, executions: Sequence[Execution]) -> None:
-        self.place, self.executions = place, executions
+    Args:
+        place: The study's folder.
+        executions: Its runs, or one of them.
+        alone: Whether it is one beside others, of which the record of the study is written by nobody at the moment.
+    """
+
+    def __init__(self, place: Path, executions: Sequence[Execution], alone: bool = False) -> None:
+        self.place, self.executions, self.alone = place, executions, alone
         self.records = {each.run.name: each.record() for each in executions}
         self.left = [each for each in executions if not each.finished()]
         self._write()
@@ -90,7 +137,8 @@ class _Runs:
         return _table(self.executions)
 
     def _write(self) -> None:
-        write_record(self.place, list(self.records.values()))
+        if not self.alone:
+            write_record(self.place, list(self.records.values()))
 
 
 def _list(console: Console, executions: Sequence[Execution], measures: bool) -> None:

@@ -23,6 +23,7 @@ from ivif.callbacks.prediction_writer import PredictionWriter
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_record import RunRecord
 from ivif.callbacks.throughput import Throughput
+from ivif.callbacks.trial_report import trial_reports
 from ivif.callbacks.unprofiled import Unprofiled
 from ivif.commands.errors import UsageError
 from ivif.commands.parsing.command_line import CommandLine
@@ -187,7 +188,7 @@ class SuiteCLI(PreparedCLI):
         if config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=20))
         if self.subcommand == "fit":
-            extra.append(TrainingFolder())
+            extra += [TrainingFolder(), *trial_reports()]
             extra += [PartsSummary()] if config.get("enable_model_summary") is not False else []
             config["enable_model_summary"] = False  # that is Lightning's own
         if self.subcommand == "predict":

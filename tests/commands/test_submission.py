@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ivif.commands.cli import main
+from ivif.commands.cluster_jobs import _COMMANDS, CommandJob, Submission, read_submission
 from ivif.commands.errors import UsageError
-from ivif.commands.train.submission import ShardJob, Submission, read_submission
 from tests.refusals import accepted, refusal, refused
 
 pytest.importorskip("submitit")
@@ -112,8 +112,22 @@ def test_jobs_run_as_processes_of_this_machine(
     accepted(["predict", "merge", str(tmp_path / "out")], capsys)
 
 
+def test_a_job_that_meets_its_time_limit_lets_its_command_save_first(tmp_path: Path) -> None:
+    job, saved = CommandJob(("predict",)), tmp_path / "saved"
+    says = f"import pathlib, signal; signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(saved)!r}).touch() or "
+    code = f"{says} exit(75)); print('ready', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        _COMMANDS.append(process)
+        assert job.checkpoint().function == job
+        _COMMANDS.remove(process)
+        assert saved.exists()
+        assert process.returncode == 75
+
+
 def test_a_job_that_meets_its_time_limit_is_queued_as_it_was() -> None:
-    job = ShardJob(("predict", "--shard=1/2"))
+    job = CommandJob(("predict", "--shard=1/2"))
     assert job.checkpoint().function == job
 
 
@@ -121,10 +135,9 @@ def test_a_job_that_meets_its_time_limit_is_queued_as_it_was() -> None:
     ("text", "named"),
     [
         ("shards: 0\n", "shards is '0'"),
-        ("shards: 1.5\n", "needs `shards`, a number from 1"),
-        ("shards: 200000\n", "needs `shards`, a number from 1"),
-        ("timeout_min: 4\n", "needs `shards`"),
-        ("[1]\n", "give `shards: NUMBER`"),
+        ("shards: 1.5\n", "`shards` is 1.5; it must be a whole number"),
+        ("shards: 200000\n", "`shards` is 200000; it must be a whole number from 1 to 100000"),
+        ("[1]\n", "give what each job needs"),
         ("shards: 2\nslurm_setup: [rm -r x]\n", "'slurm_setup' is none of"),
         ("shards: 2\nslurm_additional_parameters: {a: b}\n", "'slurm_additional_parameters' is none of"),
         ('shards: 2\nslurm_partition: "a\\nrm -r x"\n', r"slurm_partition is 'a\nrm -r x'; give a name"),
@@ -155,6 +168,7 @@ def test_what_a_file_may_say(tmp_path: Path) -> None:
 def test_lines_that_cannot_be_submitted_are_refused(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refused(_line(scenes, tmp_path, "timeout_min: 4\n"), capsys, "it needs `shards`")
     line = _line(scenes, tmp_path, "shards: 2\n")
     refused([*line, "--shard=1/2"], capsys, "makes all shards: leave out --shard 1/2")
     refused([word for word in line if "output_dir" not in word], capsys, "needs --output_dir")

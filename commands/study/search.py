@@ -119,7 +119,7 @@ class SearchTrials:
         if len(begun) >= self.search.trials:
             return None
         number = self.trials.study.ask().number
-        self.executions[number] = self._execution(self.trials.all()[-1])
+        self.executions[number] = self._execution(self.trials.study.get_trials(deepcopy=False)[number])
         return self.executions[number]
 
     def ended(self, execution: Execution, record: StudyRun) -> None:
@@ -143,8 +143,8 @@ class SearchTrials:
             return
         write_results(self.place, self.search, rows, weights_of(self.trials.study))
         best = in_rank(rows, self.search.rules.mode)[0]
-        if best.state == "finished":
-            trained = self.executions[best.number].progress["trained"]
+        trained = self.executions[best.number].progress.get("trained")
+        if best.state == "finished" and trained is not None:  # else somebody has removed its run
             write_best(self.place, self.search, best, self.place / trained)
 
     def _execution(self, trial: "optuna.trial.FrozenTrial") -> Execution:

@@ -2,6 +2,8 @@
 
 import csv
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from ivif.commands.study.search_file import Range, Search, read_search
 from ivif.configs import CONFIGS
 from ivif.files.errors import NotFiniteError
 from tests.commands.runs import newest_run
+from tests.inputs import brings
 from tests.refusals import refusal, refused
 
 optuna = pytest.importorskip("optuna")
@@ -119,6 +122,27 @@ def test_draws_in_the_ranges_and_names_the_best(tmp_path: Path, fits: _Fits) -> 
     assert f"trial {rows[0]['trial']}: val/Qabf {30 * peaks[0]:.6g} after 30 steps" in best
     text = (tmp_path / "searches" / "small" / "trials.md").read_text()
     assert f"| {rows[0]['trial']} | finished | **{30 * peaks[0]:.4f}** | 30 |" in text
+
+
+def test_ten_trials_tell_which_setting_matters(tmp_path: Path, fits: _Fits, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(tmp_path, _write(tmp_path), 9) == 0
+    place = tmp_path / "searches" / "small" / "trials.md"
+    assert "Share of each setting" not in place.read_text()
+    assert _run(tmp_path, _write(tmp_path), 10) == 0
+    shares = re.search(r"Share of each setting .*: ([^:]*)\.$", place.read_text(), re.MULTILINE)
+    assert shares is not None
+    assert shares[1].startswith(PEAK)
+    assert sum(float(share.split()[1]) for share in shares[1].split(", ")) == pytest.approx(1.0, abs=0.02)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_somebody_has_removed_takes_no_result_with_it(tmp_path: Path, fits: _Fits) -> None:
+    assert _run(tmp_path, _write(tmp_path), 2) == 0
+    before = _table(tmp_path)
+    shutil.rmtree(tmp_path / "searches" / "small" / f"trial000{before[0]['trial']}")
+    assert _run(tmp_path, _write(tmp_path), 2) == 0
+    assert _table(tmp_path) == before
+    assert (tmp_path / "searches" / "small" / "best.yaml").exists()
 
 
 def test_less_can_be_better(tmp_path: Path, fits: _Fits) -> None:
@@ -324,6 +348,12 @@ def test_only_a_fit_of_a_search_reports(monkeypatch: pytest.MonkeyPatch) -> None
     assert (report.number, report.folder) == (7, Path("/some/where: else"))
 
 
+@brings(
+    "options",
+    "a search whose file has changed since it was begun",
+    "refused",
+    "another name, or its folder removed; the number of trials may change",
+)
 def test_a_changed_search_is_refused_but_for_the_number_of_trials(tmp_path: Path, fits: _Fits) -> None:
     assert _run(tmp_path, _write(tmp_path), 1) == 0
     assert _run(tmp_path, _write(tmp_path, trials=2)) == 0
@@ -359,6 +389,12 @@ def test_what_is_in_a_range() -> None:
     assert not Range("choices", choices=("a", "b")).holds("c")
 
 
+@brings(
+    "options",
+    "a search with an unknown key, score, sampler, pruner or range",
+    "refused",
+    "names the file, the entry, its value and what it can be",
+)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -114,8 +114,15 @@ def test_jobs_run_as_processes_of_this_machine(
 
 def test_a_job_that_meets_its_time_limit_lets_its_command_save_first(tmp_path: Path) -> None:
     job, saved = CommandJob(("predict",)), tmp_path / "saved"
-    says = f"import pathlib, signal; signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(saved)!r}).touch() or "
-    code = f"{says} exit(75)); print('ready', flush=True); signal.pause()"
+    code = f"""
+import pathlib, signal, sys, time
+def save(*_):
+    pathlib.Path({str(saved)!r}).touch()
+    sys.exit(75)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(20)
+"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

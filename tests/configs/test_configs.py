@@ -54,7 +54,7 @@ SMALL = {
     "detection": DETECTION,
 }
 """What makes a run of each method's configuration take a second."""
-TESTED_ELSEWHERE = ("cluster", "data", "logger", "protocols", "published", "studies", "sweeps")
+TESTED_ELSEWHERE = ("cluster", "data", "logger", "protocols", "published", "searches", "studies", "sweeps")
 """Folders of configurations that are no overlays of one method: below, beside, and in tests/commands."""
 
 

@@ -195,7 +195,8 @@ def test_a_bad_trial_is_pruned_and_the_last_validation_prunes_nothing(tmp_path: 
     assert [float(row["score"]) for row in rows] == pytest.approx([0.24, 0.12, 0.04])
     (tmp_path / "late").mkdir()
     fits.score = lambda peak, step: -peak if step == 30 else 0.0  # worse at the end alone
-    assert _run(tmp_path / "late", _write(tmp_path / "late", begin=own, pruner=pruner), 3) == 0
+    third = {"name": "halving", "factor": 3}  # compares at the first and at the third validation
+    assert _run(tmp_path / "late", _write(tmp_path / "late", begin=own, pruner=third), 3) == 0
     assert {row["state"] for row in _table(tmp_path / "late")} == {"finished"}
 
 

@@ -161,7 +161,7 @@ def test_tasks_of_slurm_run_a_cell_each(
     line = _line(tmp_path, "shards: 64\ntimeout_min: 90\nslurm_partition: long\n", options=options)
     assert "77_0" in accepted(line, capsys)
     script = (tmp_path / "job.sh").read_text(encoding="utf-8")
-    assert all(f"#SBATCH --{one}\n" in script for one in ("array=0-1%256", "job-name=ivif-study", "partition=long"))
+    assert all(f"#SBATCH --{one}\n" in script for one in ("array=0-1%2", "job-name=ivif-study", "partition=long"))
     job = {"SLURM_JOB_ID": "79", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_NUM_NODES": "1"}
     one = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     environment = os.environ | job | one | {"SLURM_JOB_NODELIST": "node", "SLURM_JOB_NAME": "ivif-study"}

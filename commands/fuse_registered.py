@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ivif.commands.data.register import Options, grey_plane, measured_plane, register_dataset
+from ivif.commands.data.register import Options, register_dataset
+from ivif.commands.data.register_planes import grey_plane, measured_plane
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.reading_config import ReadingConfig
 from ivif.registration import register, warp

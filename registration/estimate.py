@@ -42,6 +42,7 @@ class RegistrationSettings:
 
 DEFAULT_SETTINGS: Final = RegistrationSettings()
 
+_LIES_WELL: Final = "it lies well as it is"
 _MOST_SHIFT: Final = 0.25
 _MOST_SHEAR: Final = 1.1
 
@@ -58,6 +59,7 @@ class Registration:
         after: The same under the estimate.
         rivals: Best agreement with turned-over copies of the infrared picture.
         halves: How far the estimates from two halves of the picture are apart, in percent of the diagonal.
+        estimate: What was found, believed or not; None if nothing was.
     """
 
     matrix: Matrix
@@ -67,6 +69,12 @@ class Registration:
     after: float
     rivals: float
     halves: float
+    estimate: Matrix | None = None
+
+    @property
+    def lies_well(self) -> bool:
+        """Whether the estimate holds, and moving by it would bring little."""
+        return self.refused.startswith(_LIES_WELL)
 
 
 def register(infrared: Plane, visible: Plane, settings: RegistrationSettings = DEFAULT_SETTINGS) -> Registration:
@@ -93,6 +101,7 @@ def register(infrared: Plane, visible: Plane, settings: RegistrationSettings = D
         agreement(*levels[-1], _of_level(levels[-1], found)),
         _rivals(levels[0], wide),
         _apart(levels, plain, wide, (size[0], size[1])),
+        found,
     )
     reason = _doubt(result, score, float(np.hypot(*size)), settings)
     return replace(result, matrix=plain, refused=reason) if reason else result
@@ -182,5 +191,5 @@ def _doubt(found: Registration, score: float, diagonal: float, settings: Registr
     if score < settings.rivals * found.rivals:
         return f"edges agree ({score:.2f}) hardly better than with a picture turned over ({found.rivals:.2f})"
     if found.after < found.before + settings.gain * abs(found.before):
-        return f"it lies well as it is: edges would agree little better ({found.before:.2f} to {found.after:.2f})"
+        return f"{_LIES_WELL}: edges would agree little better ({found.before:.2f} to {found.after:.2f})"
     return ""

@@ -1,5 +1,6 @@
 """Transforms between two pictures: 3x3 matrices on pixel centres (x, y), of which (0, 0) is the first."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -34,6 +35,33 @@ def corner_distance(first: Matrix, second: Matrix, size: Size) -> float:
     """How far apart two transforms of one picture put its corners: the mean of four, in pixels of the target."""
     apart = apply(first, corners(size)) - apply(second, corners(size))
     return float(np.linalg.norm(apart, axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What a transform does about the middle of a picture.
+
+    Args:
+        across: Shift to the right, in pixels.
+        down: Shift down, in pixels.
+        degrees: Turn, clockwise on the screen.
+        scale: Growth of lengths.
+    """
+
+    across: float
+    down: float
+    degrees: float
+    scale: float
+
+
+def motion(matrix: Matrix, size: Size) -> Motion:
+    """Where a transform between two pictures of one size brings the middle, and how it turns and scales around it."""
+    middle = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    places = apply(matrix, middle + np.array([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]]))
+    (xx, yx), (xy, yy) = places[1] - places[2], places[3] - places[4]
+    turn = np.rad2deg(np.arctan2(yx - xy, xx + yy))
+    across, down = places[0] - middle
+    return Motion(float(across), float(down), float(turn), float(np.sqrt(abs(xx * yy - xy * yx))))
 
 
 def warp(picture: Plane, matrix: Matrix, size: Size, fill: float | None = None) -> Plane:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ivif.commands.data.places import PLACES
+from ivif.commands.errors import UsageError
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
@@ -45,6 +46,11 @@ REGISTER: Final = (
     "Writes a copy of a dataset in which each infrared picture lies on its visible one. A pair stays as it is, and a "
     "line says why, where no transform deserves belief: pictures that lie well, of different scenes, or with too "
     "little in common. Transforms are kept as JSON."
+)
+
+ALIGNMENT: Final = (
+    "Also estimates how far infrared lies from the visible picture in each pair, as `register` would (seconds a pair): "
+    "a table, worst first, alignment.csv, and alignment.png with edges laid over each other."
 )
 
 COCA: Final = (
@@ -96,6 +102,13 @@ def _parser(reads: bool) -> SuiteParser:
     check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
     check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
     check.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
+    check.add_argument("--alignment", action="store_true", help=ALIGNMENT)
+    check.add_argument(
+        "--alignment_pairs",
+        type=int | None,
+        default=None,
+        help="Pairs of each dataset whose alignment is estimated, spread evenly; default: all.",
+    )
     prompts = SuiteParser(description=PROMPTS)
     prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
     prompts.add_argument("--by", type=Literal["auto", "template", "dataset", "coca"], default="template", help=BY)
@@ -218,7 +231,19 @@ def _check(datamodule: "FusionDataModule", options: Any) -> int:
     from ivif.commands.data.check import check
 
     stages = {stage: readers for stage in STAGES if (readers := datamodule.stage_readers(stage))}
-    return check(stages, Path(options.out), overwrite=options.overwrite)
+    out = Path(options.out)
+    if not options.alignment:
+        if options.alignment_pairs is not None:
+            raise UsageError("--alignment_pairs is of --alignment: give both, or neither.")
+        return check(stages, out, overwrite=options.overwrite)
+    from ivif.commands.data.alignment import check_alignment, refuse_alignment_files
+
+    if options.alignment_pairs is not None and options.alignment_pairs < 1:
+        raise UsageError(f"--alignment_pairs {options.alignment_pairs}: give 1 or more.")
+    refuse_alignment_files(out, options.overwrite)
+    code = check(stages, out, overwrite=options.overwrite)
+    check_alignment(stages, out, options.alignment_pairs)
+    return code
 
 
 def _prompts(datamodule: "FusionDataModule", options: Any) -> int:

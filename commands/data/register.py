@@ -14,12 +14,11 @@ import torch
 from ivif.callbacks.detection_files import save_yolo
 from ivif.commands.data.contact_sheet import evenly
 from ivif.commands.data.plane_files import save_plane
+from ivif.commands.data.register_planes import planes_of
 from ivif.commands.errors import UsageError
 from ivif.commands.program import program
 from ivif.contracts.batch import Targets
-from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
-from ivif.datamodules.datasets.infrared_color import infrared_plane
-from ivif.datamodules.datasets.io import read_image, to_infrared
+from ivif.datamodules.datasets.base import PairedDataset
 from ivif.files.inside import read_inside, refuse_links_out
 from ivif.files.names import file_name, printable
 from ivif.files.whole import whole_file, write_whole
@@ -124,7 +123,7 @@ def _begin(reader: PairedDataset, out: Path, options: Options) -> Matrix | None:
 
 def _common(reader: PairedDataset, settings: RegistrationSettings) -> Matrix:
     chosen = evenly(len(reader), _RIG_PAIRS)
-    pairs = [_planes(reader, index) for index in chosen]
+    pairs = [planes_of(reader, index)[1:] for index in chosen]
     sizes = {(infrared.shape, visible.shape) for infrared, visible in pairs}
     if len(sizes) > 1:
         raise UsageError("--rig true: the pairs are of several sizes, so not of one rig. Register each for itself.")
@@ -136,7 +135,7 @@ def _common(reader: PairedDataset, settings: RegistrationSettings) -> Matrix:
 
 def _register_pair(reader: PairedDataset, index: int, out: Path, options: Options, rig: Matrix | None) -> None:
     record = reader.records[index]
-    infrared, visible = _planes(reader, index)
+    _, infrared, visible = planes_of(reader, index)
     size = _size(visible)
     plain = stretch(size, _size(infrared))
     found = register(infrared, visible, options.settings) if rig is None else _of_rig(rig)
@@ -173,25 +172,6 @@ def _told(
         "visible": {"file": visible, "size": sizes[1]},
         **({"measured": numbers} if measured else {}),
     }
-
-
-def _planes(reader: PairedDataset, index: int) -> tuple[Plane, Plane]:
-    """Both pictures (H, W): infrared as its camera measured it, the visible one grey."""
-    record, reading = reader.records[index], reader.reading
-    return measured_plane(record.infrared, reading), grey_plane(record.visible, reading)
-
-
-def measured_plane(path: Path, reading: ReadingConfig = DEFAULT_READING) -> Plane:
-    """An infrared file (H, W), with all its bits."""
-    pixels = read_image(path, luma=True, max_pixels=reading.max_pixels)
-    pixels = infrared_plane(path, pixels, reading.infrared_color, reading.max_pixels)[0]
-    return pixels if pixels.ndim == 2 else to_infrared(pixels)[0].numpy()
-
-
-def grey_plane(path: Path, reading: ReadingConfig = DEFAULT_READING) -> Plane:
-    """A visible file (H, W)."""
-    pixels = read_image(path, luma=True, max_pixels=reading.max_pixels)
-    return pixels if pixels.ndim == 2 else np.asarray(pixels.mean(2))
 
 
 def _size(plane: Plane) -> Size:

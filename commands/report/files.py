@@ -33,6 +33,7 @@ _EDGE: Final = 4096
 _BEGINNINGS: Final = (
     b"method,name,convention,metric,value",
     b"convention,metric,direction,method,",
+    b"dataset,name,shift,right,down,turn_degrees,",
     b"dataset,convention,metric,direction,method,",
     b"# Scores\n",
     b'{\n  "entity": ',

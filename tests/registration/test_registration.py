@@ -14,6 +14,7 @@ from ivif.registration import (
     RegistrationSettings,
     RigError,
     common_transform,
+    motion,
     move_boxes,
     register,
     stretch,
@@ -104,6 +105,13 @@ def test_boxes_move_with_their_picture_and_leave_at_its_edge() -> None:
     assert inside.tolist() == [True, False]
     turned, _ = move_boxes(boxes[:1], np.linalg.inv(stretch((120, 160), SIZE)), (120, 160))
     assert turned[0].tolist() == [5, 10, 15, 20]
+
+
+def test_a_motion_is_what_the_transform_does_about_the_middle() -> None:
+    found = motion(similarity(2, 1.03, 7, -4), SIZE)
+    assert (found.across, found.down, found.degrees, found.scale) == pytest.approx((7, -4, 2, 1.03))
+    corner = np.array([[1, 0, 0], [0, 1, 0], [2e-4, 0, 1]])
+    assert motion(corner, SIZE).across == pytest.approx(159.5 / (1 + 159.5 * 2e-4) - 159.5)
 
 
 def _found(matrix: Matrix) -> Registration:

@@ -18,7 +18,8 @@ from ivif.commands.data.register_planes import planes_of
 from ivif.commands.errors import UsageError
 from ivif.commands.program import program
 from ivif.contracts.batch import Targets
-from ivif.datamodules.datasets.base import PairedDataset
+from ivif.datamodules.datasets.base import PairedDataset, PairRecord
+from ivif.datamodules.datasets.pairs.names import pair_names
 from ivif.files.inside import read_inside, refuse_links_out
 from ivif.files.names import file_name, printable
 from ivif.files.whole import whole_file, write_whole
@@ -34,6 +35,9 @@ from ivif.registration import (
 )
 from ivif.registration.geometry import Matrix, Plane, Size
 
+Place = tuple[str, ...]
+"""Folders and stem of a pair's files."""
+
 BoxesOf = Literal["auto", "infrared", "visible"]
 
 RECORD: Final = "registration.json"
@@ -42,6 +46,8 @@ RECORD: Final = "registration.json"
 TRANSFORMS: Final = "transforms"
 _RIG_PAIRS: Final = 30
 _LISTED: Final = 10
+_LONGEST: Final = 200
+"""Bytes of a folder's or file's name, without its ending."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,10 @@ def register_dataset(reader: PairedDataset, out: Path, options: Options) -> int:
     _refuse_registered(reader)
     rig = _begin(reader, out, options)
     left: list[str] = []
-    for index, record in enumerate(reader.records):
-        path = _transform_path(out, record.name)
+    for index, (record, place) in enumerate(zip(reader.records, places(reader.records), strict=True)):
+        path = _file(out, TRANSFORMS, place, ".json")
         if not path.is_file():
-            _register_pair(reader, index, out, options, rig)
+            _register_pair(reader, index, out, place, options, rig)
         known = json.loads(read_inside(path, out))
         if not known["registered"]:
             left.append(f"{record.name}: {known['reason']}")
@@ -93,18 +99,22 @@ def register_dataset(reader: PairedDataset, out: Path, options: Options) -> int:
 
 
 def _refuse_registered(reader: PairedDataset) -> None:
-    for folder in {record.infrared.parent.parent for record in reader.records}:
-        if (folder / RECORD).exists():
-            raise UsageError(
-                f"'{printable(folder)}' holds pairs that were registered already ({RECORD}): a second warp would only "
-                f"blur them. Give the pictures of the cameras."
-            )
+    for folder in {record.infrared.parent for record in reader.records}:
+        below = folder.resolve()
+        for above in below.parents:
+            if (above / RECORD).exists() and below.is_relative_to(above / "ir"):
+                raise UsageError(
+                    f"'{printable(above)}' holds pairs that were registered already ({RECORD}): a second warp would "
+                    f"only blur them. Give the pictures of the cameras."
+                )
 
 
 def _begin(reader: PairedDataset, out: Path, options: Options) -> Matrix | None:
     """Makes the folder's record, or compares with the one that is there; the rig's transform, where there is one."""
     path = out / RECORD
-    wanted = {"rig": options.rig, "boxes": options.boxes, "settings": asdict(options.settings)}
+    wanted: dict[str, Any] = {"rig": options.rig, "boxes": options.boxes, "settings": asdict(options.settings)}
+    if any(len(place) > 1 for place in places(reader.records)):
+        wanted["folders"] = True  # as their pictures have them; before, files of folders lay in one
     if out.is_dir():
         refuse_links_out(out)
     if path.exists():
@@ -133,26 +143,27 @@ def _common(reader: PairedDataset, settings: RegistrationSettings) -> Matrix:
     return matrix
 
 
-def _register_pair(reader: PairedDataset, index: int, out: Path, options: Options, rig: Matrix | None) -> None:
+def _register_pair(
+    reader: PairedDataset, index: int, out: Path, place: Place, options: Options, rig: Matrix | None
+) -> None:
     record = reader.records[index]
     _, infrared, visible = planes_of(reader, index)
     size = _size(visible)
     plain = stretch(size, _size(infrared))
     found = register(infrared, visible, options.settings) if rig is None else _of_rig(rig)
-    stem = _stem(record.name)
-    _copy(record.visible, out / "vi" / f"{stem}{record.visible.suffix.lower()}")
+    _copy(record.visible, _file(out, "vi", place, record.visible.suffix.lower()))
     if found.refused:
-        _copy(record.infrared, out / "ir" / f"{stem}{record.infrared.suffix.lower()}")
+        _copy(record.infrared, _file(out, "ir", place, record.infrared.suffix.lower()))
     else:
         ending = ".tiff" if infrared.dtype.kind == "f" else ".png"
-        save_plane(warp(infrared, found.matrix, size), out / "ir" / f"{stem}{ending}")
+        save_plane(warp(infrared, found.matrix, size), _file(out, "ir", place, ending))
     if reader.has_labels:
         of_infrared = options.boxes == "infrared" or (options.boxes == "auto" and record.label_names == "infrared")
         matrix = np.linalg.inv(found.matrix) @ plain if of_infrared else np.eye(3)
         targets = _moved(reader.load_targets(index), matrix, size)
-        save_yolo(targets, size, out / "labels" / f"{stem}.txt", reader.classes)
+        save_yolo(targets, size, _file(out, "labels", place, ".txt"), reader.classes)
     told = _told(found, rig is None, record.infrared.name, record.visible.name, (_size(infrared), size))
-    write_whole(_transform_path(out, record.name), json.dumps(told, indent=2) + "\n")
+    write_whole(_file(out, TRANSFORMS, place, ".json"), json.dumps(told, indent=2) + "\n")
 
 
 def _of_rig(matrix: Matrix) -> Registration:
@@ -188,12 +199,21 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(given, stream)
 
 
-def _stem(name: str) -> str:
-    return file_name(name.replace("/", "_").replace("\\", "_"), longest=200)
+def places(records: Sequence[PairRecord]) -> list[Place]:
+    """Folders and stem of each pair's files below `ir/`, `vi/`, `labels/` and `transforms/`.
+
+    They are those of the pictures, as splits and sequences are told by them, where the copy's pairs are then called as
+    these; else, as in lists, which name pairs freely, the names alone, of which no two are equal.
+    """
+    keys = [record.key for record in records]
+    names = [record.name for record in records]
+    if all(keys) and pair_names(keys) == names:
+        return [tuple(file_name(part, longest=_LONGEST) for part in key) for key in keys]
+    return [(file_name(name.replace("/", "_"), longest=_LONGEST),) for name in names]
 
 
-def _transform_path(out: Path, name: str) -> Path:
-    return out / TRANSFORMS / f"{_stem(name)}.json"
+def _file(out: Path, kind: str, place: Place, ending: str) -> Path:
+    return out.joinpath(kind, *place[:-1], f"{place[-1]}{ending}")
 
 
 def pairs_of(readers: Sequence[object]) -> PairedDataset:

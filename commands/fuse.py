@@ -50,10 +50,10 @@ def fuse(arguments: Sequence[str]) -> list[str]:
             raise UsageError(f"There is no file or folder '{printable(path)}'.")
     model = options.model or preferred_name()
     if is_video(infrared, visible, out):
-        if options.register:
-            raise UsageError("--register is of pictures. Leave it out for a video.")
         fuse_videos(infrared, visible, out, model, options)
         return []
+    if options.register == "each":
+        raise UsageError("--register each is of videos: it follows their time. Of pictures give --register auto.")
     if infrared.is_dir() != visible.is_dir():
         raise UsageError(
             f"'{printable(infrared)}' and '{printable(visible)}': give two pictures, or two folders of pictures."
@@ -139,9 +139,11 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
     )
     parser.add_argument(
         "--register",
-        type=Literal["auto"] | None,
+        type=Literal["auto", "each"] | None,
         default=None,
-        help="auto: bring infrared onto the visible picture first, where that can be trusted; a line says so.",
+        help="auto: bring infrared onto the visible picture first, where that can be trusted; a line says so. Of "
+        "videos one transform of the whole clip; each: one of each frame, smoothed, for cameras that are not fixed to "
+        "each other.",
     )
     parser.add_argument("--prompt", type=str | None, default=None, help="Text, for a network that takes one.")
     parser.add_argument("--tile", type=int | Literal["auto"] | None, default=None, help=TILE_HELP)

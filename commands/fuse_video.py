@@ -14,7 +14,8 @@ from ivif.files.whole import remove_partial_files
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ivif.inference.video import Footage
+    from ivif.commands.fuse_registered_video import RegisteredPairs
+    from ivif.inference.video import Footage, VideoReport
 
 
 def is_video(infrared: Path, visible: Path, out: Path) -> bool:
@@ -48,7 +49,8 @@ def fuse_videos(infrared: Path, visible: Path, out: Path, model: str, options: A
             f"frames of two folders belong together by their place, so give as many of each."
         )
     check_common_time(warm, seen, options.infrared_delay)
-    tell_proportions(infrared, visible, (warm.size, seen.size))
+    if not options.register:
+        tell_proportions(infrared, visible, (warm.size, seen.size))
     print(f"Infrared: {_described(warm)}; visible: {_described(seen)}")
     for left in remove_partial_files(out.parent, below=False, of=out.name):
         print(f"Removed what a stopped command had left of it: {left}")
@@ -69,12 +71,13 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, optio
 
     import ivif
     from ivif.datamodules.datasets.thermal import ThermalRange
-    from ivif.inference.video import VIDEO_FORMATS, fuse_video
+    from ivif.inference.video import fuse_video
     from ivif.metrics.temporal import TemporalScores
 
     thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
     fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
     scores = TemporalScores() if options.scores else None
+    prepare = _registering(infrared, visible, options)
 
     def watch(fused: "Tensor", warm: "Tensor", seen: "Tensor") -> None:
         bar.advance(task)
@@ -93,15 +96,31 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, optio
             options.infrared_delay,
             options.batch_size,
             watch,
+            prepare,
         )
-    height, width = visible.size
-    sound = "with sound" if report.has_sound else "no sound"
-    print(
-        f"Fused video: {out} ({report.frames} frames of {width}x{height}, from {report.first:.2f} to "
-        f"{report.last:.2f} s of the visible one, {VIDEO_FORMATS[out.suffix.lower()].title}, {sound})"
-    )
+    print(_told(report, visible.size, out))
+    if prepare and (told := prepare.told()):
+        print(told)
     if scores is not None:
         print(", ".join(f"{name} {value:.3f}" for name, value in scores.compute().items()) + " (lower is better)")
+
+
+def _registering(infrared: "Footage", visible: "Footage", options: Any) -> "RegisteredPairs | None":
+    if options.register is None:
+        return None
+    from ivif.commands.fuse_registered_video import registering
+
+    return registering(options.register, infrared, visible, options.infrared_delay)
+
+
+def _told(report: "VideoReport", size: tuple[int, int], out: Path) -> str:
+    from ivif.inference.video import VIDEO_FORMATS
+
+    sound = "with sound" if report.has_sound else "no sound"
+    return (
+        f"Fused video: {out} ({report.frames} frames of {size[1]}x{size[0]}, from {report.first:.2f} to "
+        f"{report.last:.2f} s of the visible one, {VIDEO_FORMATS[out.suffix.lower()].title}, {sound})"
+    )
 
 
 def add_video_options(parser: SuiteParser) -> None:

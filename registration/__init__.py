@@ -3,6 +3,7 @@
 from ivif.registration.estimate import DEFAULT_SETTINGS, Registration, RegistrationSettings, register
 from ivif.registration.geometry import Motion, motion, move_boxes, stretch, warp
 from ivif.registration.rig import RigError, common_transform
+from ivif.registration.smoothing import SmoothedTransforms
 
 __all__ = [
     "DEFAULT_SETTINGS",
@@ -10,6 +11,7 @@ __all__ = [
     "Registration",
     "RegistrationSettings",
     "RigError",
+    "SmoothedTransforms",
     "common_transform",
     "motion",
     "move_boxes",

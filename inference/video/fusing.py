@@ -25,6 +25,9 @@ from ivif.inference.video.writing import VIDEO_FORMATS, VideoWriter
 Watch = Callable[[Tensor, Tensor, Tensor], None]
 """Told of each frame: fused (3, H, W), infrared (1, H, W), visible (3, H, W), all in [0, 1]."""
 
+Prepare = Callable[[FramePair], FramePair]
+"""Changes a pair of frames before it is fused."""
+
 _ON_A_GPU: Final = 8
 """Frames that a GPU fuses at a time."""
 
@@ -56,6 +59,7 @@ def fuse_video(
     delay: float = 0.0,
     batch_size: int | None = None,
     watch: Watch = lambda *_: None,
+    prepare: Prepare | None = None,
 ) -> VideoReport:
     """Fuses two videos; memory does not grow with their length.
 
@@ -72,6 +76,7 @@ def fuse_video(
         delay: Seconds that are added to the times of the infrared frames.
         batch_size: Frames that are fused at a time; default: 8 on a GPU, else 1.
         watch: Told of each frame.
+        prepare: Changes each pair of frames first, such as by registration; sizes of visible frames stay.
 
     Raises:
         NoCommonTimeError: If one video ends before the other begins.
@@ -87,7 +92,8 @@ def fuse_video(
     form = VIDEO_FORMATS[out.suffix.lower()]
     count, first, time = 0, 0.0, 0.0
     with whole_file(out) as stream, VideoWriter(stream, form, visible.size, visible.rate, sound) as writer:
-        pairs = _batches(paired(infrared, visible, delay), batch_size or _usual_batch(fuser))
+        matches = paired(infrared, visible, delay)
+        pairs = _batches(map(prepare, matches) if prepare else matches, batch_size or _usual_batch(fuser))
         for time, fused, warm, seen in _fused(fuser, pairs, range_of_video(infrared, fuser.thermal_range), prompt):
             shown = fused if smooth is None else smooth(fused, time)
             writer.write(np.asarray(to_picture(shown)), time)

@@ -87,7 +87,7 @@ def register(infrared: Plane, visible: Plane, settings: RegistrationSettings = D
     """
     infrared_size, size = infrared.shape, visible.shape
     wide = infrared_size != size
-    levels = [_level(infrared, visible, shrink) for shrink in (_COARSE, _FINE)]
+    levels = levels_of(infrared, visible)
     plain = stretch((size[0], size[1]), (infrared_size[0], infrared_size[1]))
     score, found = _estimate(levels, settings.model, wide)
     if found is None:
@@ -97,14 +97,19 @@ def register(infrared: Plane, visible: Plane, settings: RegistrationSettings = D
         found,
         "",
         corner_distance(relative, np.eye(3), (size[0], size[1])),
-        agreement(*levels[-1], _of_level(levels[-1], plain)),
-        agreement(*levels[-1], _of_level(levels[-1], found)),
+        agreement(*levels[-1], of_level(levels[-1], plain)),
+        agreement(*levels[-1], of_level(levels[-1], found)),
         _rivals(levels[0], wide),
         _apart(levels, plain, wide, (size[0], size[1])),
         found,
     )
     reason = _doubt(result, score, float(np.hypot(*size)), settings)
     return replace(result, matrix=plain, refused=reason) if reason else result
+
+
+def levels_of(infrared: Plane, visible: Plane) -> list[tuple[View, View]]:
+    """Both pictures (visible, infrared) in two sizes, the smaller first."""
+    return [_level(infrared, visible, shrink) for shrink in (_COARSE, _FINE)]
 
 
 def _level(infrared: Plane, visible: Plane, shrink: float) -> tuple[View, View]:
@@ -127,14 +132,15 @@ def _estimate(levels: Sequence[tuple[View, View]], model: Model, wide: bool) -> 
     if model != "similarity":
         steps.append((levels[-1], model))
     for level, freedom in steps:
-        refined = refine(*level, _of_level(level, matrix), freedom)
+        refined = refine(*level, of_level(level, matrix), freedom)
         if refined is None:
             return score, None
         matrix = _of_whole(level, refined)
     return score, matrix
 
 
-def _of_level(level: tuple[View, View], matrix: Matrix) -> Matrix:
+def of_level(level: tuple[View, View], matrix: Matrix) -> Matrix:
+    """A transform between whole pictures as one between their pixels at a level."""
     fixed, moving = level
     return np.asarray(moving.scale @ matrix @ np.linalg.inv(fixed.scale))
 

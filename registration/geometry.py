@@ -1,5 +1,6 @@
 """Transforms between two pictures: 3x3 matrices on pixel centres (x, y), of which (0, 0) is the first."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,19 +82,23 @@ def warp(picture: Plane, matrix: Matrix, size: Size, fill: float | None = None) 
     )
 
 
-def move_boxes(boxes: Matrix, matrix: Matrix, size: Size) -> tuple[Matrix, NDArray[np.bool_]]:
+def move_boxes(
+    boxes: Matrix, matrix: Matrix, size: Size, then: Callable[[Matrix], Matrix] | None = None
+) -> tuple[Matrix, NDArray[np.bool_]]:
     """Boxes of one picture in the frame of another: the upright boxes around what they become, cut at the frame.
 
     Args:
         boxes: (N, 4) xyxy, edges of pixels.
         matrix: From pixels of the boxes' picture to pixels of the frame.
         size: Of the frame.
+        then: What else moves points (N, 2) of the frame, after the transform.
 
     Returns:
         The boxes (N, 4), and which of them (N,) are still in the frame.
     """
     edges = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2) - 0.5  # an edge lies half a pixel from a centre
-    moved = apply(matrix, edges).reshape(-1, 4, 2) + 0.5
+    points = apply(matrix, edges)
+    moved = (points if then is None else then(points)).reshape(-1, 4, 2) + 0.5
     limits = np.array([size[1], size[0]], dtype=float)
     least, most = moved.min(1).clip(0, limits), moved.max(1).clip(0, limits)
     return np.c_[least, most], np.asarray(((most - least) >= 1).all(1))

@@ -25,13 +25,13 @@ def refine(fixed: View, moving: View, matrix: Matrix, model: Model) -> Matrix | 
     to_unit = np.linalg.inv(to_pixels)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     basis = _basis(model, ((columns - to_pixels[0, 2]) / half).ravel(), ((rows - to_pixels[1, 2]) / half).ravel())
-    own = _slopes(fixed.edges)
+    own = slopes(fixed.edges)
     for _ in range(_STEPS):
         warped, there = moving.warped(matrix, fixed.size)
         seen = there * fixed.seen
         if seen.mean() < _LEAST_OVERLAP:
             return None
-        across, down = ((mine + other) * (half / 2) for mine, other in zip(own, _slopes(warped), strict=True))
+        across, down = ((mine + other) * (half / 2) for mine, other in zip(own, slopes(warped), strict=True))
         step = _solve(basis, across, down, fixed.edges - warped, seen)
         matrix = matrix @ to_pixels @ _matrix(model, step) @ to_unit
         matrix = matrix / matrix[2, 2]
@@ -60,17 +60,25 @@ def _matrix(model: Model, step: Matrix) -> Matrix:
     return np.array([[1 + step[2], step[4], step[0]], [step[3], 1 + step[5], step[1]], [*last, 1]])
 
 
-def _slopes(edges: Floats) -> tuple[Floats, Floats]:
+def slopes(edges: Floats) -> tuple[Floats, Floats]:
+    """How edges (8, h, w) grow to the right and downwards, per pixel."""
+
     def along(x: int, y: int) -> Floats:
         return np.stack([cv2.Scharr(channel, cv2.CV_32F, x, y) for channel in edges], dtype=np.float32) / np.float32(32)
 
     return along(1, 0), along(0, 1)
 
 
-def _solve(basis: tuple[Floats, Floats], across: Floats, down: Floats, rest: Floats, seen: Floats) -> Matrix:
-    """One weighted least-squares step; Cauchy's weights, by the median of what is left."""
+def weights(rest: Floats, seen: Floats) -> Floats:
+    """Cauchy's weight (h, w) of each pixel, by the median of what differs (8, h, w)."""
     squared = (rest**2).sum(0)
-    weight = seen / (1 + squared / (float(np.median(squared[seen > 0])) + 1e-9))
+    usual = float(np.median(squared[seen > 0])) if seen.any() else 0.0
+    return np.asarray(seen / (1 + squared / (usual + 1e-9)))
+
+
+def _solve(basis: tuple[Floats, Floats], across: Floats, down: Floats, rest: Floats, seen: Floats) -> Matrix:
+    """One weighted least-squares step."""
+    weight = weights(rest, seen)
     products = ((across, across), (across, down), (down, down))
     xx, xy, yy = ((first * second).sum(0) * weight for first, second in products)
     x, y = basis

@@ -77,7 +77,11 @@ def agreement(fixed: View, moving: View, matrix: Matrix) -> float:
     """Normalised correlation of edges under a transform, in [-1, 1]; 0 where the pictures hardly overlap."""
     warped, there = moving.warped(matrix, fixed.size)
     seen = there * fixed.seen
-    if seen.mean() < _LEAST_OVERLAP:
-        return 0.0
+    return 0.0 if seen.mean() < _LEAST_OVERLAP else agreement_of(fixed, warped, seen)
+
+
+def agreement_of(fixed: View, warped: Floats, there: Floats) -> float:
+    """The same of edges that lie in the fixed picture's frame, where both are seen."""
+    seen = there * fixed.seen
     own, other = _centred(fixed.edges, seen), _centred(warped, seen)
     return float((own * other).sum() / max(float(np.sqrt((own**2).sum() * (other**2).sum())), 1e-6))

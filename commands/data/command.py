@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
         from ivif.commands.data.register import Options, pairs_of, register_dataset
         from ivif.registration import RegistrationSettings
 
-        chosen = Options(options.rig, options.boxes, RegistrationSettings(options.model))
+        chosen = Options(options.rig, options.boxes, RegistrationSettings(options.model), options.refine)
         return register_dataset(pairs_of(datamodule.stage_readers("all")), Path(options.out), chosen)
     return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
 
@@ -155,6 +155,12 @@ def _registering() -> SuiteParser:
         type=Literal["auto", "infrared", "visible"],
         default="auto",
         help="Which picture's objects the labels mark: infrared ones move with their picture.",
+    )
+    register.add_argument(
+        "--refine",
+        type=Literal["none", "spline"],
+        default="none",
+        help="spline: after the transform infrared is bent a little, if edges that were held out then agree better.",
     )
     return register
 

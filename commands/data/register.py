@@ -25,13 +25,17 @@ from ivif.files.names import file_name, printable
 from ivif.files.whole import whole_file, write_whole
 from ivif.registration import (
     DEFAULT_SETTINGS,
+    Bend,
+    Local,
     Registration,
     RegistrationSettings,
+    bend,
     common_transform,
     move_boxes,
     register,
     stretch,
     warp,
+    warp_bent,
 )
 from ivif.registration.geometry import Matrix, Plane, Size
 
@@ -39,6 +43,7 @@ Place = tuple[str, ...]
 """Folders and stem of a pair's files."""
 
 BoxesOf = Literal["auto", "infrared", "visible"]
+Refine = Literal["none", "spline"]
 
 RECORD: Final = "registration.json"
 """In the folder: how its pairs were registered. Where it lies, nothing is registered again."""
@@ -59,11 +64,13 @@ class Options:
         boxes: Which picture's objects the labels mark; auto: the visible one's, but where only the infrared file's name
             leads to them.
         settings: What is believed of a pair.
+        refine: spline: infrared is bent by some pixels after the transform, where edges say so.
     """
 
     rig: bool = False
     boxes: BoxesOf = "auto"
     settings: RegistrationSettings = DEFAULT_SETTINGS
+    refine: Refine = "none"
 
 
 def register_dataset(reader: PairedDataset, out: Path, options: Options) -> int:
@@ -113,6 +120,8 @@ def _begin(reader: PairedDataset, out: Path, options: Options) -> Matrix | None:
     """Makes the folder's record, or compares with the one that is there; the rig's transform, where there is one."""
     path = out / RECORD
     wanted: dict[str, Any] = {"rig": options.rig, "boxes": options.boxes, "settings": asdict(options.settings)}
+    if options.refine != "none":
+        wanted["refine"] = options.refine
     if any(len(place) > 1 for place in places(reader.records)):
         wanted["folders"] = True  # as their pictures have them; before, files of folders lay in one
     if out.is_dir():
@@ -151,19 +160,27 @@ def _register_pair(
     size = _size(visible)
     plain = stretch(size, _size(infrared))
     found = register(infrared, visible, options.settings) if rig is None else _of_rig(rig)
+    local = None
+    if options.refine == "spline" and (not found.refused or found.lies_well):
+        local = bend(infrared, visible, found.matrix)
+    bent = local.bend if local else None
     _copy(record.visible, _file(out, "vi", place, record.visible.suffix.lower()))
-    if found.refused:
+    if found.refused and not bent:
         _copy(record.infrared, _file(out, "ir", place, record.infrared.suffix.lower()))
     else:
         ending = ".tiff" if infrared.dtype.kind == "f" else ".png"
-        save_plane(warp(infrared, found.matrix, size), _file(out, "ir", place, ending))
+        save_plane(_moved_picture(infrared, found.matrix, bent, size), _file(out, "ir", place, ending))
     if reader.has_labels:
         of_infrared = options.boxes == "infrared" or (options.boxes == "auto" and record.label_names == "infrared")
         matrix = np.linalg.inv(found.matrix) @ plain if of_infrared else np.eye(3)
-        targets = _moved(reader.load_targets(index), matrix, size)
+        targets = _moved(reader.load_targets(index), matrix, bent if of_infrared else None, size)
         save_yolo(targets, size, _file(out, "labels", place, ".txt"), reader.classes)
-    told = _told(found, rig is None, record.infrared.name, record.visible.name, (_size(infrared), size))
+    told = _told(found, rig is None, (record.infrared.name, record.visible.name), (_size(infrared), size), local)
     write_whole(_file(out, TRANSFORMS, place, ".json"), json.dumps(told, indent=2) + "\n")
+
+
+def _moved_picture(infrared: Plane, matrix: Matrix, bent: Bend | None, size: Size) -> Plane:
+    return warp_bent(infrared, matrix, bent.everywhere(size)) if bent else warp(infrared, matrix, size)
 
 
 def _of_rig(matrix: Matrix) -> Registration:
@@ -171,26 +188,33 @@ def _of_rig(matrix: Matrix) -> Registration:
 
 
 def _told(
-    found: Registration, measured: bool, infrared: str, visible: str, sizes: tuple[Size, Size]
+    found: Registration, measured: bool, files: tuple[str, str], sizes: tuple[Size, Size], local: Local | None
 ) -> Mapping[str, Any]:
     """What the file of a pair says: `transform` takes pixels (x, y) of the visible to those of the infrared picture."""
     numbers = {name: round(getattr(found, name), 4) for name in ("shift", "before", "after", "rivals", "halves")}
-    return {
-        "registered": not found.refused,
-        "reason": found.refused,
+    bent = local.bend if local else None
+    told = {
+        "registered": not found.refused or bool(bent),
+        "reason": "" if bent else found.refused,
         "transform": found.matrix.tolist(),
-        "infrared": {"file": infrared, "size": sizes[0]},
-        "visible": {"file": visible, "size": sizes[1]},
+        "infrared": {"file": files[0], "size": sizes[0]},
+        "visible": {"file": files[1], "size": sizes[1]},
         **({"measured": numbers} if measured else {}),
     }
+    if local:
+        told["refined"] = {"kept": bool(bent), "reason": local.refused, "held_out_gain": round(local.gain, 4)}
+    if bent:
+        told["bend"] = bent.grid.tolist()
+    return told
 
 
 def _size(plane: Plane) -> Size:
     return plane.shape[0], plane.shape[1]
 
 
-def _moved(targets: Targets, matrix: Matrix, size: Size) -> Targets:
-    boxes, inside = move_boxes(targets["boxes"].numpy().astype(float), matrix, size)
+def _moved(targets: Targets, matrix: Matrix, bent: Bend | None, size: Size) -> Targets:
+    then = bent.undone if bent else None
+    boxes, inside = move_boxes(targets["boxes"].numpy().astype(float), matrix, size, then)
     return {"boxes": torch.from_numpy(boxes[inside]).float(), "labels": targets["labels"][torch.from_numpy(inside)]}
 
 

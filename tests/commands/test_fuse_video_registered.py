@@ -24,6 +24,7 @@ from ivif.inference.video.footage import Frame
 from ivif.lightning_modules.classic import ClassicFusionTask
 from ivif.registration import Registration, register, warp
 from ivif.registration.geometry import Matrix, Plane, Size, corner_distance
+from tests.inputs import brings
 from tests.refusals import refused
 from tests.videos import Pixels, read_video, write_video
 
@@ -192,6 +193,7 @@ def test_frames_are_spread_over_the_common_time_and_not_held(tmp_path: Path) -> 
     assert len(list(spread_pairs(infrared, few, 0.0))) == 3
 
 
+@brings("options", "`fuse --register each` of pictures", "refused", "it is of videos; `auto` is of pictures")
 def test_pictures_have_no_time_to_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "scenes"
     assert main(["data", "scenes", f"--out={root}", "--count=1", "--size=[32,48]"]) == 0

@@ -15,7 +15,8 @@ from ivif.commands.fuse_registered import registered_picture
 from ivif.datamodules.datasets.folder import FolderDataset, FolderLayout
 from ivif.datamodules.datasets.pairs.records import PairRecord
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
-from ivif.registration import warp
+from ivif.registration import Bend, move_boxes, warp, warp_bent
+from tests.inputs import brings
 from tests.refusals import refused, whole
 
 SIZE = (192, 256)
@@ -141,6 +142,7 @@ def test_a_rig_has_one_transform_also_for_pairs_that_tell_none(
     assert whole(out) == state
 
 
+@brings("pairs", "`data register` of pairs in folders below", "works", "the copy keeps folders, splits and sequences")
 def test_folders_below_stay_with_splits_sequences_and_labels(tmp_path: Path) -> None:
     flat, root = moved_scenes(tmp_path / "flat", turned=False), tmp_path / "raw"
     for place, path in zip(("train/a", "val/b"), sorted((flat / "vi").iterdir()), strict=True):
@@ -179,3 +181,36 @@ def test_names_of_a_list_are_those_of_the_files(tmp_path: Path) -> None:
     assert places([record("first", "a", "1"), record("b_1", "b", "1")]) == [("first",), ("b_1",)]
     assert places([record("one"), record("two")]) == [("one",), ("two",)]
     assert len({place[0] for place in places([record("x" * 300 + end) for end in "ab"])}) == 2
+
+
+def test_a_bend_is_kept_with_its_pair_and_moves_picture_and_boxes(tmp_path: Path) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    assert main(["data", "scenes", f"--out={root}", "--count=2", "--size=[192,256]", "--seed=3"]) == 0
+    drawn = Bend(np.random.default_rng(2).uniform(-1, 1, (2, 6, 7)), SIZE)
+    change = Bend(drawn.grid * 6 / np.abs(drawn.everywhere(SIZE)).max(), SIZE)
+    first, well = sorted(path.name for path in (root / "ir").iterdir())
+    points = np.stack(np.meshgrid(np.arange(256.0), np.arange(192.0)), -1).reshape(-1, 2)
+    back = (change.undone(points) - points).T.reshape(2, *SIZE)
+    with Image.open(root / "ir" / first) as image:
+        moved = warp_bent(np.asarray(image), np.eye(3), back)
+    Image.fromarray(moved).save(root / "ir" / first)
+    reader = FolderDataset(root, layout=LAYOUT, classes=CLASSES)
+    assert register_dataset(reader, out, Options(boxes="infrared", refine="spline")) == 0
+
+    told = [json.loads((out / "transforms" / f"{Path(name).stem}.json").read_text("utf-8")) for name in (first, well)]
+    assert (told[0]["registered"], told[0]["reason"], told[0]["refined"]["kept"]) == (True, "", True)
+    assert told[0]["refined"]["held_out_gain"] > 0.05
+    assert (told[1]["registered"], told[1]["refined"]["kept"], "bend" in told[1]) == (False, False, False)
+    assert "held out" in told[1]["refined"]["reason"]
+    kept, matrix = Bend(np.array(told[0]["bend"]), SIZE), np.array(told[0]["transform"])
+    with Image.open(out / "ir" / first) as image:
+        assert np.array_equal(np.asarray(image), warp_bent(moved, matrix, kept.everywhere(SIZE)))
+    again = FolderDataset(out, layout=LAYOUT, classes=CLASSES)
+    before, after = (one.load_targets(0)["boxes"].numpy().astype(float) for one in (reader, again))
+    wanted, inside = move_boxes(before, np.linalg.inv(matrix), SIZE, kept.undone)
+    assert after == pytest.approx(wanted[inside], abs=0.05)
+    assert np.abs(after - before[inside]).max() > 1
+    with pytest.raises(UsageError, match="other settings"):
+        register_dataset(reader, out, Options(boxes="infrared"))
+    with pytest.raises(UsageError, match="registered already"):
+        register_dataset(again, tmp_path / "twice", Options(refine="spline"))

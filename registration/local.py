@@ -39,7 +39,7 @@ _STRIP: Final = 256
 
 _BLOCKS: Final = 8
 _LEAST_GAIN: Final = 0.05
-"""Pairs as they are released gain less; those that are bent by a few pixels gain more (docs/registration.md)."""
+"""Of itself; `benchmarks/registration_local.py` shows what pairs gain as they are, and bent by a few pixels."""
 
 _MOST: Final = 0.03
 _MOST_CHANGE: Final = 0.5

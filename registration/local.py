@@ -65,7 +65,7 @@ class Bend:
             _basis(points[:, axis] * cells[1 - axis] / max(1, self.size[1 - axis] - 1), cells[1 - axis])
             for axis in (1, 0)
         )
-        return np.stack([np.einsum("nr,rc,nc->n", down, plane, across) for plane in self.grid], axis=1)
+        return np.stack([((down @ plane) * across).sum(1) for plane in self.grid], axis=1)
 
     def undone(self, points: Matrix) -> Matrix:
         """The points (N, 2) that come to lie at these when they are displaced."""

@@ -13,7 +13,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -25,8 +25,9 @@ from torch import Tensor
 
 from ivif.contracts.batch import Sample
 from ivif.files.errors import CacheError
+from ivif.files.locks import made_once
 from ivif.files.owners import distrust
-from ivif.files.whole import remove_partial_files, whole_file
+from ivif.files.whole import whole_file
 from ivif.machine.free_memory import free_memory
 
 FORMAT_VERSION: Final = 2
@@ -204,21 +205,14 @@ def building(path: Path) -> Iterator[None]:
                 f"Decoded pairs are not kept in '{path.parent}': {reason}. Set `loading.cache_dir` to a folder of your "
                 f"own, or `loading.cache` to 'ram' or 'none'."
             )
-        lock = path.with_name(f"{path.name}.lock").open("ab")
+        lock = ExitStack()
+        lock.enter_context(made_once(path))
     except OSError as error:
         raise CacheError(
             f"Cannot write to the cache folder '{path.parent}': {error.strerror or error}. Set "
             f"`loading.cache_dir` to a folder that can be written, or `loading.cache` to 'ram' or 'none'."
         ) from error
     with lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except (ImportError, OSError):
-            pass
-        else:
-            remove_partial_files(path.parent, below=False, of=path.name)  # of a process that was killed while it built
         yield
 
 

@@ -147,7 +147,8 @@ class FusionDataModule(LightningDataModule):
     def _prompted(self, reader: PairedDataset | SyntheticDataset) -> Dataset[Sample] | None:
         if not len(reader):
             return None
-        return reader if self.prompts is None else PromptedDataset(reader, self.prompts)
+        listed = PromptConfig("pairs") if getattr(reader, "listed_prompts", {}) else None
+        return PromptedDataset(reader, chosen) if (chosen := self.prompts or listed) else reader
 
     def setup(self, stage: str) -> None:
         """Opens what a stage ("fit", "validate", "test", "predict") needs, so that a user's mistake ends the run early.

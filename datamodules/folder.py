@@ -8,10 +8,8 @@ from torch.utils.data import Dataset
 from ivif.contracts.batch import Sample
 from ivif.datamodules.base import Source
 from ivif.datamodules.datasets.base import PairedDataset
-from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, STAGES, FolderDataset, FolderLayout
+from ivif.datamodules.datasets.folder import DEFAULT_LAYOUT, STAGES, FolderDataset, FolderLayout, settled
 from ivif.datamodules.datasets.labels import chosen_classes
-from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset
-from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.datamodules.manifest_rules import known_manifests
 from ivif.datamodules.paired import PairedDataModule
 
@@ -44,7 +42,8 @@ class FolderDataModule(PairedDataModule):
         super().__init__(**kwargs)
         if not 0 <= train_fraction <= 1:
             raise ValueError(f"train_fraction is {train_fraction}; it must lie in [0, 1].")
-        self.layout = layout
+        chosen = settled(self.root, layout, self.class_names, self.label_classes)
+        self.layout, self.class_names, self.label_classes = chosen
         self.train_fraction = train_fraction
 
     def sources(self) -> list[Source]:
@@ -63,11 +62,6 @@ class FolderDataModule(PairedDataModule):
         reader = cast("FolderDataset", source.open("all"))
         reader.measured_range = self._ranges.setdefault(source.dataset, reader.measured_range)
         return self._prompted(reader if stage == "all" else reader.select(self._names(reader, stage)))
-
-    def _prompted(self, reader: PairedDataset | SyntheticDataset) -> Dataset[Sample] | None:
-        if self.prompts is None and len(reader) and getattr(reader, "listed_prompts", {}):
-            return PromptedDataset(reader, PromptConfig("pairs"))
-        return super()._prompted(reader)
 
     def _names(self, reader: FolderDataset, stage: str) -> list[str]:
         """The pairs of a stage."""

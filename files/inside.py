@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ivif.files.packed import PackedFile
+
 LARGEST_RECORD: Final = 64 * 2**20
 """Bytes of the largest record that is read whole; a list of a million names has half of them."""
 
@@ -53,6 +55,11 @@ def read_inside(path: Path, folder: Path, largest: int = LARGEST_RECORD) -> byte
         OutsideFileError: If it lies elsewhere, is no regular file, or is too large.
         OSError: If it cannot be read.
     """
+    if isinstance(path, PackedFile):
+        content = path.read_bytes()
+        if len(content) > largest:
+            raise OutsideFileError(_too_long(path, largest))
+        return content
     place = path.resolve()
     if not place.is_relative_to(folder.resolve()):
         raise OutsideFileError(
@@ -71,8 +78,12 @@ def read_inside(path: Path, folder: Path, largest: int = LARGEST_RECORD) -> byte
             raise OutsideFileError(f"'{path}' is no regular file. Remove it.")
         content = stream.read(largest + 1)
     if len(content) > largest:
-        raise OutsideFileError(f"'{path}' has more than {largest} bytes, too many for what it should be. Remove it.")
+        raise OutsideFileError(_too_long(path, largest))
     return content
+
+
+def _too_long(path: Path, largest: int) -> str:
+    return f"'{path}' has more than {largest} bytes, too many for what it should be. Remove it."
 
 
 def _is_log_of_wandb(path: Path) -> bool:

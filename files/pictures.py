@@ -17,6 +17,7 @@ from typing import Final
 from PIL import Image, UnidentifiedImageError
 
 from ivif.files.errors import UnreadableFileError
+from ivif.files.packed import PackedFile
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 """What PIL may take a file for, whatever its ending: some of its other formats run programs (EPS), none is needed."""
@@ -58,6 +59,7 @@ def open_picture(
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     if content is None:
         file_status(path, max_pixels, remedy)
+        content = path.read_bytes() if isinstance(path, PackedFile) else None
     try:
         with Image.open(path if content is None else io.BytesIO(content), formats=FORMATS) as image:
             _check_size(path, image, max_pixels, remedy)
@@ -81,8 +83,20 @@ def load_rgb(path: Path, remedy: str = "") -> Image.Image:
         return image.convert("RGB")
 
 
+def noted_header(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, bool] | None:
+    """Height, width and whether it has more than 8 bits, as a pack notes it of a picture, so that no shard is fetched.
+
+    Raises:
+        UnreadableFileError: If it has too many pixels.
+    """
+    noted = path.place.picture if isinstance(path, PackedFile) and path.is_file() else None
+    if noted and noted[0] * noted[1] > max_pixels:
+        raise _too_large(path, f"{noted[1]}x{noted[0]} pixels", max_pixels, "")
+    return noted
+
+
 def file_status(path: Path, max_pixels: int = MAX_PIXELS, remedy: str = "") -> stat_result:
-    """The state of a picture's file.
+    """The state of a picture's file, which may lie in a pack.
 
     Raises:
         UnreadableFileError: If it is missing, no regular file, or larger than any picture of so many pixels.

@@ -16,6 +16,7 @@ from ivif.callbacks.evaluator import Evaluator
 from ivif.callbacks.run_checkpoint import RunCheckpoint
 from ivif.callbacks.run_log import RunLog, cut_log, read_rows
 from ivif.callbacks.throughput import Throughput
+from ivif.datamodules.base import FusionDataModule
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.lightning_modules.base import FusionTask
@@ -130,6 +131,7 @@ def train(
     resume: Path | None = None,
     workers: int = 0,
     checkpoint: RunCheckpoint | None = None,
+    data: FusionDataModule | None = None,
     **options: Any,
 ) -> Trainer:
     """Three epochs of four batches, logged at every step; resumed as the command line does it."""
@@ -138,7 +140,7 @@ def train(
         if kind in ("detection", "promptfusion")
         else TransformConfig(crop=32)
     )
-    data = SyntheticDataModule(
+    data = data or SyntheticDataModule(
         train_length=8,
         evaluation_length=2,
         size=(64, 64),

@@ -53,6 +53,11 @@ ALIGNMENT: Final = (
     "a table, worst first, alignment.csv, and alignment.png with edges laid over each other."
 )
 
+PACK: Final = (
+    "Writes a dataset as a few large files (shards of litdata): pictures, labels, splits, prompts, digests of files. "
+    "--data.root DIR or s3://bucket/prefix then reads it like the files. A call that was stopped is given again."
+)
+
 COCA: Final = (
     "coca: TAG/ARCHITECTURE as open_clip lists them, such as laion2b_s13b_b90k/coca_ViT-B-32, an architecture alone, "
     "or the path of a weights file. Weights that are not there are fetched once, or an error says where to put them "
@@ -68,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         DatasetError: If the data are not there.
     """
     arguments = rewrite(arguments).arguments
-    parser = _parser(reads=bool({"check", "prompts", "register"} & {*arguments}))
+    parser = _parser(reads=bool({"check", "prompts", "register", "pack"} & {*arguments}))
     config = parser.parse_args(arguments)
     options = config[config.subcommand]
     if config.subcommand == "manifests":
@@ -91,6 +96,10 @@ def main(arguments: Sequence[str]) -> int:
 
         chosen = Options(options.rig, options.boxes, RegistrationSettings(options.model), options.refine)
         return register_dataset(pairs_of(datamodule.stage_readers("all")), Path(options.out), chosen)
+    if config.subcommand == "pack":
+        from ivif.commands.data.pack import pack
+
+        return pack(datamodule, options.out, options.shard_megabytes)
     return _check(datamodule, options) if config.subcommand == "check" else _prompts(datamodule, options)
 
 
@@ -115,9 +124,9 @@ def _parser(reads: bool) -> SuiteParser:
     prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
     prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
     prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")
-    register = _registering()
+    register, packing = _registering(), _packing()
     if reads:
-        _add_data(check, prompts, register)
+        _add_data(prompts, check, register, packing)
     manifests = SuiteParser(description="Compares the committed name lists with their rules.")
     manifests.add_argument("--write", action="store_true", help="Write the lists anew.")
     scenes = SuiteParser(description="Writes generated scenes as folders ir/, vi/ and labels/, to try things out on.")
@@ -130,6 +139,7 @@ def _parser(reads: bool) -> SuiteParser:
         "import": _importing(),
         "check": check,
         "register": register,
+        "pack": packing,
         "prompts": prompts,
         "manifests": manifests,
         "scenes": scenes,
@@ -163,6 +173,13 @@ def _registering() -> SuiteParser:
         help="spline: after the transform infrared is bent a little, if edges that were held out then agree better.",
     )
     return register
+
+
+def _packing() -> SuiteParser:
+    packing = SuiteParser(description=PACK)
+    packing.add_argument("--out", type=str, required=True, help="A folder, or s3://bucket/prefix.")
+    packing.add_argument("--shard_megabytes", type=float, default=64.0, help="Size of a shard, roughly.")
+    return packing
 
 
 def _download() -> SuiteParser:
@@ -209,12 +226,12 @@ def _import(options: Any) -> int:
     return import_cameras(Path(options.source), Path(options.out), ImportConfig(*given))
 
 
-def _add_data(check: SuiteParser, prompts: SuiteParser, register: SuiteParser) -> None:
+def _add_data(prompts: SuiteParser, *others: SuiteParser) -> None:
     from ivif.datamodules.base import FusionDataModule  # brings Lightning
     from ivif.models.captioner import DEFAULT_COCA
 
     prompts.add_argument("--coca", type=str, default=DEFAULT_COCA, help=COCA)
-    for subcommand in (check, prompts, register):
+    for subcommand in (prompts, *others):
         subcommand.add_argument("--config", action="config")
         subcommand.add_subclass_arguments(FusionDataModule, "data", required=True, fail_untyped=False)
 

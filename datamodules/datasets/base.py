@@ -23,10 +23,12 @@ from ivif.datamodules.datasets.io import (
 )
 from ivif.datamodules.datasets.labels import LabelReader, chosen_classes
 from ivif.datamodules.datasets.measured_range import MeasuredRange
+from ivif.datamodules.datasets.packed.opening import Identity, packed_pairs
 from ivif.datamodules.datasets.pairs.finding import candidate_roots, chosen, find_child
 from ivif.datamodules.datasets.pairs.matching import match_folders
 from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, PairRecord, first_of
 from ivif.datamodules.datasets.picture_ids import picture_id
+from ivif.datamodules.datasets.prompt_files import PromptEntry
 from ivif.datamodules.datasets.reading_config import DEFAULT_READING, ReadingConfig
 from ivif.datamodules.datasets.temperatures import unit_of
 from ivif.datamodules.datasets.thermal import BY_TYPE, ThermalRange
@@ -81,6 +83,8 @@ class PairedDataset(Dataset[Sample]):
     """Sub-folders of the dataset that a user may have given as root."""
     yolo_names: tuple[str, ...] = ()
     """Order of the ids in its YOLO files; default: `classes`."""
+    pair_options: ClassVar[tuple[str, ...]] = ()
+    """Its own options that decide which files are pairs: attributes that a packed copy must have been made with."""
 
     def __init__(
         self,
@@ -104,7 +108,9 @@ class PairedDataset(Dataset[Sample]):
             declared=declared, label_classes=label_classes, declared_sizes=reading.declared_sizes,
             ignored_classes=reading.ignored_classes,
         )  # fmt: skip
-        found = self._find_pairs()
+        options = {name: getattr(self, name) for name in self.pair_options}
+        wanted = Identity(self.dataset_name, type(self).__name__, options)
+        found = packed_pairs(self.root, split, wanted, reading.shards) or self._find_pairs()
         self.has_labels = reading.labels and any(record.label for record in found.records)
         self.records, self.pairing = self._settle(found)
         self.measured_range = MeasuredRange(reading, [record.infrared for record in self.records])
@@ -123,6 +129,12 @@ class PairedDataset(Dataset[Sample]):
     def names(self) -> list[str]:
         """The names of the pairs, in order."""
         return [record.name for record in self.records]
+
+    @property
+    def listed_prompts(self) -> dict[str, PromptEntry]:
+        """Prompts by name, where a list of pairs or a packed dataset has them."""
+        given = ((record.name, record.prompt, record.origin) for record in self.records if record.prompt is not None)
+        return {name: PromptEntry(self.dataset_name, name, prompt, origin) for name, prompt, origin in given}
 
     @property
     def where_boxes_were_looked_for(self) -> str:

@@ -10,6 +10,8 @@ from typing import ClassVar, Final
 from ivif.contracts.batch import Sample
 from ivif.datamodules.datasets.base import DEFAULT_READING, PairedDataset, ReadingConfig
 from ivif.datamodules.datasets.labels import LABEL_FORMATS, attach_labels, named_image
+from ivif.datamodules.datasets.packed.folders import settle_folder
+from ivif.datamodules.datasets.packed.opening import open_table
 from ivif.datamodules.datasets.pairs.finding import find_child
 from ivif.datamodules.datasets.pairs.known_layouts import remark
 from ivif.datamodules.datasets.pairs.lists import COLUMNS, read_pairs
@@ -75,6 +77,19 @@ DEFAULT_LAYOUT: Final = FolderLayout()
 LAYOUT_OPTIONS: Final = Options("`layout.infrared`", "`layout.visible`", "`layout.pattern`", "`layout.pairs`")
 
 
+def settled(
+    root: Path, layout: FolderLayout, classes: Sequence[str], label_classes: Sequence[str]
+) -> tuple[FolderLayout, tuple[str, ...], tuple[str, ...]]:
+    """Layout, `classes` and `label_classes` as given; of a packed folder those that it was packed with.
+
+    Raises:
+        PackError: If the pack is damaged, or another layout is given.
+    """
+    given = layout, tuple(classes), tuple(label_classes)
+    table = open_table(root)
+    return given if table is None or table.reader != FolderDataset.__name__ else settle_folder(root, table, *given)
+
+
 class FolderDataset(PairedDataset):
     """Pairs from any two folders, matched by stem or by a pattern; boxes optional.
 
@@ -121,14 +136,10 @@ class FolderDataset(PairedDataset):
         classes: Sequence[str] = (),
         label_classes: Sequence[str] = (),
     ) -> None:
+        layout, classes, label_classes = settled(Path(root).expanduser(), layout, classes, label_classes)
         self.layout = layout
         self.dataset_name = layout.name
         super().__init__(root, split, transforms, reading, classes, label_classes)
-
-    @property
-    def listed_prompts(self) -> dict[str, str]:
-        """Prompts by name, where a list of pairs has them."""
-        return {record.name: record.prompt for record in self.records if record.prompt is not None}
 
     def names_of(self, split: str) -> list[str]:
         """The pairs that folders or lists put into a split."""
@@ -143,7 +154,8 @@ class FolderDataset(PairedDataset):
         expression = compiled(self.layout.sequence, "`layout.sequence`")
         found: dict[str, list[str]] = {}
         for record in self.records:
-            sequence = captured(expression, record.name) if expression else sequence_of(record.key)
+            said = captured(expression, record.name) if expression else sequence_of(record.key)
+            sequence = said if record.sequence is None else record.sequence
             if expression and not sequence:
                 raise PairingError(
                     f"`layout.sequence`: '{self.layout.sequence}' finds no sequence in the name '{record.name}'. Names "

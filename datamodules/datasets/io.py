@@ -17,7 +17,8 @@ from torch import Tensor
 from ivif.datamodules.datasets.deep_png import decode_deep_color, is_deep_color_png
 from ivif.datamodules.datasets.thermal import BY_TYPE, Pixels, ThermalRange, divide_by_type_maximum
 from ivif.files.errors import UnreadableFileError
-from ivif.files.pictures import MAX_PIXELS, file_status, open_picture, reason
+from ivif.files.packed import content_digest
+from ivif.files.pictures import MAX_PIXELS, file_status, noted_header, open_picture, reason
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """What counts as an image file in a dataset's folders (any case)."""
@@ -67,7 +68,7 @@ def read_image_and_digest(path: Path, *, luma: bool = False, max_pixels: int = M
     key = _digest_key(path, max_pixels)
     data = _read_bytes(path, max_pixels)  # in one piece: PIL would ask for it in many
     if key not in _digests:
-        _digests[key] = hashlib.blake2b(data, digest_size=16).digest()
+        _digests[key] = content_digest(data)
     return _decode(path, data, luma, max_pixels), _digests[key]
 
 
@@ -88,6 +89,8 @@ def image_header(path: Path, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     Raises:
         UnreadableFileError: If the file is missing, empty, no image or too large.
     """
+    if noted := noted_header(path, max_pixels):
+        return ImageHeader(*noted)
     with open_picture(path, max_pixels=max_pixels) as image:
         width, height = image.size
         orientation = _orientation(image)
@@ -208,7 +211,7 @@ def _digest_key(path: Path, max_pixels: int) -> tuple[str, int, int]:
 def _digest(path: Path) -> bytes:
     key = _digest_key(path, MAX_PIXELS)
     if key not in _digests:
-        _digests[key] = hashlib.blake2b(_read_bytes(path, MAX_PIXELS), digest_size=16).digest()
+        _digests[key] = content_digest(_read_bytes(path, MAX_PIXELS))
     return _digests[key]
 
 

@@ -50,6 +50,7 @@ class M3FD(PairedDataset):
     classes = ("People", "Car", "Bus", "Lamp", "Motorcycle", "Truck")
     layouts = ("Ir/*.png, Vis/*.png, Annotation/*.xml", "ir/*.png, vi/*.png, labels/*.txt")
     label_places: tuple[str, ...] = ("Annotation/*.xml", "Annotations/*.xml", "labels/*.txt", "label/*.txt")
+    pair_options = ("subset",)
     folder_names = ("M3FD_Detection", "M3FD_Fusion", "M3FD")
     inner_folders = ("Ir", "Vis", "vi", "Annotation", "Annotations", "labels")
 

@@ -49,6 +49,7 @@ class MSRS(PairedDataset):
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "all")
     layouts = ("{train,test}/{ir,vi}/*.png, detection_labels/{fusion,infrared,visible}/{train,test}/*.txt",)
     label_places = ("detection_labels/{fusion,infrared,visible}/{train,test}/*.txt", "{train,test}/labels/*.txt")
+    pair_options = ("labels",)
     folder_names = ("MSRS",)
     inner_folders = ("train", "test", "ir", "vi", "detection_labels")
 

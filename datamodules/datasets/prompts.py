@@ -73,7 +73,7 @@ class PromptConfig:
             pair has no label file (generated scenes keep their own caption). `file`: a JSONL of
             `{"dataset", "name", "prompt"[, "source"]}`. `folder`: a text file per pair, `NAME.txt` at any depth; of
             several captions `NAME_1.txt`, `NAME_2.txt`, ... the first counts. `pairs`: the column `prompt` of a list of
-            pairs (`layout.pairs`), which counts without this option.
+            pairs (`layout.pairs`), or what a dataset was packed with, which count without this option.
         path: The JSONL file or the folder; `auto` can do without.
         sentence: The sentence of `coarse`; default: the data set's own.
 
@@ -225,10 +225,13 @@ class PromptedDataset(Dataset[Sample]):
 
     def _read_table(self, path: Path) -> dict[str, PromptEntry]:
         if self.source.source == "pairs":
-            listed: dict[str, str] = getattr(self.reader, "listed_prompts", {})
+            listed: dict[str, PromptEntry] = getattr(self.reader, "listed_prompts", {})
             if not listed:
-                raise PromptError("`prompts.source` is 'pairs', but no list in `layout.pairs` has the column 'prompt'.")
-            return {name: PromptEntry(self.dataset_name, name, prompt) for name, prompt in listed.items()}
+                raise PromptError(
+                    "`prompts.source` is 'pairs', but no list in `layout.pairs` has the column 'prompt', and the "
+                    "dataset was not packed with prompts."
+                )
+            return listed
         if self.source.source == "folder":
             return read_prompt_folder(path, self.reader.names, self.dataset_name)
         spelled = {name.casefold(): name for name in self.reader.names}  # names by a pattern were once in lower case

@@ -1,12 +1,39 @@
 """How files are read: the options that every dataset has."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Literal, get_args
 
 from ivif.datamodules.datasets.boxes import DEFAULT_RULE, BoxRule
 from ivif.datamodules.datasets.infrared_color import InfraredColor
 from ivif.datamodules.datasets.thermal import DEFAULT_THERMAL_RANGE, ThermalRange
 from ivif.files.pictures import MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class ShardCache:
+    """Where shards of an object store (`root: s3://bucket/prefix`) are kept when they were fetched.
+
+    Args:
+        folder: The folder, as `loading.cache_dir`; it may be deleted.
+        gigabytes: How much of a packed dataset is kept. Its first shards, as many as fit, are fetched once; of the
+            others each picture is fetched when it is read.
+
+    Raises:
+        ValueError: If `gigabytes` is negative.
+    """
+
+    folder: Path = Path(".cache/shards")
+    gigabytes: float = 50.0
+
+    def __post_init__(self) -> None:
+        if not self.gigabytes >= 0:
+            raise ValueError(f"reading.shards.gigabytes is {self.gigabytes}; it must be 0 or more.")
+
+    @property
+    def bytes(self) -> float:
+        """The limit in bytes."""
+        return self.gigabytes * 1e9
 
 
 @dataclass(frozen=True)
@@ -28,6 +55,7 @@ class ReadingConfig:
         minimum_box_side: Boxes with a shorter side than this, in pixels and after clipping to the image, are dropped.
         strict: Stop if a file has no partner (otherwise one warning and an entry in the pairing report).
         max_pixels: Most pixels of an image; a file whose header announces more is refused before it is decoded.
+        shards: Where shards of an object store are kept.
     """
 
     thermal_range: ThermalRange = DEFAULT_THERMAL_RANGE
@@ -40,6 +68,7 @@ class ReadingConfig:
     minimum_box_side: float = 1.0
     strict: bool = False
     max_pixels: int = MAX_PIXELS
+    shards: ShardCache = ShardCache()
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:

@@ -41,6 +41,7 @@ class RoadScene(PairedDataset):
         "cropinfrared/*.jpg, crop_LR_visible/*.jpg",
         "infrared/*.png, crop_HR_visible/*.jpg (aligned: false)",
     )
+    pair_options = ("aligned",)
     folder_names = ("RoadScene", "Road_Scene", "Road")
     inner_folders = ("cropinfrared", "crop_LR_visible", "infrared", "crop_HR_visible", "ir", "vi")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
 from ivif.datamodules.datasets.pairs.names import Modality
+from ivif.datamodules.datasets.prompt_files import Origin
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class PairRecord:
         label_names: The image whose name led to the label: the label is read by it, and its boxes are of its size.
         key: Folders and stem that the two files share, as the visible one spells them (`pair_names`).
         split: The official split that the pair belongs to: `train`, `val` or `test`; empty where nothing says so.
-        prompt: The prompt that a pair list gives it.
+        prompt: The prompt that a pair list gives it, or that it was packed with.
+        origin: How that was made, where a packed dataset knows.
+        sequence: The sequence that it is of, where a packed dataset says it; None where name or key tell.
     """
 
     name: str
@@ -31,6 +34,8 @@ class PairRecord:
     key: tuple[str, ...] = ()
     split: str = ""
     prompt: str | None = None
+    origin: Origin | None = None
+    sequence: str | None = None
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_a_list_says_all_of_a_pair(tmp_path: Path, name: str, text: str) -> None
     assert (first.infrared, first.visible) == (tmp_path / "hot" / "a.png", tmp_path / "seen" / "x.jpg")
     assert (first.label, second.label) == (tmp_path / "boxes" / "x.txt", None)
     assert (first.split, second.split) == ("train", "test")
-    assert dataset.listed_prompts == {"x": "one, two", "y": ""}
+    assert {name: entry.prompt for name, entry in dataset.listed_prompts.items()} == {"x": "one, two", "y": ""}
 
 
 def test_names_of_a_list_take_folders_where_stems_repeat(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Datasets in shards: what `ivif data pack` writes, and how readers find their pairs there."""

@@ -16,7 +16,7 @@ from ivif.files.inside import refuse_links_out
 from ivif.files.names import printable
 from ivif.files.object_store import ObjectStore, address_of
 from ivif.files.packed import content_digest
-from ivif.files.whole import missing_folders, remove_empty, write_whole
+from ivif.files.whole import missing_folders, remove_empty, remove_partial_files, write_whole
 
 _SHARDS: Final = "shards"
 
@@ -121,6 +121,7 @@ class FolderTarget:
         for path in self.out.iterdir():
             if SHARD_NAME.fullmatch(path.name):
                 path.unlink()
+        remove_partial_files(self.out, below=False)
         shutil.rmtree(self._own / _SHARDS, ignore_errors=True)
 
 

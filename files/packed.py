@@ -49,8 +49,8 @@ class Place:
 class Shards(Protocol):
     """Where the bytes of shards come from."""
 
-    def read(self, shard: int, offset: int, size: int) -> bytes:
-        """Some bytes of a shard."""
+    def read(self, shard: int, offset: int, size: int, is_new: bool) -> bytes:
+        """Some bytes of a shard, with a word whether this process reads them for the first time."""
 
     def lasts(self, shard: int) -> bool:
         """Whether bytes come from a file on this machine: what was whole once is then not compared again."""
@@ -119,8 +119,8 @@ class PackedFile(_Plain):
         """
         place, shards = self.place, self.pack.shards
         for _ in range(2):
-            content = shards.read(place.shard, place.offset, place.size)
             known = self.inner in self.pack.seen and shards.lasts(place.shard)
+            content = shards.read(place.shard, place.offset, place.size, not known)
             if len(content) == place.size and (known or content_digest(content) == place.digest):
                 self.pack.seen.add(self.inner)
                 return content

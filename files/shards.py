@@ -66,13 +66,13 @@ class LocalShards:
         """Its path."""
         return str(self.folder / self.shards[shard].name)
 
-    def read(self, shard: int, offset: int, size: int) -> bytes:
+    def read(self, shard: int, offset: int, size: int, is_new: bool) -> bytes:
         """Some bytes of a shard.
 
         Raises:
             UnreadableFileError: If it cannot be read.
         """
-        return read_part(self.folder / self.shards[shard].name, offset, size)
+        return read_part(self.folder / self.shards[shard].name, offset, size, is_new)
 
     def renew(self, shard: int) -> bool:  # noqa: ARG002 - as of `Shards`
         """There is no other copy."""
@@ -119,7 +119,7 @@ class RemoteShards:
         """Its address."""
         return f"{self.store.address}/{self.shards[shard].name}"
 
-    def read(self, shard: int, offset: int, size: int) -> bytes:
+    def read(self, shard: int, offset: int, size: int, is_new: bool) -> bytes:
         """Some bytes of a shard.
 
         Raises:
@@ -127,7 +127,7 @@ class RemoteShards:
         """
         if shard >= self._kept:
             return self.store.read(self.shards[shard].name, offset, size)
-        return read_part(self._fetched(shard), offset, size)
+        return read_part(self._fetched(shard), offset, size, is_new)
 
     def renew(self, shard: int) -> bool:
         """Removes what was kept, so that it is fetched again."""
@@ -154,8 +154,14 @@ class RemoteShards:
         return path
 
 
-def read_part(path: Path, offset: int, size: int) -> bytes:
+def read_part(path: Path, offset: int, size: int, is_new: bool) -> bytes:
     """Some bytes of a file, fewer where it ends; it is opened anew, so that processes share no position.
+
+    Args:
+        path: The file.
+        offset: Of the first byte.
+        size: How many.
+        is_new: Whether the kernel may not have them yet.
 
     Raises:
         UnreadableFileError: If it cannot be read.
@@ -163,7 +169,7 @@ def read_part(path: Path, offset: int, size: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if size < _SMALL and hasattr(os, "posix_fadvise"):
+            if is_new and size < _SMALL and hasattr(os, "posix_fadvise"):
                 begin = offset // _TOGETHER * _TOGETHER
                 os.posix_fadvise(descriptor, begin, offset + size - begin + _TOGETHER, os.POSIX_FADV_WILLNEED)
             return os.pread(descriptor, size, offset)

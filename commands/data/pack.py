@@ -33,8 +33,9 @@ from ivif.files.pictures import reason
 _NOTES: Final = 4_000_000
 """Bytes of labels and the like in one record: a start reads them all, and they should not come one by one."""
 
-_LARGEST: Final = 2**32 - 2**20
-"""Bytes of a record, which litdata counts with 32 bits."""
+_MOST: Final = 2000
+_LARGEST: Final = 2 * 10**9
+"""Megabytes of a shard, and bytes of a record: litdata counts them with 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def pack(datamodule: FusionDataModule, out: str, megabytes: float) -> int:
         UsageError: If it is no such dataset, the place holds something else or another pack, or cannot be written.
         DatasetError: If a file cannot be read, or the object store does not take it.
     """
-    if not megabytes > 0:
-        raise UsageError(f"--shard_megabytes is {megabytes}; it must be above 0.")
+    if not 0 < megabytes <= _MOST:
+        raise UsageError(f"--shard_megabytes is {megabytes}; it must be above 0, and {_MOST} at most.")
     content, target = collect(datamodule), target_of(out)
     if (table := target.finished()) is not None:
         _refuse_other(content, table, out)
@@ -83,7 +84,7 @@ def pack(datamodule: FusionDataModule, out: str, megabytes: float) -> int:
         return 0
     try:
         with target.writing(content.size) as staging:
-            table = write(content, target, staging, round(megabytes * 1e6))
+            table = write(content, target, staging, max(1, round(megabytes * 1e6)))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG):
             raise

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ivif.callbacks.images import PNG
-from ivif.commands.errors import UsageError, is_user_error
+from ivif.commands.errors import UsageError
 from ivif.commands.flat_picture import tell_flat
 from ivif.commands.fuse_checks import check_out, tell_proportions
+from ivif.commands.fuse_large import fuse_parts, open_large, sizes_of
 from ivif.commands.fuse_video import add_video_options, fuse_videos, is_video
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
 from ivif.commands.train.options import TILE_HELP
-from ivif.datamodules.datasets.io import IMAGE_SUFFIXES, image_size
+from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
 from ivif.datamodules.datasets.palettes import palette_names
 from ivif.datamodules.datasets.thermal import RangeMode, ThermalRange
 from ivif.files.names import printable
@@ -62,28 +63,35 @@ def fuse(arguments: Sequence[str]) -> list[str]:
         return _line_of_folders(infrared, visible, out, model, options)
     if options.shard or options.submit:
         raise UsageError("--shard and --submit are of two folders: they make parts of their pictures.")
-    _fuse_files(infrared, visible, out, model, options)
+    try:
+        _fuse_files(infrared, visible, out, model, options)
+    except TypeError as error:
+        raise UsageError(str(error)) from error
     return []
 
 
 def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> None:
     check_out(out, "picture", _FORMATS, options.overwrite, (infrared, visible))
-    if not options.register:
-        tell_proportions(infrared, visible, (image_size(infrared), image_size(visible)))
+    thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
+    pair = open_large((infrared, visible), out, thermal_range, options)
+    if pair is None and not options.register:
+        tell_proportions(infrared, visible, sizes_of((infrared, visible)))
     import ivif
 
+    fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
+    if pair is not None:
+        with pair:
+            done = fuse_parts(fuser, pair, out, options.prompt)
+        if done:
+            print(f"Fused image: {out}")
+            return
+    source: Any = infrared
     if options.register:
         from ivif.commands.fuse_registered import registered_picture
-    try:
-        thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
-        fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
-        source = registered_picture(infrared, visible) if options.register else infrared
-        fused = fuser(source, visible, options.prompt)
-        tell_flat(infrared, thermal_range)
-    except (TypeError, ValueError) as error:
-        if is_user_error(error):
-            raise
-        raise UsageError(str(error)) from error
+
+        source = registered_picture(infrared, visible)
+    fused = fuser(source, visible, options.prompt)
+    tell_flat(infrared, thermal_range)
     with whole_file(out, durable=False) as stream:
         fused.save(stream, **_FORMATS[out.suffix.lower()])
     print(f"Fused image: {out}")

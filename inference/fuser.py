@@ -164,7 +164,7 @@ class Fuser:
         """
         batch: dict[str, Any] = {"infrared": infrared.to(self.device), "visible": visible.to(self.device)}
         if prompts is not None:
-            batch["prompt"] = self._text(list(prompts))
+            batch["prompt"] = self.texts(list(prompts))
         with torch.no_grad(), self._turn:
             return self.task.picture(cast(Batch, batch))["fused"]
 
@@ -175,11 +175,16 @@ class Fuser:
             first = fit(first, (second.shape[1], second.shape[2]))
         batch: dict[str, Any] = {"infrared": first[None], "visible": second[None].contiguous()}
         if prompt is not None:
-            batch["prompt"] = self._text([prompt])
+            batch["prompt"] = self.texts([prompt])
         batch = {name: part.to(self.device) if isinstance(part, Tensor) else part for name, part in batch.items()}
         return batch_to_float(cast(Batch, batch))
 
-    def _text(self, prompts: list[str]) -> list[str]:
+    def texts(self, prompts: list[str]) -> list[str]:
+        """The same prompts.
+
+        Raises:
+            ValueError: If the network takes none.
+        """
         if not any(isinstance(part, PromptEncoder) for part in self.task.modules()):
             raise ValueError(f"{type(self.task).__name__} takes no text: leave the prompt out.")
         return prompts

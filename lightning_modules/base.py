@@ -100,10 +100,19 @@ class FusionTask(FrozenPartsMixin, TilesMixin, MemoryEstimateMixin, FiniteStepsM
 
     def picture(self, batch: Batch) -> StepOutput:
         """Fuses a batch, and gives a fused luma the visible image's colour."""
-        fused = self.fuse_by_size(batch).float().clamp(0, 1)
+        return self.coloured(self.fuse_by_size(batch), batch["visible"])
+
+    def coloured(self, fused: Tensor, visible: Tensor) -> StepOutput:
+        """What the network made, with the visible picture's colour if that is a luma.
+
+        Args:
+            fused: (B, 1 or 3, H, W).
+            visible: (B, 3, H, W).
+        """
+        fused = fused.float().clamp(0, 1)
         if fused.shape[1] == 3:
             return {"fused": fused, "fused_luma": luma(fused)}
-        _, chroma = split_luma_chroma(batch["visible"])
+        _, chroma = split_luma_chroma(visible)
         return {"fused": recolor(fused, chroma), "fused_luma": fused}
 
     def efficiency(self, size: tuple[int, int]) -> dict[str, float | str]:

@@ -80,6 +80,11 @@ class Declaration(LightningModule):
         """What the method needs of tiles; None where it cannot fuse in tiles."""
         return None
 
+    @property
+    def glance(self) -> int | None:
+        """Side of the squares that the whole pictures are shrunk to, where the method sees them once (`fusion_of`)."""
+        return None
+
     def use_tiles(self, tile: int | Literal["auto"]) -> None:
         """Fuses pictures in squares, with the result of the whole picture.
 

@@ -109,6 +109,11 @@ class MGFusionTask(FusionTask):
         """The network's."""
         return self.network.tiling
 
+    @property
+    def glance(self) -> int | None:
+        """CLIP's."""
+        return None if self.encoder is None else self.encoder.image_size
+
     def fuse_images(self, batch: Batch) -> Tensor:
         """Figure 1: I_f from I_i, I_v and CLIP's two vectors."""
         return self.fusion_of(batch)(batch["infrared"], batch["visible"])

@@ -1,16 +1,16 @@
 """Fusing a picture in tiles, where it is too large for memory, or where that is asked for."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 from torch import Tensor
 
-from ivif.contracts.batch import Batch
+from ivif.contracts.batch import Batch, StepOutput
 from ivif.lightning_modules.declaration import Declaration
 from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.machine.free_memory import free_memory
-from ivif.models.layers.tiling import Tile, in_tiles
+from ivif.models.layers.tiling import Tile, each_tile, in_tiles
 
 SIDES: Final = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256)
 """Sides of tiles that `auto` chooses from."""
@@ -54,6 +54,49 @@ class TilesMixin(MemoryEstimateMixin, Declaration):
             return fusion(infrared[..., *part.read], visible[..., *part.read])
 
         return in_tiles(of, height, width, tile, tiling)
+
+    @property
+    def needs_whole(self) -> str:
+        """What the method must have in memory of whole pictures; empty if parts of them will do (`fuse_parts`)."""
+        if self.tiling is None:
+            return "whole pictures"
+        if self.glance is None and type(self).fusion_of is not TilesMixin.fusion_of:
+            return "whole pictures, which it sees once"
+        return self.tiling.keeps
+
+    def fuse_parts(
+        self, pair: Callable[[tuple[slice, slice]], Batch], seen: Batch, size: tuple[int, int], tile: int
+    ) -> Iterator[tuple[Tile, StepOutput]]:
+        """Fuses a pair that is never in memory as a whole, with the result of `picture` in tiles of that side.
+
+        Args:
+            pair: Gives the same rows and columns of both pictures, as often as they are needed.
+            seen: In place of the whole pictures: both shrunk as `glance` says; prompts.
+            size: (height, width) of the pictures.
+            tile: Side of the tiles in pixels.
+
+        Yields:
+            A tile, and the fused picture of its own part, from the left to the right, then downwards.
+
+        Raises:
+            ValueError: If parts will not do.
+        """
+        if self.tiling is None or self.needs_whole:
+            raise ValueError(f"{type(self).__name__} needs {self.needs_whole} in memory.")
+        fusion = self.fusion_of(seen)
+        visible: list[Tensor] = []
+
+        def of(part: Tile) -> Tensor:
+            both = pair(part.read)
+            visible[:] = [both["visible"][..., part.inside[0], part.inside[1]]]
+            return fusion(both["infrared"], both["visible"])
+
+        for part, fused in each_tile(of, *size, tile, self.tiling):
+            yield part, self.coloured(fused, visible[0])
+
+    @abstractmethod
+    def coloured(self, fused: Tensor, visible: Tensor) -> StepOutput:
+        """What the network made, with the visible picture's colour if that is a luma."""
 
     def at_once(self, pairs: int, height: int, width: int) -> tuple[int, int, int]:
         """How many pictures, rows and columns the network sees at once of pictures of a size."""

@@ -78,10 +78,7 @@ class ThermalRange:
             low, high = float(raw.min()), float(raw.max())
         elif self.mode in _PERCENTILES:
             low, high = (float(value) for value in np.percentile(raw, (low, high)))
-        scaled = raw.astype(np.float32)
-        scaled -= np.float32(low)
-        scaled /= np.float32(max(high - low, 1e-6))
-        return np.clip(scaled, 0.0, 1.0, out=scaled)
+        return stretched(raw, low, high)
 
     def measured(self, pictures: Iterable[Pixels]) -> "ThermalRange":
         """What `auto` means for pictures that belong together, such as those of a dataset or the frames of a video.
@@ -103,6 +100,14 @@ class ThermalRange:
 DEFAULT_THERMAL_RANGE: Final = ThermalRange()
 BY_TYPE: Final = ThermalRange("type")
 """Of what was stored by ourselves: nothing is stretched."""
+
+
+def stretched(raw: Pixels, low: float, high: float) -> NDArray[np.float32]:
+    """Values of which `low` becomes 0 and `high` 1, clipped; zeros where both are one."""
+    scaled = raw.astype(np.float32)
+    scaled -= np.float32(low)
+    scaled /= np.float32(max(high - low, 1e-6))
+    return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 
 def _is_scaled(raw: Pixels) -> bool:

@@ -18,10 +18,12 @@ class Tiling(NamedTuple):
     Attributes:
         halo: How far from a pixel it sees, in pixels; without what it gathers of the whole picture.
         step: Tiles must begin at multiples of it: of its strides and windows.
+        keeps: What of the whole picture stays in memory while its tiles are fused; empty if nothing grows with it.
     """
 
     halo: int
     step: int = 1
+    keeps: str = ""
 
     @property
     def margin(self) -> int:

@@ -14,7 +14,8 @@ def tiling_of(config: PromptFusionConfig) -> Tiling:
     decoder = 2 + blocks
     base = decoder + 2 + 2
     detail = _detail(decoder + 2 * config.coupling_nodes)
-    return Tiling(1 + blocks + max(base, detail), size_multiple())
+    keeps = "the contourlet transform of the whole plane" if config.detail == "contourlet" else ""
+    return Tiling(1 + blocks + max(base, detail), size_multiple(), keeps)
 
 
 def _detail(pixels: int) -> int:

@@ -19,7 +19,9 @@ def tiling_of(config: TextToPixelsConfig) -> Tiling:
             tokens = _whole_windows(tokens, config.window, shifted=block % 2 == 1)
     elif config.self_attention and config.attention == "channel":
         tokens += config.blocks  # its depthwise convolution
-    return Tiling(tokens * stride + 1 + sum(config.dilations), step)
+    gathers = config.self_attention and config.blocks > 0 and config.attention == "patch"
+    keeps = "all tokens of the whole picture" if gathers else ""
+    return Tiling(tokens * stride + 1 + sum(config.dilations), step, keeps)
 
 
 def _whole_windows(tokens: int, window: int, shifted: bool) -> int:

@@ -44,7 +44,7 @@ def fuse(arguments: Sequence[str]) -> list[str]:
     Raises:
         UsageError: If the command line is wrong, or a picture is not there.
     """
-    options = _parser(reads=False).parse_args(rewrite(arguments).arguments)
+    options = _parser(reads=False).parse_args(rewrite(arguments, plain=("--model",)).arguments)
     infrared, visible, out = Path(options.infrared), Path(options.visible), Path(options.out)
     for path in (infrared, visible):
         if not path.exists():

@@ -39,7 +39,7 @@ _NO_ALPHA: Final = ((), (0,), (2,))
 
 _MOST_PAGES: Final = 64
 _KEPT: Final = 1 << 28
-"""Bytes of decoded pieces that are kept for the next part."""
+"""Most bytes of decoded pieces that are kept for the next part."""
 
 _STORE: Final = (
     "Store it as one page of one or three channels, without compression or with deflate, LZW or zstd, in tiles."
@@ -102,7 +102,7 @@ class TiffWindows:
             for tag in (page.tags.get(code) for code in GEO_TAGS)
             if tag is not None
         ]
-        self._kept: OrderedDict[int, Pixels] = OrderedDict()
+        self._kept: OrderedDict[Piece, Pixels] = OrderedDict()
 
     def read(self, rows: slice, columns: slice) -> Pixels:
         """A part of the picture.
@@ -117,6 +117,7 @@ class TiffWindows:
         Raises:
             UnreadableFileError: If a stored piece is damaged, or a number is not finite.
         """
+        self._forget(rows)
         shape = rows.stop - rows.start, columns.stop - columns.start
         part = np.empty((*shape, self._samples), self.dtype)
         for plane in range(self._samples if self._separate else 1):
@@ -155,20 +156,25 @@ class TiffWindows:
         return self._numbers(data, rows.stop - rows.start, columns.stop - columns.start)
 
     def _decoded(self, piece: Piece) -> Pixels:
-        """A whole piece; those that were read last are kept."""
-        if piece.number in self._kept:
-            self._kept.move_to_end(piece.number)
-            return self._kept[piece.number]
+        """A whole piece; those of the rows that are read are kept."""
+        if piece in self._kept:
+            self._kept.move_to_end(piece)
+            return self._kept[piece]
         number, width = piece.number, self._piece[1]
         data = self._bytes(int(self._page.dataoffsets[number]), int(self._page.databytecounts[number]))
         expected = piece.height * width * self._channels_of_a_piece * self.dtype.itemsize
         pixels = self._numbers(self._unpacked(data, expected), piece.height, width)
         if int(self._page.predictor) == 2:
             pixels = np.cumsum(pixels, axis=1, dtype=pixels.dtype)  # wraps as the writer's differences did
-        self._kept[number] = pixels
+        self._kept[piece] = pixels
         while sum(kept.nbytes for kept in self._kept.values()) > _KEPT and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return pixels
+
+    def _forget(self, rows: slice) -> None:
+        """Drops what lies in other rows: parts are read from the left to the right, then downwards."""
+        for piece in [kept for kept in self._kept if kept.row + kept.height <= rows.start or kept.row >= rows.stop]:
+            del self._kept[piece]
 
     def _unpacked(self, data: bytes, expected: int) -> bytes:
         try:
@@ -277,10 +283,10 @@ def _lack(page: Any) -> str:
         f"its fourth channel is of kind {extra}": len(extra) != max(0, samples - 3) or extra not in _NO_ALPHA,
         f"its numbers are {page.dtype} of {bits} bits": str(page.dtype) not in _TYPES
         or bits != np.dtype(str(page.dtype)).itemsize * 8,
-        f"its colours are stored as {getattr(page.photometric, 'name', page.photometric)}": int(page.photometric)
-        != (_GREY if samples == 1 else _RGB),
         f"its compression is {getattr(page.compression, 'name', page.compression)}": int(page.compression)
         not in (_PLAIN, *_CODECS),
+        f"its colours are stored as {getattr(page.photometric, 'name', page.photometric)}": int(page.photometric)
+        != (_GREY if samples == 1 else _RGB),
         f"its predictor is {int(page.predictor)}": int(page.predictor) not in ((1, 2) if page.dtype != "f4" else (1,)),
         "it lies on its side": orientation is not None and orientation.value != 1,
         "its bits are stored backwards": int(page.fillorder) != 1,

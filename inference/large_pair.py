@@ -21,7 +21,7 @@ from ivif.image_ops.resize import resize
 
 Region = tuple[slice, slice]
 
-_STRIP: Final = 1 << 22
+_STRIP: Final = 1 << 20
 """Pixels that are looked at together where a picture is gone through once."""
 
 _HIGH_BYTE: Final = 8

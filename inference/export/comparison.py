@@ -46,11 +46,13 @@ def pair_of_bytes(size: tuple[int, int, int], seed: int) -> tuple[Tensor, Tensor
     return pixels[..., 0].contiguous(), pixels[..., 1:].contiguous()
 
 
-def onnx_function(path: Path) -> Bytes:
-    """An ONNX file, run by onnxruntime on the CPU."""
+def onnx_function(path: Path, threads: int = 0) -> Bytes:
+    """An ONNX file, run by onnxruntime on the CPU; `threads` 0 takes as many as it likes."""
     import onnxruntime
 
-    session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(infrared: Tensor, visible: Tensor) -> Tensor:
         (fused,) = session.run(["fused"], {"infrared": infrared.numpy(), "visible": visible.numpy()})

@@ -72,8 +72,20 @@ class Fuser:
             task.use_tiles(tile)
         self.task = task.eval()
         self.thermal_range = thermal_range
-        # Memory is measured for one picture at a time.
-        self._turn: AbstractContextManager[object] = RLock() if tile == "auto" else nullcontext()
+        self._turn = self._turns()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which is of one process: workers that are spawned get a Fuser with its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes the rest over."""
+        self.__dict__.update(state)
+        self._turn = self._turns()
+
+    def _turns(self) -> AbstractContextManager[object]:
+        """Memory is measured for one picture at a time."""
+        return RLock() if self.task.tile == "auto" else nullcontext()
 
     @property
     def device(self) -> torch.device:

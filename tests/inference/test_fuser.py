@@ -1,7 +1,8 @@
 """The public function of two pictures, against what `predict` writes of the same files."""
 
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,24 @@ def test_lists_threads_and_copies_give_the_same(fuser: Fuser, pair: tuple[Path, 
         found = list(pool.map(lambda _: np.asarray(fuser(*pair)), range(8)))
     assert all(np.array_equal(each, expected) for each in found)
     assert np.array_equal(np.asarray(pickle.loads(pickle.dumps(fuser))(*pair)), expected)  # as spawned workers do
+
+
+def test_a_fuser_that_chooses_tiles_can_be_sent_to_workers(run: Path, fuser: Fuser, pair: tuple[Path, Path]) -> None:
+    automatic = ivif.load(run, "cpu", tile="auto")
+    sent: Fuser = pickle.loads(pickle.dumps(automatic))
+    assert np.array_equal(np.asarray(sent(*pair)), np.asarray(fuser(*pair)))
+    assert sent.task.tile == "auto"
+    with automatic._turn, ThreadPoolExecutor(1) as pool:  # each has a lock, and one of its own
+        assert pool.submit(sent._turn.__enter__).result(timeout=60)
+        assert not pool.submit(automatic._turn.acquire, blocking=False).result(timeout=60)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow  # a new process imports PyTorch
+def test_spawned_workers_fuse_alike(run: Path, fuser: Fuser, pair: tuple[Path, Path]) -> None:
+    automatic: Any = ivif.load(run, "cpu", tile="auto")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        found = pool.submit(automatic, *map(str, pair)).result(timeout=300)
+    assert np.array_equal(np.asarray(found), np.asarray(fuser(*pair)))
 
 
 def test_tensors_are_fused_as_a_batch(fuser: Fuser) -> None:

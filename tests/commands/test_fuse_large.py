@@ -46,7 +46,7 @@ def test_files_of_more_pixels_than_memory_may_hold(
     lower_the_limit(monkeypatch, 20_000)
     assert str(files) in accepted(line(paths, files, checkpoint, "--tile=48"), capsys)
     with tifffile.TiffFile(files) as tiff:
-        assert tiff.pages[0].is_tiled
+        assert tiff.pages.first.is_tiled
         assert np.array_equal(tiff.asarray(), np.asarray(Image.open(memory)))
     words = ("infrared.tif", "more than 20000 pixels", "--tile 1024 and --out NAME.tif")
     refused(line(paths, tmp_path / "c.png", checkpoint, "--tile=48"), capsys, *words)

@@ -72,9 +72,12 @@ def test_pieces_are_decoded_once_while_they_are_kept(tmp_path: Path, monkeypatch
     path = write(tmp_path / "a.tif", values, tile=(32, 32), compression="zlib")
     read: list[int] = []
     bytes_of = tiff_windows.TiffWindows._bytes
-    monkeypatch.setattr(
-        tiff_windows.TiffWindows, "_bytes", lambda self, *where: read.append(where[0]) or bytes_of(self, *where)
-    )
+
+    def counted(picture: tiff_windows.TiffWindows, begin: int, length: int) -> bytes:
+        read.append(begin)
+        return bytes_of(picture, begin, length)
+
+    monkeypatch.setattr(tiff_windows.TiffWindows, "_bytes", counted)
     with opened(path) as picture:
         for column in range(0, 96, 16):
             picture.read(slice(0, 32), slice(column, column + 16))
@@ -131,7 +134,7 @@ def test_a_file_that_is_cut_off_is_no_black_picture(compression: str | None, tmp
 def test_a_strip_without_all_its_bytes_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", pixels("uint8", 1), rowsperstrip=16)
     with tifffile.TiffFile(path) as tiff:
-        tag = tiff.pages[0].tags["StripByteCounts"]
+        tag = tiff.pages.first.tags["StripByteCounts"]
         place, kind = tag.valueoffset, tag.dtype
     data = bytearray(path.read_bytes())
     struct.pack_into("<H" if kind == 3 else "<I", data, place, 16)
@@ -143,7 +146,7 @@ def test_a_strip_without_all_its_bytes_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_piece_is_named(compression: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", pixels("uint8", 3), tile=(128, 128), compression=compression)
     with tifffile.TiffFile(path) as tiff:
-        begin = tiff.pages[0].dataoffsets[0]
+        begin = tiff.pages.first.dataoffsets[0]
     data = bytearray(path.read_bytes())
     data[begin : begin + 64] = b"\xff" * 64
     path.write_bytes(data)

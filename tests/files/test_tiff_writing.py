@@ -1,6 +1,7 @@
 """TIFF written a few rows at a time, read back by tifffile and by PIL."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from ivif.files.tiff_writing import write_rows
 
 
-def written(values: np.ndarray, step: int, **how: int) -> bytes:
+def written(values: np.ndarray, step: int, **how: Any) -> bytes:
     stream = io.BytesIO()
     height, width, _ = values.shape
     write_rows(stream, (values[top : top + step] for top in range(0, height, step)), (height, width), **how)

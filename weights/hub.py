@@ -5,13 +5,20 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ivif.files.errors import UserError
 from ivif.files.names import printable
 
 MODEL_FILE: Final = "model.safetensors"
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+_SPEAKERS: Final = {"httpx", "httpx2", "requests"}
+"""What the library's releases speak through, each with errors of its own."""
+_XET_STATUS: Final = re.compile(r"HTTP status (?:client|server) error \((\d+)")
+"""In the errors of hf_xet, which uploads large files where it is installed: it has a text alone."""
+_LOG_IN: Final = "no token of the hub is known. Log in with `hf auth login`, or set HF_TOKEN."
 
 
 class HubError(UserError, ValueError):
@@ -40,9 +47,11 @@ def push_folder(folder: Path, repository: str) -> str:
     Raises:
         HubError: If it is refused, or the hub cannot be reached.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
 
     _check(repository)
+    if get_token() is None:  # the hub would only answer 401
+        raise HubError(f"hf://{repository}: {_LOG_IN}")
     api = HfApi(endpoint=_endpoint())
     with _in_our_words(repository):
         address = str(api.create_repo(repository, exist_ok=True))
@@ -80,11 +89,22 @@ def _in_our_words(repository: str) -> Iterator[None]:
     except EntryNotFoundError as error:
         raise HubError(f"{name}: the repository holds no {MODEL_FILE}, so no weights of this suite.") from error
     except LocalTokenNotFoundError as error:
-        raise HubError(f"{name}: no token of the hub is known. Log in with `hf auth login`.") from error
+        raise HubError(f"{name}: {_LOG_IN}") from error
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "an error"
-        raise HubError(f"{name}: the hub answers {status}. Check your token and its rights.") from error
-    except Exception as error:  # the library's releases speak through one of these, each with its own errors
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "requests"):
+        raise HubError(f"{name}: {_answer(error)}") from error
+    except Exception as error:
+        if isinstance(error.__cause__, HfHubHTTPError):  # of a file that is stored apart
+            raise HubError(f"{name}: {_answer(error.__cause__)}") from error
+        if status := _XET_STATUS.search(str(error)):
+            raise HubError(f"{name}: {_answer(status[1])}") from error
+        speakers = {type(part).__module__.partition(".")[0] for part in (error, error.__cause__)}
+        if not (speakers & _SPEAKERS or isinstance(error, ConnectionError | TimeoutError)):
             raise
         raise HubError(unreached) from error
+
+
+def _answer(error: Any) -> str:
+    """What the hub says: its status, or an error that holds it."""
+    response = getattr(error, "response", None)
+    status = error if isinstance(error, str) else "an error" if response is None else response.status_code
+    return f"the hub answers {status}. Check your token and its rights."

@@ -224,7 +224,7 @@ def _by_command(name: str, folder: Path, out: Path, threads: int) -> None:
     pair = [str(folder / "ir"), str(folder / "vi")]
     line = [sys.executable, str(ROOT / "main.py"), "fuse", *pair, f"--out={out}", f"--model={name}", "--device=cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(line, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(line, env=environment, cwd=folder, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
 

@@ -13,7 +13,6 @@ from ivif.contracts.batch import Batch, StepOutput, pair_names
 from ivif.contracts.configuration import plain_dict
 from ivif.contracts.seeds import run_seed
 from ivif.contracts.trained_pictures import TRAINED_KEY, TrainedPictures
-from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.accumulation import Window
 from ivif.lightning_modules.declaration import Declaration
 from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
@@ -101,19 +100,6 @@ class FusionTask(FrozenPartsMixin, TilesMixin, MemoryEstimateMixin, FiniteStepsM
     def picture(self, batch: Batch) -> StepOutput:
         """Fuses a batch, and gives a fused luma the visible image's colour."""
         return self.coloured(self.fuse_by_size(batch), batch["visible"])
-
-    def coloured(self, fused: Tensor, visible: Tensor) -> StepOutput:
-        """What the network made, with the visible picture's colour if that is a luma.
-
-        Args:
-            fused: (B, 1 or 3, H, W).
-            visible: (B, 3, H, W).
-        """
-        fused = fused.float().clamp(0, 1)
-        if fused.shape[1] == 3:
-            return {"fused": fused, "fused_luma": luma(fused)}
-        _, chroma = split_luma_chroma(visible)
-        return {"fused": recolor(fused, chroma), "fused_luma": fused}
 
     def efficiency(self, size: tuple[int, int]) -> dict[str, float | str]:
         """What fusing a picture of (width, height) costs where the task is: columns of a table."""

@@ -7,6 +7,7 @@ from typing import Final, cast
 from torch import Tensor
 
 from ivif.contracts.batch import Batch, StepOutput
+from ivif.image_ops.color import luma, recolor, split_luma_chroma
 from ivif.lightning_modules.declaration import Declaration
 from ivif.lightning_modules.memory_estimate import MemoryEstimateMixin
 from ivif.machine.free_memory import free_memory
@@ -94,9 +95,18 @@ class TilesMixin(MemoryEstimateMixin, Declaration):
         for part, fused in each_tile(of, *size, tile, self.tiling):
             yield part, self.coloured(fused, visible[0])
 
-    @abstractmethod
     def coloured(self, fused: Tensor, visible: Tensor) -> StepOutput:
-        """What the network made, with the visible picture's colour if that is a luma."""
+        """What the network made, with the visible picture's colour if that is a luma.
+
+        Args:
+            fused: (B, 1 or 3, H, W).
+            visible: (B, 3, H, W).
+        """
+        fused = fused.float().clamp(0, 1)
+        if fused.shape[1] == 3:
+            return {"fused": fused, "fused_luma": luma(fused)}
+        _, chroma = split_luma_chroma(visible)
+        return {"fused": recolor(fused, chroma), "fused_luma": fused}
 
     def at_once(self, pairs: int, height: int, width: int) -> tuple[int, int, int]:
         """How many pictures, rows and columns the network sees at once of pictures of a size."""

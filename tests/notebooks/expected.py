@@ -80,7 +80,7 @@ def read_a_finished_run(
     per_image: pd.DataFrame,
     output: Any,
     batch: Any,
-    identity: str,
+    fuser: Any,
 ) -> None:
     """Notebook 6: the folder tells what ran and how it went; its checkpoint gives the network that was tested."""
     assert codes == [0, 0]
@@ -89,7 +89,7 @@ def read_a_finished_run(
     loss = log["train/loss"].dropna()
     assert loss.iloc[-5:].mean() < 0.7 * loss.iloc[:5].mean()
     assert set(per_image["method"]) == {"MGFusion", *CLASSIC_FUSIONS}
-    assert identity.startswith("ivif.lightning_modules.mgfusion.MGFusionTask@")
+    assert type(fuser.task).__name__ == "MGFusionTask"
     scored = FusionMetrics(["EN"])
     scored.update(output["fused"], batch["infrared"], batch["visible"], batch["dataset"], batch["name"])
     row = per_image[(per_image["method"] == "MGFusion") & (per_image["name"] == batch["name"][0])]

@@ -3,6 +3,7 @@
 Only what is stored without loss, of one plain kind, is read so: `TiffWindows` says of all others what they lack.
 """
 
+import logging
 import os
 import zlib
 from collections import OrderedDict
@@ -244,13 +245,20 @@ def opened(path: Path) -> Iterator[TiffWindows]:
     needed("imagecodecs", "compressed TIFF")
     from tifffile import TiffFile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds is said once, by us
     try:
         tiff = TiffFile(path)
     except Exception as error:  # damaged files: a dozen kinds
         why = reason(error).replace(str(path), "").strip()
         raise UnreadableFileError(path, f"it is damaged ({why})") from error
     with tiff:
-        yield TiffWindows(path, _only_page(path, tiff), path.stat().st_size)
+        try:
+            picture = TiffWindows(path, _only_page(path, tiff), path.stat().st_size)
+        except UnreadableFileError:
+            raise
+        except Exception as error:  # numbers that no picture has
+            raise UnreadableFileError(path, f"it is damaged ({reason(error)})") from error
+        yield picture
 
 
 def is_tiff(path: Path) -> bool:

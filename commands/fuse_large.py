@@ -9,7 +9,7 @@ from ivif.datamodules.datasets.io import image_size
 from ivif.files.errors import UnreadableFileError
 from ivif.files.libraries import MissingLibraryError
 from ivif.files.pictures import MAX_PIXELS
-from ivif.files.tiff_windows import is_tiff
+from ivif.files.tiff_layout import is_tiff
 
 if TYPE_CHECKING:
     from ivif.datamodules.datasets.thermal import ThermalRange

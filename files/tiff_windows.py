@@ -7,7 +7,7 @@ import logging
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,33 +18,12 @@ from numpy.typing import NDArray
 from ivif.files.errors import UnreadableFileError
 from ivif.files.libraries import needed
 from ivif.files.pictures import MAX_PIXELS, reason
+from ivif.files.tiff_layout import CODECS, PLAIN, STORE, lack_of, only_page
 
 Pixels = NDArray[Any]
 
-_BEGINS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PLAIN: Final = 1
-_CODECS: Final[Mapping[int, str]] = {
-    5: "lzw_decode",
-    8: "zlib_decode",
-    32946: "zlib_decode",
-    32773: "packbits_decode",
-    34925: "lzma_decode",
-    50000: "zstd_decode",
-}
-"""By the TIFF's number of a compression without loss its decoder in imagecodecs."""
-
-_TYPES: Final = ("uint8", "uint16", "float32")
-_GREY, _RGB = 1, 2
-_NO_ALPHA: Final = ((), (0,), (2,))
-"""Kinds of a fourth channel that is dropped: none, of no meaning, or opacity that colours were not multiplied by."""
-
-_MOST_PAGES: Final = 64
 _KEPT: Final = 1 << 28
 """Most bytes of decoded pieces that are kept for the next part."""
-
-_STORE: Final = (
-    "Store it as one page of one or three channels, without compression or with deflate, LZW or zstd, in tiles."
-)
 
 GEO_TAGS: Final = (33550, 33922, 34264, 34735, 34736, 34737)
 """What GeoTIFF says of a picture's place on earth."""
@@ -90,8 +69,8 @@ class TiffWindows:
         self.height, self.width = int(page.imagelength), int(page.imagewidth)
         self._samples = int(page.samplesperpixel)
         self.channels = min(self._samples, 3)
-        if lack := _lack(page):
-            raise UnreadableFileError(path, f"parts of it cannot be read: {lack}", _STORE)
+        if lack := lack_of(page):
+            raise UnreadableFileError(path, f"parts of it cannot be read: {lack}", STORE)
         self.dtype = np.dtype(str(page.dtype))
         self._separate = int(page.planarconfig) == 2 and self._samples > 1
         self._tile = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else None
@@ -142,7 +121,7 @@ class TiffWindows:
         first, last = max(rows.start, piece.row), min(rows.stop, piece.row + piece.height)
         left, right = max(columns.start, piece.column), min(columns.stop, piece.column + self._piece[1])
         inside = slice(first - piece.row, last - piece.row), slice(left - piece.column, right - piece.column)
-        plain = self._codec == _PLAIN and int(self._page.predictor) == 1
+        plain = self._codec == PLAIN and int(self._page.predictor) == 1
         found = self._stored(piece, *inside) if plain else self._decoded(piece)[inside]
         part[first - rows.start : last - rows.start, left - columns.start : right - columns.start] = found
 
@@ -179,14 +158,14 @@ class TiffWindows:
 
     def _unpacked(self, data: bytes, expected: int) -> bytes:
         try:
-            if self._codec == _PLAIN:
+            if self._codec == PLAIN:
                 unpacked = data[:expected]
-            elif _CODECS[self._codec] == "zlib_decode":
+            elif CODECS[self._codec] == "zlib_decode":
                 unpacked = zlib.decompressobj().decompress(data, expected)
             else:
                 import imagecodecs
 
-                unpacked = bytes(getattr(imagecodecs, _CODECS[self._codec])(data, out=expected))
+                unpacked = bytes(getattr(imagecodecs, CODECS[self._codec])(data, out=expected))
         except Exception as error:  # each codec has errors of its own
             raise UnreadableFileError(self.path, f"it is damaged ({reason(error)})") from error
         if len(unpacked) != expected:
@@ -215,7 +194,7 @@ class TiffWindows:
         places = list(zip(self._page.dataoffsets, self._page.databytecounts, strict=False))
         if len(places) != count or any(not begin or not own or begin + own > size for begin, own in places):
             raise UnreadableFileError(self.path, "it is cut off: a part of its pixels is missing")
-        if self._codec == _PLAIN:
+        if self._codec == PLAIN:
             whole = height * width * self._channels_of_a_piece * self.dtype.itemsize
             strips = [own < whole for _, own in places]
             last = self.height % height * width * self._channels_of_a_piece * self.dtype.itemsize
@@ -225,9 +204,7 @@ class TiffWindows:
             ):
                 raise UnreadableFileError(self.path, "it is cut off: a part of its pixels is missing")
         elif height * width > MAX_PIXELS:
-            raise UnreadableFileError(
-                self.path, f"parts of it cannot be read: each has {width}x{height} pixels", _STORE
-            )
+            raise UnreadableFileError(self.path, f"parts of it cannot be read: each has {width}x{height} pixels", STORE)
 
 
 @contextmanager
@@ -253,50 +230,9 @@ def opened(path: Path) -> Iterator[TiffWindows]:
         raise UnreadableFileError(path, f"it is damaged ({why})") from error
     with tiff:
         try:
-            picture = TiffWindows(path, _only_page(path, tiff), path.stat().st_size)
+            picture = TiffWindows(path, only_page(path, tiff), path.stat().st_size)
         except UnreadableFileError:
             raise
         except Exception as error:  # numbers that no picture has
             raise UnreadableFileError(path, f"it is damaged ({reason(error)})") from error
         yield picture
-
-
-def is_tiff(path: Path) -> bool:
-    """Whether a file begins as TIFF and BigTIFF do; a link or folder is looked at as what it is."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(4) in _BEGINS
-
-
-def _only_page(path: Path, tiff: Any) -> Any:
-    """The picture, if there is one; smaller copies of it are passed over."""
-    try:
-        pages = [page for number, page in enumerate(tiff.pages) if number <= _MOST_PAGES]
-        full = [page for page in pages if not page.is_reduced and not page.is_mask]
-    except Exception as error:  # damaged files: a dozen kinds
-        raise UnreadableFileError(path, f"it is damaged ({reason(error)})") from error
-    if len(pages) > _MOST_PAGES or len(full) != 1:
-        raise UnreadableFileError(path, f"parts of it cannot be read: it holds {len(full)} pages", _STORE)
-    return full[0]
-
-
-def _lack(page: Any) -> str:
-    """Why parts of a page cannot be read; empty if they can."""
-    samples, bits = int(page.samplesperpixel), page.bitspersample
-    extra = tuple(int(kind) for kind in page.extrasamples or ())
-    orientation = page.tags.get(274)
-    reasons = {
-        f"it has {samples} channels": samples not in (1, 3, 4) or int(page.imagedepth) != 1,
-        f"its fourth channel is of kind {extra}": len(extra) != max(0, samples - 3) or extra not in _NO_ALPHA,
-        f"its numbers are {page.dtype} of {bits} bits": str(page.dtype) not in _TYPES
-        or bits != np.dtype(str(page.dtype)).itemsize * 8,
-        f"its compression is {getattr(page.compression, 'name', page.compression)}": int(page.compression)
-        not in (_PLAIN, *_CODECS),
-        f"its colours are stored as {getattr(page.photometric, 'name', page.photometric)}": int(page.photometric)
-        != (_GREY if samples == 1 else _RGB),
-        f"its predictor is {int(page.predictor)}": int(page.predictor) not in ((1, 2) if page.dtype != "f4" else (1,)),
-        "it lies on its side": orientation is not None and orientation.value != 1,
-        "its bits are stored backwards": int(page.fillorder) != 1,
-    }
-    return next((why for why, holds in reasons.items() if holds), "")

@@ -11,7 +11,8 @@ import tifffile
 
 from ivif.files import tiff_windows
 from ivif.files.errors import UnreadableFileError
-from ivif.files.tiff_windows import is_tiff, opened
+from ivif.files.tiff_layout import is_tiff
+from ivif.files.tiff_windows import opened
 from tests.refusals import refusal
 
 ROWS, COLUMNS = slice(5, 66), slice(17, 100)

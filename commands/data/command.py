@@ -108,22 +108,7 @@ def _parser(reads: bool) -> SuiteParser:
     parser = SuiteParser(
         prog=f"{program()} data", description="Gets a dataset, looks at it before training, and writes its prompts."
     )
-    check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
-    check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
-    check.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
-    check.add_argument("--alignment", action="store_true", help=ALIGNMENT)
-    check.add_argument(
-        "--alignment_pairs",
-        type=int | None,
-        default=None,
-        help="Pairs of each dataset whose alignment is estimated, spread evenly; default: all.",
-    )
-    prompts = SuiteParser(description=PROMPTS)
-    prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
-    prompts.add_argument("--by", type=Literal["auto", "template", "dataset", "coca"], default="template", help=BY)
-    prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
-    prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
-    prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")
+    check, prompts = _checking(), _prompting()
     register, packing = _registering(), _packing()
     if reads:
         _add_data(prompts, check, register, packing)
@@ -146,6 +131,30 @@ def _parser(reads: bool) -> SuiteParser:
     }
     parser.add_described(commands)
     return parser
+
+
+def _checking() -> SuiteParser:
+    check = SuiteParser(description="Opens every file; reports counts, sizes, labels, leakage; draws a contact sheet.")
+    check.add_argument("--out", type=str, default="runs/data-check", help="Folder of the report and the contact sheet.")
+    check.add_argument("--overwrite", type=bool, default=False, help=OVERWRITE)
+    check.add_argument("--alignment", action="store_true", help=ALIGNMENT)
+    check.add_argument(
+        "--alignment_pairs",
+        type=int | None,
+        default=None,
+        help="Pairs of each dataset whose alignment is estimated, spread evenly; default: all.",
+    )
+    return check
+
+
+def _prompting() -> SuiteParser:
+    prompts = SuiteParser(description=PROMPTS)
+    prompts.add_argument("--out", type=str, required=True, help="The JSONL file; one that exists is continued.")
+    prompts.add_argument("--by", type=Literal["auto", "template", "dataset", "coca"], default="template", help=BY)
+    prompts.add_argument("--stage", type=Literal["all", "train", "val", "test"], default="all", help="Which pairs.")
+    prompts.add_argument("--batch_size", type=int, default=16, help="coca: pairs at once; lower it if memory is short.")
+    prompts.add_argument("--device", type=str, default="auto", help="coca: auto (a GPU if there is one), cpu, cuda:1.")
+    return prompts
 
 
 def _registering() -> SuiteParser:

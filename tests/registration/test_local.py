@@ -1,10 +1,13 @@
 """The local step: known bends are undone, pairs that lie well are left, points go there and back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from ivif.registration import Bend, bend, move_boxes, warp, warp_bent
-from ivif.registration.geometry import Matrix
+from ivif.registration import Bend, bend, local, move_boxes, warp, warp_bent
+from ivif.registration.features import View
+from ivif.registration.geometry import Matrix, Size
 from ivif.registration.local import fit
 from tests.registration.test_registration import IDENTITY, SIZE, pair, similarity
 
@@ -55,6 +58,30 @@ def test_a_known_bend_is_undone_and_kept() -> None:
     assert found.gain > 0.05
     truth = change.everywhere(SIZE)
     assert distance(found.bend.everywhere(SIZE), truth) < 0.5 * distance(0 * truth, truth)
+
+
+def test_a_bend_is_judged_by_blocks_that_it_was_not_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    infrared, visible = pair(0)
+    made_of: dict[int, np.ndarray] = {}
+    shared: list[float] = []
+    of_levels, gain = local._of_levels, local._gain
+
+    def note(levels: Sequence[tuple[View, View]], matrix: Matrix, size: Size) -> Bend:
+        found = of_levels(levels, matrix, size)
+        made_of[id(found)] = levels[-1][0].seen
+        kept.append(found)
+        return found
+
+    def judge(level: tuple[View, View], matrix: Matrix, found: Bend, held_out: np.ndarray) -> float:
+        assert (held_out * level[0].seen).sum() > 0.4 * level[0].seen.sum()
+        shared.append(float((held_out * made_of[id(found)]).sum()))
+        return gain(level, matrix, found, held_out)
+
+    kept: list[Bend] = []  # so that no other bend gets one's id
+    monkeypatch.setattr(local, "_of_levels", note)
+    monkeypatch.setattr(local, "_gain", judge)
+    bend(infrared, visible, IDENTITY)
+    assert shared == [0, 0]
 
 
 def test_a_bend_is_found_beside_a_transform() -> None:

@@ -133,7 +133,7 @@ def _report(found: pd.DataFrame, machine: str, output: Path | None) -> None:
     if output:
         note = "Means, and in brackets the rank among these rows; Qcv is better where it is lower.\n"
         losses = "\n".join(f"- {name}: {_sum(weights)}" for name, weights in LOSSES.items())
-        page = heading("loss_optima.py", "What each loss asks for", machine)
+        page = heading("loss_optima", "What each loss asks for", machine)
         write(output, "loss_optima", "\n".join([page + note, losses, "", *parts]), {"loss_optima": table})
 
 

@@ -1,7 +1,9 @@
 """What every test runs with."""
 
+import ctypes
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,16 @@ def _restore() -> None:
     for name in {*os.environ} - {*CLEAN, "PYTEST_CURRENT_TEST"}:
         del os.environ[name]
     os.environ.update(CLEAN)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _freed_memory_goes_back() -> Iterator[None]:
+    """What runs in this process keeps freed memory for its next tensor (`ivif.machine.allocator`); the next file's
+    tests, and those of the other workers, need it more."""
+    yield
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc alone has it
+    if trim is not None:
+        trim(0)
 
 
 @pytest.fixture

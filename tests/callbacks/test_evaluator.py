@@ -208,7 +208,7 @@ def test_undefined_values_are_counted_per_metric(tmp_path: Path) -> None:
     data = MadeData()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ClassicFusionTask, "fuse_images", lambda _self, batch: batch["infrared"])
-        patch.setattr("ivif.lightning_modules.base.recolor", lambda fused, _chroma: fused.expand(-1, 3, -1, -1))
+        patch.setattr("ivif.lightning_modules.tiles.recolor", lambda fused, _chroma: fused.expand(-1, 3, -1, -1))
         trainer.test(ClassicFusionTask("average"), data, verbose=False)
     table = pd.read_csv(tmp_path / "tables" / "test.csv").query("method == 'average' and dataset == 'all'").iloc[0]
     assert table["n"] == 5

@@ -24,7 +24,8 @@ _FAINT: Final = 0.5
 _RIM: Final = 3
 """Pixels beside a border in which an edge would be the border's own."""
 
-_SEEN: Final = 0.999
+SEEN: Final = 0.999
+"""A warped pixel has seen a picture where more than so much of it comes from there."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class View:
     def warped(self, matrix: Matrix, size: Size) -> tuple[Floats, Floats]:
         """Edges and what is seen, in another frame."""
         edges = np.stack([warp(channel, matrix, size, 0.0) for channel in self.edges])
-        return edges, (warp(self.seen, matrix, size, 0.0) > _SEEN).astype(np.float32)
+        return edges, (warp(self.seen, matrix, size, 0.0) > SEEN).astype(np.float32)
 
 
 def view(picture: Plane, size: Size) -> View:
@@ -58,7 +59,7 @@ def view(picture: Plane, size: Size) -> View:
     small = cv2.resize(picture.astype(np.float32), across, interpolation=cv2.INTER_AREA).astype(np.float32)
     seen = cv2.resize(_without_flat_border(picture), across, interpolation=cv2.INTER_AREA)
     whole = (picture.shape[0], picture.shape[1])
-    edges, inner = _edges(small, (seen > _SEEN).astype(np.float32))
+    edges, inner = _edges(small, (seen > SEEN).astype(np.float32))
     return View(edges, inner, stretch(whole, size))
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ivif.registration.estimate import levels_of, of_level
-from ivif.registration.features import Floats, View
+from ivif.registration.features import SEEN, Floats, View
 from ivif.registration.geometry import Matrix, Plane, Size, apply
 from ivif.registration.refine import slopes, weights
 from ivif.registration.search import agreement_of
@@ -30,7 +30,6 @@ _WEAK: Final = 0.1
 _SMALL: Final = 0.02
 """Pixels: a step below it is the last."""
 
-_SEEN: Final = 0.999
 _UNDOING: Final = 30
 """Steps of a fixed point; a bend changes by less than half a pixel from one to the next, so each halves the error."""
 
@@ -189,7 +188,7 @@ def _curvature(rows: int, columns: int) -> Matrix:
 def _warped(moving: View, matrix: Matrix, displacement: Matrix) -> tuple[Floats, Floats]:
     """Edges and what is seen, in the frame of the displacement (2, h, w)."""
     edges = np.stack([warp_bent(channel, matrix, displacement, 0.0) for channel in moving.edges])
-    return edges, (warp_bent(moving.seen, matrix, displacement, 0.0) > _SEEN).astype(np.float32)
+    return edges, (warp_bent(moving.seen, matrix, displacement, 0.0) > SEEN).astype(np.float32)
 
 
 def warp_bent(picture: Plane, matrix: Matrix, displacement: Matrix, fill: float | None = None) -> Plane:

@@ -14,7 +14,7 @@ from ivif.commands.study.execute import Execution, _EndedError
 from ivif.commands.study.record import read_record
 from ivif.commands.study.run import opened, study_cell
 from tests.commands.test_study_run import STUDY
-from tests.commands.test_submission import PROGRAMS
+from tests.commands.test_submission import pretend_slurm
 from tests.refusals import accepted, refused
 
 pytest.importorskip("submitit")
@@ -151,13 +151,7 @@ def test_tasks_of_slurm_run_a_cell_each(
         "trainer.max_epochs": -1, "trainer.max_steps": 2, "trainer.num_sanity_val_steps": 0,
         "data.train_length": 4, "data.evaluation_length": 1, "data.size": [48, 56],
     }  # fmt: skip
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, text in PROGRAMS.items():
-        (programs / name).write_text(text, encoding="utf-8")
-        (programs / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
+    pretend_slurm(tmp_path, monkeypatch)
     line = _line(tmp_path, "shards: 64\ntimeout_min: 90\nslurm_partition: long\n", options=options)
     assert "77_0" in accepted(line, capsys)
     script = (tmp_path / "job.sh").read_text(encoding="utf-8")

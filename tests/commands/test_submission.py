@@ -74,17 +74,22 @@ def test_a_job_that_fails_is_named(scenes: Path, tmp_path: Path, capsys: pytest.
     assert "2 shards failed, the first is 1/2" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_jobs_of_slurm_are_an_array_whose_tasks_are_the_shards(
-    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs = tmp_path / "bin"
+def pretend_slurm(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Programs of SLURM's names come first on the path; what they are handed lies in the folder."""
+    programs = folder / "bin"
     programs.mkdir()
     for name, text in PROGRAMS.items():
         (programs / name).write_text(text, encoding="utf-8")
         (programs / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
+    patch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    patch.setenv("FAKE_SLURM", str(folder))
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_are_an_array_whose_tasks_are_the_shards(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_slurm(tmp_path, monkeypatch)
     text = (
         "shards: 2\ntimeout_min: 90\nmem_gb: 4\ncpus_per_task: 3\nslurm_partition: long\nslurm_array_parallelism: 1\n"
     )

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from ivif.files.errors import UnreadableFileError
 from ivif.files.libraries import MissingLibraryError
 from ivif.files.pictures import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from av import VideoStream
+    from av import VideoFrame, VideoStream
     from av.container import InputContainer
 
 VIDEO_SUFFIXES: Final = (
@@ -24,6 +26,11 @@ VIDEO_SUFFIXES: Final = (
 
 _CONTAINERS: Final = "mov,matroska,avi,mpegts,mpeg,asf,flv"
 """What FFmpeg may take a file for, whatever its ending."""
+
+_HD: Final = 720
+_BT709: Final = 1
+_UNSAID: Final = 2
+"""FFmpeg's numbers of colour spaces; what does not say its own is BT.709 from 720 rows on, else BT.601."""
 
 _REMEDY: Final = "Is it whole, and does a player show it? Then store it anew: ffmpeg -i VIDEO -c:v ffv1 COPY.mkv"
 
@@ -87,6 +94,18 @@ def picture_stream(path: Path, container: "InputContainer", remedy: str = _REMED
     if not width * height:
         raise UnreadableFileError(path, "it does not say how large its pictures are", remedy)
     return stream
+
+
+def rgb_pixels(frame: "VideoFrame") -> Any:
+    """(H, W, 3) uint8 RGB of a frame, as it is stored."""
+    unsaid = frame.colorspace == _UNSAID and frame.height >= _HD
+    return frame.reformat(format="rgb24", src_colorspace=_BT709 if unsaid else None).to_ndarray()
+
+
+def as_shown(frame: "VideoFrame", pixels: Any) -> Any:
+    """(H, W, ...) pixels of a frame as a player shows them: telephones store portraits lying on their side."""
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def _still() -> int:

@@ -165,18 +165,3 @@ def with_dji_library(monkeypatch: pytest.MonkeyPatch, celsius: Mapping[str, Pixe
     module.__spec__ = SimpleNamespace()  # type: ignore[assignment]  # what find_spec looks for
     module.measure = measure  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dji_thermal_cli", module)
-
-
-def write_video(path: Path, frames: list[Pixels], rate: int = 9, codec: str = "ffv1") -> Path:
-    """A video of (H, W) uint16 or uint8, or (H, W, 3) uint8 frames."""
-    import av
-
-    kind = "rgb24" if frames[0].ndim == 3 else "gray16le" if frames[0].dtype == np.uint16 else "gray"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=rate)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = {"rgb24": "bgr0", "gray16le": "gray16le", "gray": "gray"}[kind]
-        for pixels in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format=kind)))
-        container.mux(stream.encode())
-    return path

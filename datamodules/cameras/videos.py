@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ivif.datamodules.datasets.thermal import Pixels
 from ivif.files.errors import UnreadableFileError
-from ivif.files.videos import open_video, picture_stream
+from ivif.files.videos import as_shown, open_video, picture_stream, rgb_pixels
 
 if TYPE_CHECKING:
     from av import VideoStream
@@ -47,7 +47,7 @@ def is_deep_video(path: Path) -> bool:
 
 
 def video_frames(path: Path, every: int = 1) -> Iterator[VideoFrame]:
-    """Every n-th frame, in the order in which they are shown: grey ones in one channel, of 16 bits where they have so.
+    """Every n-th frame, as a player shows it: grey ones in one channel, of 16 bits where they have so.
 
     Raises:
         UnreadableFileError: If it is no video, its frames are too large, or it is damaged: what comes before is given.
@@ -55,14 +55,14 @@ def video_frames(path: Path, every: int = 1) -> Iterator[VideoFrame]:
     """
     with _stream(path) as (container, stream):
         kind = stream.codec_context.pix_fmt or ""
-        wanted = kind if kind in _DEEP else "gray" if kind == "gray" else "rgb24"
-        if kind.startswith("gray") and kind not in ("gray", *_DEEP):
+        grey = kind in ("gray", *_DEEP)
+        if kind.startswith("gray") and not grey:
             raise UnreadableFileError(path, f"its frames are of {kind}; write them as gray16le (FFV1) or gray")
         stream.thread_type = "AUTO"
         for number, frame in enumerate(container.decode(stream)):
             if number % every == 0:
                 seconds = float(number) if frame.time is None else float(frame.time)
-                yield VideoFrame(seconds, frame.to_ndarray(format=wanted))
+                yield VideoFrame(seconds, as_shown(frame, frame.to_ndarray() if grey else rgb_pixels(frame)))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ivif.datamodules.datasets.palettes import find_palette, intensities
 from ivif.datamodules.datasets.thermal import Pixels
 from ivif.files.errors import UnreadableFileError
 from ivif.files.names import printable
-from ivif.files.videos import open_video, picture_stream
+from ivif.files.videos import as_shown, open_video, picture_stream, rgb_pixels
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -28,11 +28,6 @@ _GREY: Final = ("gray", "gray8")
 _BYTE: Final = 8
 _USUAL_RATE: Final = Fraction(25)
 """Of a video that does not say its own."""
-
-_HD: Final = 720
-_BT709: Final = 1
-_UNSAID: Final = 2
-"""FFmpeg's numbers of colour spaces; what does not say its own is BT.709 from 720 rows on, else BT.601."""
 
 _MISSING: Final = 1.0
 """Seconds by which a video may end before the time that its header gives."""
@@ -103,7 +98,7 @@ class VideoFile(Footage):
             length = _length(stream)
             start = float(first.time or 0.0)
             count = stream.frames or (round(length * rate) if length else None)
-            height, width = _turned(first, np.empty((first.height, first.width))).shape
+            height, width = as_shown(first, np.empty((first.height, first.width))).shape
             end = start + length if length else None
             return cls(path, infrared, (height, width), rate, start, end, count, bool(container.streams.audio))
 
@@ -117,7 +112,7 @@ class VideoFile(Footage):
             stream.thread_type = "AUTO"
             for number, frame in enumerate(container.decode(stream)):
                 time = frame.time if frame.time is not None else self.start + number / float(self.rate)
-                pixels = _turned(frame, _infrared_pixels(frame) if self.infrared else _colours(frame))
+                pixels = as_shown(frame, _infrared_pixels(frame) if self.infrared else rgb_pixels(frame))
                 if number == 0 and self.infrared:
                     palette = self._palette(pixels)
                 damaged += [time] if frame.is_corrupt else []
@@ -217,16 +212,4 @@ def _infrared_pixels(frame: "VideoFrame") -> Pixels:
     """(H, W) or (H, W, 3) uint8, or (H, W) uint16."""
     if max(component.bits for component in frame.format.components) > _BYTE:
         return frame.reformat(format="gray16le").to_ndarray()
-    return frame.to_ndarray() if frame.format.name in _GREY else _colours(frame)
-
-
-def _colours(frame: "VideoFrame") -> Pixels:
-    """(H, W, 3) uint8 RGB."""
-    unsaid = frame.colorspace == _UNSAID and frame.height >= _HD
-    return frame.reformat(format="rgb24", src_colorspace=_BT709 if unsaid else None).to_ndarray()
-
-
-def _turned(frame: "VideoFrame", pixels: Any) -> Any:
-    """Pixels as a player shows them: telephones store portraits lying on their side."""
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+    return frame.to_ndarray() if frame.format.name in _GREY else rgb_pixels(frame)

@@ -17,8 +17,10 @@ from ivif.datamodules.datasets.reading_config import ReadingConfig
 from ivif.datamodules.datasets.temperatures import as_celsius, from_centikelvin
 from ivif.datamodules.datasets.thermal import ThermalRange
 from ivif.files.whole import whole_file
-from tests.camera_files import dji_jpeg, exif, flir_jpeg, jpeg, photo, warm_scene, with_dji_library, write_video
+from ivif.inference.video.footage import footage_of
+from tests.camera_files import dji_jpeg, exif, flir_jpeg, jpeg, photo, warm_scene, with_dji_library
 from tests.refusals import refused
+from tests.videos import colour_frames, grey_frames, read_video, write_video
 
 
 def imported(out: Path) -> dict[str, list[dict[str, str]]]:
@@ -163,6 +165,18 @@ def test_pages_and_videos_become_folders_of_frames(tmp_path: Path) -> None:
     assert np.array_equal(read_image(out / "vi/flight/000004.png"), visible[12])  # three times as many a second
     assert np.array_equal(read_image(out / "vi/stack/000000.png"), visible[5])
     assert len(FolderDataset(out).sequences()) == 3
+
+
+def test_frames_are_stored_as_a_player_shows_them(tmp_path: Path) -> None:
+    card, out = tmp_path / "card", tmp_path / "out"
+    write_video(card / "walk_ir.mkv", grey_frames([9, 9], (48, 32), deep=True))
+    lying = write_video(card / "walk_rgb.mov", colour_frames(2, (720, 960)), kind="h264", turned=90)
+    assert main(["data", "import", str(card), "--out", str(out), "--unit", "counts"]) == 0
+    upright = next(footage_of(lying, False, 25).frames()).pixels
+    assert upright.shape == (960, 720, 3)
+    assert np.array_equal(read_image(out / "vi/walk/000000.png"), upright)
+    as_bt601 = np.rot90(read_video(lying)[1][0])  # what FFmpeg takes where a video does not say its colours
+    assert np.abs(upright.astype(int) - as_bt601).max() > 9
 
 
 def test_false_colours_become_intensities(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image
 
 from ivif.commands.cli import main
-from tests.camera_files import flir_file, flir_jpeg, jpeg, photo, raw_of, warm_scene, with_parts, write_video
+from tests.camera_files import flir_file, flir_jpeg, jpeg, photo, raw_of, warm_scene, with_parts
 from tests.hostile.images import encode, png
+from tests.videos import write_video
 
 RAW, PHOTO, CAMERA = 1, 14, 32
 

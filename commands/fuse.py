@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from ivif.callbacks.images import PNG
 from ivif.commands.errors import UsageError
 from ivif.commands.flat_picture import tell_flat
-from ivif.commands.fuse_checks import check_out, tell_proportions
+from ivif.commands.fuse_checks import PANEL, check_out, panel_path, tell_proportions
 from ivif.commands.fuse_large import fuse_parts, open_large, sizes_of
 from ivif.commands.fuse_video import add_video_options, fuse_videos, is_video
 from ivif.commands.parsing.command_line import rewrite
@@ -31,8 +31,6 @@ _FORMATS: Final[Mapping[str, Mapping[str, Any]]] = {
     ".webp": {"format": "WEBP"},
 }
 """By a name's ending what Pillow is told."""
-
-PANEL: Final = "_panel.png"
 
 
 def fuse(arguments: Sequence[str]) -> list[str]:
@@ -71,7 +69,9 @@ def fuse(arguments: Sequence[str]) -> list[str]:
 
 
 def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> None:
-    check_out(out, "picture", _FORMATS, options.overwrite, (infrared, visible))
+    place = "picture", options.overwrite, (infrared, visible)
+    check_out(out, _FORMATS, *place)
+    beside = panel_path(out, ".png", *place) if options.side_by_side else None
     thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
     pair = open_large((infrared, visible), out, thermal_range, options)
     if pair is None and not options.register:
@@ -95,10 +95,10 @@ def _fuse_files(infrared: Path, visible: Path, out: Path, model: str, options: A
     with whole_file(out, durable=False) as stream:
         fused.save(stream, **_FORMATS[out.suffix.lower()])
     print(f"Fused image: {out}")
-    if options.side_by_side:
+    if beside:
         from ivif.commands.side_by_side import write_panel
 
-        write_panel(fuser, source, visible, fused, out.with_name(out.stem + PANEL), options.colormap)
+        write_panel(fuser, source, visible, fused, beside, options.colormap)
 
 
 def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, options: Any) -> list[str]:
@@ -173,7 +173,10 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
 
 def _add_output_options(parser: SuiteParser) -> None:
     parser.add_argument(
-        "--side_by_side", type=bool, default=False, help=f"Also write both pictures beside the fused one: NAME{PANEL}."
+        "--side_by_side",
+        type=bool,
+        default=False,
+        help=f"Also write both pictures or videos beside the fused one, as NAME{PANEL}.",
     )
     parser.add_argument(
         "--colormap", choices=("grey", *palette_names()), default="grey", help="How infrared is shown there."

@@ -1,11 +1,12 @@
 """`ivif fuse` of two videos."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivif.commands.errors import UsageError, is_user_error
-from ivif.commands.fuse_checks import check_out, tell_proportions
+from ivif.commands.fuse_checks import check_out, panel_path, tell_proportions
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.files.names import printable
 from ivif.files.videos import VIDEO_SUFFIXES, check_video_library
@@ -35,13 +36,13 @@ def fuse_videos(infrared: Path, visible: Path, out: Path, model: str, options: A
     from ivif.inference.video import VIDEO_FORMATS, footage_of
     from ivif.inference.video.matching import check_common_time
 
-    if options.side_by_side:
-        raise UsageError("--side_by_side is of two pictures. Leave it out for videos.")
     if options.shard:
         raise UsageError("--shard is of two folders. Leave it out for videos.")
     if not options.frame_rate > 0:
         raise UsageError(f"--frame_rate {options.frame_rate}: give frames per second above 0.")
-    check_out(out, "video", VIDEO_FORMATS, options.overwrite, (infrared, visible))
+    place = "video", options.overwrite, (infrared, visible)
+    check_out(out, VIDEO_FORMATS, *place)
+    beside = panel_path(out, out.suffix, *place) if options.side_by_side else None
     warm, seen = footage_of(infrared, True, options.frame_rate), footage_of(visible, False, options.frame_rate)
     if infrared.is_dir() and visible.is_dir() and warm.count != seen.count:
         raise UsageError(
@@ -52,10 +53,11 @@ def fuse_videos(infrared: Path, visible: Path, out: Path, model: str, options: A
     if not options.register:
         tell_proportions(infrared, visible, (warm.size, seen.size))
     print(f"Infrared: {_described(warm)}; visible: {_described(seen)}")
-    for left in remove_partial_files(out.parent, below=False, of=out.name):
-        print(f"Removed what a stopped command had left of it: {left}")
+    for file in (out, beside):
+        for left in remove_partial_files(file.parent, below=False, of=file.name) if file else ():
+            print(f"Removed what a stopped command had left of it: {left}")
     try:
-        _write(warm, seen, out, model, options)
+        _write(warm, seen, out, beside, model, options)
     except KeyboardInterrupt:
         print(f"'{printable(out)}' was not written: the same command begins anew.", file=sys.stderr)
         raise
@@ -65,13 +67,13 @@ def fuse_videos(infrared: Path, visible: Path, out: Path, model: str, options: A
         raise UsageError(str(error)) from error
 
 
-def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, options: Any) -> None:
+def _write(infrared: "Footage", visible: "Footage", out: Path, beside: Path | None, model: str, options: Any) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
     import ivif
     from ivif.datamodules.datasets.thermal import ThermalRange
-    from ivif.inference.video import fuse_video
+    from ivif.inference.video import PanelVideo, fuse_video, sound_of
     from ivif.metrics.temporal import TemporalScores
 
     thermal_range = ThermalRange(options.thermal_range, options.low, options.high)
@@ -79,12 +81,16 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, optio
     scores = TemporalScores() if options.scores else None
     prepare = _registering(infrared, visible, options)
 
-    def watch(fused: "Tensor", warm: "Tensor", seen: "Tensor") -> None:
+    panel = PanelVideo(beside, visible, sound_of(infrared, visible), options.colormap) if beside else None
+
+    def watch(time: float, fused: "Tensor", warm: "Tensor", seen: "Tensor") -> None:
         bar.advance(task)
+        if panel is not None:
+            panel.watch(time, fused, warm, seen)
         if scores is not None:
             scores.update(fused, warm, seen)
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar, panel or nullcontext():
         task = bar.add_task("fusing", total=visible.count)
         report = fuse_video(
             fuser,
@@ -99,6 +105,8 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, model: str, optio
             prepare,
         )
     print(_told(report, visible.size, out))
+    if beside:
+        print(f"Side by side: {beside}")
     if prepare and (told := prepare.told()):
         print(told)
     if scores is not None:

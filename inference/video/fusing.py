@@ -22,8 +22,8 @@ from ivif.inference.video.smoothing import GainSmoother
 from ivif.inference.video.thermal import range_of_video
 from ivif.inference.video.writing import VIDEO_FORMATS, VideoWriter
 
-Watch = Callable[[Tensor, Tensor, Tensor], None]
-"""Told of each frame: fused (3, H, W), infrared (1, H, W), visible (3, H, W), all in [0, 1]."""
+Watch = Callable[[float, Tensor, Tensor, Tensor], None]
+"""Told of each frame: its time, fused (3, H, W), infrared (1, H, W), visible (3, H, W), all in [0, 1]."""
 
 Prepare = Callable[[FramePair], FramePair]
 """Changes a pair of frames before it is fused."""
@@ -88,7 +88,7 @@ def fuse_video(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"--batch_size is {batch_size}: give 1 or more.")
     smooth = None if temporal is None else GainSmoother(temporal)
-    sound = next((one.path for one in (visible, infrared) if one.has_sound), None)
+    sound = sound_of(infrared, visible)
     form = VIDEO_FORMATS[out.suffix.lower()]
     count, first, time = 0, 0.0, 0.0
     with whole_file(out) as stream, VideoWriter(stream, form, visible.size, visible.rate, sound) as writer:
@@ -97,9 +97,14 @@ def fuse_video(
         for time, fused, warm, seen in _fused(fuser, pairs, range_of_video(infrared, fuser.thermal_range), prompt):
             shown = fused if smooth is None else smooth(fused, time)
             writer.write(np.asarray(to_picture(shown)), time)
-            watch(shown, warm, seen)
+            watch(time, shown, warm, seen)
             count, first = count + 1, first if count else time
     return VideoReport(count, first, time, sound is not None)
+
+
+def sound_of(infrared: Footage, visible: Footage) -> Path | None:
+    """The video whose sound is kept: the visible one's, or else that of the infrared one."""
+    return next((one.path for one in (visible, infrared) if one.has_sound), None)
 
 
 def _fused(

@@ -12,12 +12,13 @@ import pytest
 
 import ivif
 from ivif.commands.cli import main
+from ivif.datamodules.datasets.palettes import palette_colours
 from ivif.datamodules.datasets.thermal import ThermalRange
 from ivif.inference import Fuser
 from ivif.inference.video.writing import VideoWriter
 from ivif.lightning_modules.classic import ClassicFusionTask
 from tests.refusals import refused
-from tests.videos import colour_frames, grey_frames, read_video, write_video
+from tests.videos import colour_frames, grey_frames, read_sound, read_video, write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +52,20 @@ def test_two_videos_become_one(pair: tuple[str, str], tmp_path: Path, capsys: py
     assert [path.name for path in out.parent.iterdir()] == ["fused.mp4"]
 
 
+@pytest.mark.usefixtures("average")
+def test_both_videos_beside_the_fused_one(pair: tuple[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "fused.mkv"
+    assert main(["fuse", *pair, f"--out={out}", "--side_by_side=true", "--colormap=iron"]) == 0
+    times, panels = read_video(tmp_path / "fused_panel.mkv")
+    fused, seen = read_video(out), read_video(Path(pair[1]))
+    assert times == fused[0]
+    warm = palette_colours("iron")[[10, 10, 90, 90, 170, 170, 170, 170]]  # 10 frames a second beside 25
+    for panel, level, *others in zip(panels, warm, seen[1], fused[1], strict=True):
+        assert np.abs(panel[:, :96].astype(int) - level).max() <= 1
+        assert np.array_equal(panel[:, 96:], np.concatenate(others, axis=1))
+    assert read_sound(tmp_path / "fused_panel.mkv")[0] == "aac"
+
+
 def test_a_network_fuses_videos(pair: tuple[str, str], tmp_path: Path) -> None:
     out = tmp_path / "fused.mkv"
     assert main(["fuse", *pair, f"--out={out}", "--model=mgfusion-light", "--device=cpu", "--batch_size=4"]) == 0
@@ -66,6 +81,7 @@ def test_what_cannot_be_done_is_one_line(
     pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     infrared, visible = pair
+    beside = write_video(tmp_path / "camera_panel.mkv", colour_frames(3))
     (tmp_path / "broken.mp4").write_bytes(Path(visible).read_bytes()[:2000])
     late = str(write_video(tmp_path / "late.mkv", grey_frames([9] * 3), 10, start=60))
     out = str(tmp_path / "fused.mp4")
@@ -85,7 +101,10 @@ def test_what_cannot_be_done_is_one_line(
         ([infrared, visible, f"--out={out}", "--batch_size=0"], "--batch_size is 0"),
         ([infrared, visible, f"--out={out}", "--frame_rate=0"], "--frame_rate 0.0: give frames per second"),
         ([infrared, visible, f"--out={out}", "--thermal_range=fixed"], "needs `high`"),
-        ([infrared, visible, f"--out={out}", "--side_by_side=true"], "--side_by_side is of two pictures"),
+        (
+            [infrared, str(beside), f"--out={tmp_path / 'camera.mkv'}", "--side_by_side=true", "--overwrite=true"],
+            "camera_panel.mkv: it is one of the two videos",
+        ),
     ):
         assert message in refused(["fuse", *line], capsys)
     assert not Path(out).exists()

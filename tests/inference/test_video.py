@@ -185,7 +185,7 @@ def test_no_more_than_a_few_frames_are_held(tmp_path: Path) -> None:
     seen: list[weakref.ref[torch.Tensor]] = []
     most = 0
 
-    def watch(shown: torch.Tensor, warm: torch.Tensor, visible: torch.Tensor) -> None:
+    def watch(_time: float, shown: torch.Tensor, warm: torch.Tensor, visible: torch.Tensor) -> None:
         nonlocal most
         seen.extend(map(weakref.ref, (shown, warm, visible)))
         most = max(most, sum(one() is not None for one in seen))

@@ -10,7 +10,6 @@ from ivif.commands.flat_picture import tell_flat
 from ivif.commands.fuse_checks import PANEL, check_out, panel_path, tell_proportions
 from ivif.commands.fuse_large import fuse_parts, open_large, sizes_of
 from ivif.commands.fuse_video import add_video_options, fuse_videos, is_video
-from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.parsing.parser import SuiteParser
 from ivif.commands.program import program
 from ivif.commands.train.options import TILE_HELP
@@ -42,7 +41,7 @@ def fuse(arguments: Sequence[str]) -> list[str]:
     Raises:
         UsageError: If the command line is wrong, or a picture is not there.
     """
-    options = _parser(reads=False).parse_args(rewrite(arguments, plain=("--model",)).arguments)
+    options = _parser(reads=False).parse_args(list(arguments))
     infrared, visible, out = Path(options.infrared), Path(options.visible), Path(options.out)
     for path in (infrared, visible):
         if not path.exists():

@@ -1,7 +1,7 @@
 """Command lines as people type them, rewritten into what the parser takes."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,7 +39,7 @@ class CommandLine:
     resume: Path | None = None
 
 
-def rewrite(arguments: Sequence[str], plain: Collection[str] = ()) -> CommandLine:
+def rewrite(arguments: Sequence[str]) -> CommandLine:
     """Finds configuration files by bare name, and those of runs: of `--resume` and `--run`, and of a checkpoint.
 
     Files come before options, whatever the order in which they were typed (`ivif.commands.parsing.order`). Options of
@@ -47,7 +47,6 @@ def rewrite(arguments: Sequence[str], plain: Collection[str] = ()) -> CommandLin
 
     Args:
         arguments: As typed.
-        plain: Options whose values name no configuration in this command, although they do elsewhere.
 
     Raises:
         UsageError: If a file or run folder is not there; names what was looked for.
@@ -60,7 +59,7 @@ def rewrite(arguments: Sequence[str], plain: Collection[str] = ()) -> CommandLin
     while index < len(split):
         option = split[index]
         value = split[index + 1] if index + 1 < len(split) else None
-        if option in FILE_OPTIONS and option not in plain and value is not None:
+        if option in FILE_OPTIONS and value is not None:
             found = find_config(option, value)
             if is_file(found) and option != "--trainer.logger":  # of loggers a file may hold a list
                 check_config_file(option, Path(found))

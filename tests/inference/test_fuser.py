@@ -209,7 +209,8 @@ def test_formats_and_the_panel(
     infrared, visible = pair
     line = ["fuse", str(infrared), str(visible), f"--model={run}", "--device=cpu"]
     assert main([*line, f"--out={tmp_path / 'a.png'}", "--side_by_side=true", "--colormap=inferno"]) == 0
-    assert main([*line, f"--out={tmp_path / 'a.tif'}"]) == 0
+    turned = ["--device", "cpu", "--model", str(run), "--out", str(tmp_path / "a.tif"), str(infrared), str(visible)]
+    assert main(["fuse", *turned]) == 0
     assert np.array_equal(opened(tmp_path / "a.png"), opened(tmp_path / "a.tif"))
     height, width = opened(visible).shape[:2]
     panel = opened(tmp_path / "a_panel.png")

@@ -24,6 +24,7 @@ _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
   test      score it on the test pairs, with the classic rows
   predict   write fused pictures                           ... --output_dir FOLDER [--shard 2/4]; then merge FOLDER
   fuse      two pictures, or two folders of them           INFRARED VISIBLE --out FUSED
+  demo      a page on this machine to try networks on pictures  [--model CKPT]
   export    a network as one file: ONNX, torch.export      --ckpt_path CKPT --out FILE.onnx
   data      download | check | prompts | manifests | scenes    --data NAME.yaml --data.root FOLDER
   models    list | show | pack | push                      NAME, or --ckpt_path CKPT --name NAME
@@ -35,7 +36,7 @@ _HELP: Final = "COMMAND --help lists every option; COMMAND ... --print_config sh
 MERGE: Final = "merge"
 """The word after `predict` that joins shards, and needs no trainer."""
 
-PLAIN_COMMANDS: Final = ("fuse", "export", "data", "models", "report", "study")
+PLAIN_COMMANDS: Final = ("fuse", "demo", "export", "data", "models", "report", "study")
 """Commands that need no trainer."""
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", *PLAIN_COMMANDS)
@@ -154,6 +155,10 @@ def _plain_main(command: str) -> Callable[[list[str]], int]:
         from ivif.commands.merge import main as merge_main
 
         return merge_main
+    if command == "demo":
+        from ivif.commands.demo.command import main as demo_main
+
+        return demo_main
     if command == "export":
         from ivif.commands.export import main as export_main
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ivif.commands import export, fuse
 from ivif.commands.data import command as data
+from ivif.commands.demo import command as demo
 from ivif.commands.errors import UsageError
 from ivif.commands.models import command as models
 from ivif.commands.parsing.command_line import CommandLine
@@ -34,7 +35,8 @@ class _CompletingCLI(SuiteCLI):
             for option in _FILES:
                 command._option_string_actions[option].complete = shtab.FILE
         plain_commands = {
-            "fuse": fuse, "export": export, "data": data, "models": models, "report": report, "study": study,
+            "fuse": fuse, "demo": demo, "export": export, "data": data, "models": models, "report": report,
+            "study": study,
         }  # fmt: skip
         for name, plain in plain_commands.items():
             # jsonargparse takes no parser that has commands of its own already

@@ -141,7 +141,7 @@ class Fuser:
 
     def _fused(self, infrared: Picture, visible: Picture, prompt: str | None) -> Fused:
         with torch.no_grad(), self._turn:
-            fused = self.task.picture(self._batch(infrared, visible, prompt))["fused"]
+            fused = self.task.picture(self.batch(infrared, visible, prompt))["fused"]
         return like(fused[0], visible)
 
     def detect(self, infrared: Picture, visible: Picture, prompt: str | None = None) -> Detections:
@@ -153,7 +153,7 @@ class Fuser:
         if not self.task.class_names:
             raise ValueError(f"{type(self.task).__name__} has no detector: load one that was trained with boxes.")
         with torch.no_grad(), self._turn:
-            found = self.task.fuse(self._batch(infrared, visible, prompt))["detections"][0]
+            found = self.task.fuse(self.batch(infrared, visible, prompt))["detections"][0]
         order = found["scores"].argsort(descending=True)
         labels = [self.task.class_names[label] for label in found["labels"][order].tolist()]
         return Detections(found["boxes"][order].cpu(), found["scores"][order].cpu(), labels)
@@ -180,8 +180,8 @@ class Fuser:
         with torch.no_grad(), self._turn:
             return self.task.picture(cast(Batch, batch))["fused"]
 
-    def _batch(self, infrared: Picture, visible: Picture, prompt: str | None) -> Batch:
-        """One pair as `predict` would give it to the network."""
+    def batch(self, infrared: Picture, visible: Picture, prompt: str | None) -> Batch:
+        """A batch of one pair, as `predict` would give it to the network; pictures and errors as in a call."""
         first, second = infrared_of(infrared, self.thermal_range), visible_of(visible)
         if first.shape[1:] != second.shape[1:]:
             first = fit(first, (second.shape[1], second.shape[2]))

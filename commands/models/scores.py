@@ -1,6 +1,6 @@
 """What a released network scores on generated pairs, beside the plain rules."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import torch
@@ -24,19 +24,29 @@ SIZE: Final = (120, 160)
 
 
 def measure(task: FusionTask) -> Mapping[str, Mapping[str, float]]:
-    """Means over the scenes: row (`network`, then `PLAIN_ROWS`) -> metric -> value, higher is better in all.
-
-    The network gets no prompt.
+    """Means over the scenes, as `score_rows` gives them. The network gets no prompt.
 
     Args:
         task: In evaluation mode, on the CPU.
     """
-    rules = {rule: build_source(DetectionSource(rule)) for rule in PLAIN_ROWS}
-    rows: dict[str, Callable[[Batch], Tensor]] = {"network": lambda batch: task.picture(batch)["fused"], **rules}
-    scores = {row: FusionMetrics(METRICS) for row in rows}
     scenes = SyntheticDataset(SCENES, SIZE, seed=0, split="test")
-    for index, name in enumerate(scenes.names):
-        batch = batch_to_float(collate([{**scenes[index], "prompt": ""}]))
+    batches = ((name, batch_to_float(collate([{**scenes[i], "prompt": ""}]))) for i, name in enumerate(scenes.names))
+    return score_rows(batches, lambda batch: task.picture(batch)["fused"])
+
+
+def score_rows(
+    batches: Iterable[tuple[str, Batch]], network: Callable[[Batch], Tensor]
+) -> Mapping[str, Mapping[str, float]]:
+    """Means over pairs: row (`network`, then `PLAIN_ROWS`) -> metric -> value, higher is better in all.
+
+    Args:
+        batches: Names of pairs, and batches of one, of float planes in [0, 1].
+        network: What the first row fuses with, (1, 3, H, W).
+    """
+    rules = {rule: build_source(DetectionSource(rule)) for rule in PLAIN_ROWS}
+    rows: dict[str, Callable[[Batch], Tensor]] = {"network": network, **rules}
+    scores = {row: FusionMetrics(METRICS) for row in rows}
+    for name, batch in batches:
         for row, fuse in rows.items():
             with torch.no_grad():
                 fused = fuse(batch)

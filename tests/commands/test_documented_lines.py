@@ -12,6 +12,7 @@ import torch
 
 from ivif.callbacks.run_record import RECORD_KEY
 from ivif.commands.data.command import _parser as data_parser
+from ivif.commands.demo.command import _parser as demo_parser
 from ivif.commands.export import _parser as export_parser
 from ivif.commands.fuse import _parser as fuse_parser
 from ivif.commands.merge import _parser as merge_parser
@@ -27,8 +28,14 @@ from tests.test_docs import PAGES
 LONG: Final = re.compile(r"--(?:model|data)\.init_args\b")
 SHOWN: Final = ("*.md", "docs/*.md", "*/README.md", "*/*/README.md", "notebooks/*.ipynb", "configs/**/*.yaml")
 CODE: Final = ("commands", "callbacks", "datamodules", "lightning_modules", "models", "losses", "metrics", "scripts")
-FOLLOWED: Final = ("fit", "validate", "test", "predict", "data", "report", "fuse", "export", "models", "study")
-_PLAIN: Final = {"fuse": fuse_parser, "export": export_parser, "models": models_parser, "study": study_parser}
+FOLLOWED: Final = ("fit", "validate", "test", "predict", "data", "report", "fuse", "demo", "export", "models", "study")
+_PLAIN: Final = {
+    "fuse": fuse_parser,
+    "demo": demo_parser,
+    "export": export_parser,
+    "models": models_parser,
+    "study": study_parser,
+}
 _LINE: Final = re.compile(rf"(?:main\.py|ivif) +((?:{'|'.join(FOLLOWED)}) (?:[^\n`#]|\\\n)+)")
 _LEFT_OUT: Final = re.compile(r"\.\.\.|my_methods|\[--|<|^data prompts(?!.*--data)")
 """Lines of which a part is left out, or that name a package of the reader's own."""

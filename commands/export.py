@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     from ivif.weights import find_weights
 
     task, origin = load_fusion(find_weights(options.ckpt_path, fetch=True))
-    found = export_fusion(task, out, options.format, options.prompt, origin, options.int8)
+    found = export_fusion(task, out, options.format, options.prompt, origin, options.int8, options.prompt_input)
     loss = f"at most {found.difference} of 255 levels" if found.psnr is None else f"in 8 bits, {found.psnr:.1f} dB"
     print(f"Exported file: {out} ({loss} from predict)")
     if task.class_names:
@@ -51,6 +51,9 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
     parser.add_argument("--format", choices=tuple(_FORMATS), default="onnx", help="onnx, or torch's ExportedProgram.")
     parser.add_argument(
         "--prompt", type=str | None, default=None, help="Text of every pair, for a network that takes one."
+    )
+    parser.add_argument(
+        "--prompt_input", type=bool, default=False, help="Texts are a third input, as tokens, and not fixed."
     )
     parser.add_argument("--int8", type=bool, default=False, help="In integers of 8 bits, with some loss (ONNX).")
     parser.add_argument("--overwrite", type=bool, default=False, help="Write over the file --out.")

@@ -212,6 +212,11 @@ class ImageTextEncoder(FrozenModule):
         mask = torch.arange(self.context_length) < lengths[:, None]
         return states.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
+    def encode_token_ids(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """What `encode_text_tokens` gives, of ids (B, L) as `tokenizer` makes them; nothing is remembered."""
+        mask = torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(dim=-1, keepdim=True)
+        return self._token_states(self._text.token_embedding(ids).float()) * mask.unsqueeze(-1), mask
+
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:

@@ -20,8 +20,8 @@ SIZES: Final = (
 MOST: Final = 1
 """Levels of 255 by which a pixel may differ: the last bits of a network decide how a level is rounded."""
 
-Bytes = Callable[[Tensor, Tensor], Tensor]
-"""Infrared (B, H, W) and visible (B, H, W, 3) to fused (B, H, W, 3), all uint8."""
+Bytes = Callable[..., Tensor]
+"""Infrared (B, H, W) and visible (B, H, W, 3), perhaps tokens (B, L), to fused (B, H, W, 3); pictures are uint8."""
 
 
 def largest_difference(exported: Bytes, plain: ByteFusion) -> tuple[int, tuple[int, int, int]]:
@@ -53,15 +53,22 @@ def onnx_function(path: Path, threads: int = 0) -> Bytes:
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
 
-    def run(infrared: Tensor, visible: Tensor) -> Tensor:
-        (fused,) = session.run(["fused"], {"infrared": infrared.numpy(), "visible": visible.numpy()})
+    def run(*inputs: Tensor) -> Tensor:
+        given = {name: part.numpy() for name, part in zip(names, inputs, strict=True)}
+        (fused,) = session.run(["fused"], given)
         return torch.from_numpy(fused)
 
     return run
 
 
+def with_text(exported: Bytes, tokens: Tensor) -> Bytes:
+    """A function of pictures and tokens with one text for all pairs, (1, L)."""
+    return lambda infrared, visible: exported(infrared, visible, tokens.expand(len(infrared), -1).contiguous())
+
+
 def torch_function(path: Path) -> Bytes:
     """An exported program, read back."""
     module: Any = torch.export.load(path).module()
-    return lambda infrared, visible: module(infrared, visible)
+    return lambda *inputs: module(*inputs)

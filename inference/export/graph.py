@@ -9,6 +9,7 @@ from ivif.contracts.batch import Batch
 from ivif.image_ops.color import levels_of_8bit
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.text_states import PromptEncoder
+from ivif.models.clip import ImageTextEncoder
 
 _EXAMPLE = 2, 75, 94
 """Batch, height and width to trace at: unlike each other, and multiples of nothing that a network pads to."""
@@ -27,12 +28,13 @@ class ByteFusion(nn.Module):
         self.task = task
         self.prompt = prompt
 
-    def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, infrared: Tensor, visible: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Fuses pairs.
 
         Args:
             infrared: (B, H, W), uint8.
             visible: (B, H, W, 3), uint8, RGB.
+            tokens: (B, L), int64, the prompts of a task whose prompts are an input (`PromptInput`).
 
         Returns:
             (B, H, W, 3), uint8, RGB: what `predict` writes.
@@ -43,6 +45,8 @@ class ByteFusion(nn.Module):
         }
         if self.prompt is not None:
             batch["prompt"] = [self.prompt] * infrared.shape[0]
+        if tokens is not None:
+            batch["tokens"] = tokens
         fused = self.task.picture(cast(Batch, batch))["fused"]
         return levels_of_8bit(fused).permute(0, 2, 3, 1).to(torch.uint8)
 
@@ -70,36 +74,71 @@ class FixedPrompt(nn.Module):
         return self.states.expand(count, -1, -1), self.mask.expand(count, -1)
 
 
+class PromptInput(nn.Module):
+    """Stands where a task encodes its prompts: of tokens that come with the pictures.
+
+    Args:
+        encoder: Encodes them.
+    """
+
+    def __init__(self, encoder: ImageTextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """States (B, L, d) and mask (B, L), all False for a pair whose text has no word."""
+        tokens = cast("dict[str, Tensor]", batch)["tokens"]
+        states, mask = self.encoder.encode_token_ids(tokens)
+        return states, mask & (tokens.argmax(dim=-1, keepdim=True) > 1)  # more than start and end
+
+
 def takes_prompt(task: FusionTask) -> bool:
     """Whether a prompt changes what a task fuses."""
     return any(encoder.encoder is not None for encoder in _encoders(task).values())
 
 
-def trace(task: FusionTask, prompt: str | None) -> torch.export.ExportedProgram:
+def trace(task: FusionTask, prompt: str | None, prompt_input: bool = False) -> torch.export.ExportedProgram:
     """Traces a task in evaluation mode for any batch, height and width.
 
     Args:
         task: What fuses; unchanged afterwards.
-        prompt: The text of every pair.
+        prompt: The text of every pair; None: none.
+        prompt_input: Whether texts come with the pictures instead, as tokens.
 
     Raises:
         Exception: Of many kinds, where the task does what cannot be traced.
     """
-    encoders = _encoders(task) if prompt is not None else {}
+    encoders = _encoders(task) if prompt_input or prompt is not None else {}
     batch, height, width = _EXAMPLE
-    infrared = torch.zeros(batch, height, width, dtype=torch.uint8)
-    visible = torch.zeros(batch, height, width, 3, dtype=torch.uint8)
-    sizes = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
+    examples = [torch.zeros(batch, height, width, dtype=torch.uint8)]
+    examples.append(torch.zeros(batch, height, width, 3, dtype=torch.uint8))
+    sizes: dict[str, Any] = dict.fromkeys(("infrared", "visible"), dict.fromkeys(range(3), torch.export.Dim.DYNAMIC))
+    if prompt_input:
+        examples.append(token_ids(task, [""] * batch))
+        sizes["tokens"] = {0: torch.export.Dim.DYNAMIC}
     try:
         for name, encoder in encoders.items():
-            task.set_submodule(name, FixedPrompt(encoder, cast(str, prompt)))
+            task.set_submodule(name, _stand_in(encoder, prompt))
         with torch.no_grad():
-            return torch.export.export(
-                ByteFusion(task).eval(), (infrared, visible), dynamic_shapes={"infrared": sizes, "visible": sizes}
-            )
+            return torch.export.export(ByteFusion(task).eval(), tuple(examples), dynamic_shapes=sizes)
     finally:
         for name, encoder in encoders.items():
             task.set_submodule(name, encoder)
+
+
+def token_ids(task: FusionTask, texts: list[str]) -> Tensor:
+    """The input `tokens` of texts, (B, L) int64."""
+    return _text_encoder(task).tokenizer(texts)
+
+
+def _stand_in(encoder: PromptEncoder, prompt: str | None) -> nn.Module:
+    if encoder.encoder is None:
+        return encoder
+    return PromptInput(encoder.encoder) if prompt is None else FixedPrompt(encoder, prompt)
+
+
+def _text_encoder(task: FusionTask) -> ImageTextEncoder:
+    return next(encoder.encoder for encoder in _encoders(task).values() if encoder.encoder is not None)
 
 
 def _encoders(task: FusionTask) -> dict[str, PromptEncoder]:

@@ -1,8 +1,9 @@
 """Exported files against the tasks that they were made of, and what no file is made of."""
 
+import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -13,15 +14,17 @@ from torch import Tensor
 
 import ivif
 from ivif.commands.cli import main
+from ivif.contracts.batch import Batch
 from ivif.inference.export import ExportError, export_fusion, quantization
 from ivif.inference.export import files as export_files
 from ivif.inference.export.comparison import onnx_function, pair_of_bytes
 from ivif.inference.export.files import check_request
-from ivif.inference.export.graph import ByteFusion
+from ivif.inference.export.graph import ByteFusion, PromptInput, token_ids
 from ivif.inference.export.quantization import lowest_psnr
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.mgfusion import MGFusionTask
 from ivif.lightning_modules.promptfusion import PromptFusionTask
+from ivif.lightning_modules.text_states import PromptEncoder
 from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from ivif.models.mgfusion import MGFusionConfig
 from ivif.models.promptfusion import PromptFusionConfig
@@ -71,6 +74,34 @@ def test_a_prompt_stays_in_the_file(tmp_path: Path) -> None:
         with_text, without = ByteFusion(task, "two cars at night")(*pair).int(), ByteFusion(task)(*pair).int()
     assert (fused - with_text).abs().max() <= 1
     assert not torch.equal(with_text, without)
+
+
+@pytest.mark.slow
+def test_a_prompt_comes_with_the_pictures(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = TextToPixelsTask(clip="random-tiny", detector=None).eval()
+    pair, texts = pair_of_bytes((2, 45, 61), 7), ["two cars at night", " "]
+    found = export_fusion(task, tmp_path / "a.onnx", "onnx", None, "test", prompt_input=True)
+    assert found.difference <= 1
+    fused = onnx_function(tmp_path / "a.onnx")(*pair, token_ids(task, texts)).int()
+    with torch.no_grad():
+        with_text, without = (ByteFusion(task, text)(*pair).int() for text in texts)
+    assert (fused[0] - with_text[0]).abs().max() <= 1
+    assert (fused[1] - without[1]).abs().max() <= 1
+    assert not torch.equal(with_text[0], without[0])
+    notes = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert list(json.loads(notes["ivif.inputs"])) == ["infrared", "visible", "tokens"]
+
+
+def test_tokens_are_encoded_as_their_texts() -> None:
+    texts: dict[str, Any] = {"prompt": ["two cars at night", "fog", " "]}
+    encoder = PromptEncoder("random-tiny")
+    assert encoder.encoder is not None
+    tokens: dict[str, Any] = {"tokens": encoder.encoder.tokenizer(texts["prompt"])}
+    found, expected = PromptInput(encoder.encoder)(cast(Batch, tokens)), encoder(cast(Batch, texts))
+    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-5)
+    assert torch.equal(found[1], expected[1])
+    assert found[1].any(dim=1).tolist() == [True, True, False]
 
 
 @pytest.mark.slow
@@ -153,6 +184,10 @@ def test_the_loss_of_a_file_is_its_worst_picture(monkeypatch: pytest.MonkeyPatch
 def test_what_no_file_can_be_made_of_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExportError, match="MGFusion takes no text: leave --prompt out"):
         check_request(_mgfusion(), "onnx", "a street")
+    with pytest.raises(ExportError, match="MGFusion takes no text: leave --prompt_input out"):
+        check_request(_mgfusion(), "onnx", None, prompt_input=True)
+    with pytest.raises(ExportError, match="give one of the two"):
+        check_request(_mgfusion(), "onnx", "a street", prompt_input=True)
     with pytest.raises(ExportError, match="--int8 is for --format onnx"):
         check_request(_mgfusion(), "torch", None, int8=True)
     monkeypatch.setattr(export_files, "find_spec", lambda name: None if name == "onnxscript" else name)

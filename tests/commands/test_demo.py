@@ -1,10 +1,8 @@
 """`ivif demo`: the page fuses as `fuse` does, on this machine alone, and says what is wrong with what it gets."""
 
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -23,10 +21,10 @@ from ivif.datamodules.datasets.io import read_image
 from ivif.files.errors import UserError
 from ivif.inference.pictures import infrared_of, visible_of
 from ivif.metrics import FusionMetrics
+from tests.browsers import browser_page, needs_browser
 from tests.refusals import refused
 
 MODEL = "mgfusion-light"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +135,9 @@ def test_the_page_fuses_what_is_sent_to_it(pair: list[str], tmp_path: Path, monk
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None or find_spec("playwright") is None, reason="needs Chromium and playwright")
+@needs_browser
 def test_the_page_in_a_browser(pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with served(tmp_path, monkeypatch) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
+    with served(tmp_path, monkeypatch) as address, browser_page() as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
@@ -158,4 +152,3 @@ def test_the_page_in_a_browser(pair: list[str], tmp_path: Path, monkeypatch: pyt
             page.get_by_text("Fused picture as PNG").click()
         assert np.array_equal(read_image(Path(download.value.path())), np.asarray(ivif.load(MODEL)(*pair)))
         assert all(url.startswith((address, "data:", "blob:")) for url in asked)  # nothing from elsewhere
-        browser.close()

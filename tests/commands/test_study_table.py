@@ -15,6 +15,7 @@ from ivif.commands.study.table_page import sortable
 from ivif.files.inside import OutsideFileError
 from ivif.files.table_files import read_table, write_table
 from ivif.files.text_tables import TextTable
+from tests.browsers import browser_page, needs_browser
 
 NAMES = [f"{index:02d}" for index in range(8)]
 QABF = {("ours", 0): 0.60, ("ours", 1): 0.64, ("other", 0): 0.50, ("other", 1): 0.52}
@@ -145,6 +146,28 @@ def test_the_page_needs_nothing_and_runs_nothing(study: Path) -> None:
     assert "default-src 'none'" in page
     assert page.count("data:image/jpeg;base64,") == 2
     assert (study / "tables" / "efficiency.png").is_file()
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_click_on_a_head_sorts_the_page(study: Path) -> None:
+    with browser_page() as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((_tables(study) / "study.html").as_uri())
+        table = page.locator("table", has_text="average").first
+
+        def shown() -> list[str]:
+            """The first three rows from top to bottom, as the eye finds them."""
+            heads = table.locator("tbody th").all()
+            return [name for _, name in sorted((head.bounding_box()["y"], head.inner_text()) for head in heads)][:3]
+
+        assert shown() == ["ours", "other", "average"]
+        table.locator("thead th", has_text="Qcv").click()
+        assert shown() == ["other", "ours", "average"]
+        table.locator("thead th").first.click()
+        assert shown() == ["ours", "other", "average"]
+        assert len(asked) == 1
 
 
 def test_columns_sort_by_their_direction_and_leave_others_below() -> None:

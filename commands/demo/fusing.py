@@ -65,13 +65,13 @@ def fuse_pair(infrared: str | None, visible: str | None, model: str, prompt: str
     fuser = loaded(model)
     batch = fuser.batch(infrared, visible, prompt or None)
     fused = fuser.fuse_tensors(batch["infrared"], batch["visible"], [prompt] if prompt else None)
-    paths = [folder / f"{name}.png" for name in ("visible", "fused")]
-    for path, planes in zip(paths, (batch["visible"], fused), strict=True):
-        to_picture(planes[0]).save(path)
+    seen, shown = folder / "visible.png", folder / "fused.png"
+    to_picture(batch["visible"][0]).save(seen)
+    to_picture(fused[0]).save(shown)
     if fused[0, 0].numel() > MOST_SCORED:
-        return Result(*paths, [])
+        return Result(seen, shown, [])
     rows = score_rows([("pair", batch)], lambda _: fused)
-    return Result(*paths, [[name, *(f"{row[metric]:.3f}" for metric in METRICS)] for name, row in rows.items()])
+    return Result(seen, shown, [[name, *(f"{row[metric]:.3f}" for metric in METRICS)] for name, row in rows.items()])
 
 
 def write_examples(folder: Path) -> list[list[str]]:

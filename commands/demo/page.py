@@ -54,7 +54,8 @@ def serve(folder: Path, model: str | None, port: int) -> tuple[str, Callable[[],
 def build_page(folder: Path, model: str | None) -> gradio.Blocks:
     """The page: two pictures, a network and a text go in, the fused picture and its scores come out."""
     models = list(dict.fromkeys([model or preferred_name(), *released_names()]))
-    with gradio.Blocks(title="IVIF-Lightning", analytics_enabled=False) as page:
+    page = gradio.Blocks(title="IVIF-Lightning", analytics_enabled=False)
+    with page:
         gradio.Markdown(_ABOUT)
         with gradio.Row():
             pictures = [_upload(label) for label in ("Infrared", "Visible")]

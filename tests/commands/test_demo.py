@@ -28,13 +28,13 @@ MODEL = "mgfusion-light"
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """An infrared picture of 16 bits and a visible one."""
     folder = tmp_path_factory.mktemp("pair")
     infrared, visible = write_examples(folder)[1]
     deep = folder / "deep.png"
     Image.fromarray(np.asarray(Image.open(infrared)).astype(np.uint16) * 257).save(deep)
-    return [str(deep), visible]
+    return str(deep), visible
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_pair_is_fused_as_by_name_and_scored_beside_the_plain_rules(pair: list[str], tmp_path: Path) -> None:
+def test_a_pair_is_fused_as_by_name_and_scored_beside_the_plain_rules(pair: tuple[str, str], tmp_path: Path) -> None:
     result = fuse_pair(*pair, MODEL, "", tmp_path)
     expected = np.asarray(ivif.load(MODEL)(*pair))
     assert np.array_equal(read_image(result.fused), expected)
@@ -74,14 +74,14 @@ def test_a_pair_is_fused_as_by_name_and_scored_beside_the_plain_rules(pair: list
     assert result.scores[0][1:] == [f"{value:.3f}" for value in metric.compute().values()]
 
 
-def test_large_pictures_are_not_scored(pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_pictures_are_not_scored(pair: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fusing, "MOST_SCORED", 240 * 320 - 1)
     result = fuse_pair(*pair, MODEL, "", tmp_path)
     assert result.scores == []
     assert result.fused.is_file()
 
 
-def test_what_cannot_be_fused_is_refused(pair: list[str], tmp_path: Path) -> None:
+def test_what_cannot_be_fused_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Two pictures are needed"):
         fuse_pair(None, pair[1], MODEL, "", tmp_path)
     with pytest.raises(ValueError, match="takes no text"):
@@ -115,7 +115,9 @@ def test_the_page_is_served_to_this_machine_alone(tmp_path: Path, monkeypatch: p
             serve(tmp_path / "other", None, int(address.rstrip("/").rpartition(":")[2]))
 
 
-def test_the_page_fuses_what_is_sent_to_it(pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_fuses_what_is_sent_to_it(
+    pair: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("gradio")
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
@@ -136,7 +138,7 @@ def test_the_page_fuses_what_is_sent_to_it(pair: list[str], tmp_path: Path, monk
 
 @pytest.mark.slow
 @needs_browser
-def test_the_page_in_a_browser(pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_in_a_browser(pair: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(tmp_path, monkeypatch) as address, browser_page() as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))

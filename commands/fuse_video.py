@@ -80,7 +80,6 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, beside: Path | No
     fuser = ivif.load(model, options.device, thermal_range=thermal_range, tile=options.tile)
     scores = TemporalScores() if options.scores else None
     prepare = _registering(infrared, visible, options)
-
     panel = PanelVideo(beside, visible, sound_of(infrared, visible), options.colormap) if beside else None
 
     def watch(time: float, fused: "Tensor", warm: "Tensor", seen: "Tensor") -> None:
@@ -92,18 +91,8 @@ def _write(infrared: "Footage", visible: "Footage", out: Path, beside: Path | No
 
     with Progress(console=Console(stderr=True), transient=True) as bar, panel or nullcontext():
         task = bar.add_task("fusing", total=visible.count)
-        report = fuse_video(
-            fuser,
-            infrared,
-            visible,
-            out,
-            options.prompt,
-            options.temporal,
-            options.infrared_delay,
-            options.batch_size,
-            watch,
-            prepare,
-        )
+        given = options.prompt, options.temporal, options.infrared_delay, options.batch_size
+        report = fuse_video(fuser, infrared, visible, out, *given, watch, prepare)
     print(_told(report, visible.size, out))
     if beside:
         print(f"Side by side: {beside}")

@@ -208,8 +208,7 @@ class ImageTextEncoder(FrozenModule):
         states = torch.zeros((len(texts), self.context_length, self.text_width), pin_memory=device.type == "cuda")
         for row, feature in zip(states, features, strict=True):
             row[: len(feature.states)] = feature.states
-        lengths = torch.tensor([len(feature.states) for feature in features])
-        mask = torch.arange(self.context_length) < lengths[:, None]
+        mask = torch.arange(self.context_length) < torch.tensor([[len(feature.states)] for feature in features])
         return states.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
     def encode_token_ids(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,10 +263,9 @@ class ImageTextEncoder(FrozenModule):
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def _compute_texts(self, ids: Tensor) -> list[TextFeatures]:
-        """Features of texts of one length, (B, n) ids from start to end of text."""
+        """Features of texts of one length, (B, n) ids from start to end of text; attention is causal."""
         ends = torch.full((len(ids),), ids.shape[1] - 1, device=self.mean.device)
-        embeddings = self._text.token_embedding(ids.to(self.mean.device)).float()
-        states = self._token_states(embeddings)  # causal attention: nothing after the end counts
+        states = self._token_states(self._text.token_embedding(ids.to(self.mean.device)).float())
         pooled = self._pooled(states, ends)
         return [TextFeatures(*(row.clone() for row in rows)) for rows in zip(states.cpu(), pooled.cpu(), strict=True)]
 

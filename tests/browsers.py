@@ -1,6 +1,5 @@
 """A real browser, where this machine has one."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -8,10 +7,11 @@ from typing import Any
 
 import pytest
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from ivif.commands.report.files import find_browser
 
 needs_browser = pytest.mark.skipif(
-    _CHROMIUM is None or find_spec("playwright") is None, reason="needs Chromium and playwright"
+    find_browser() is None or find_spec("playwright") is None,
+    reason="no headless browser: install chromium-headless-shell",
 )
 
 
@@ -21,6 +21,6 @@ def browser_page() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         yield browser.new_page()
         browser.close()

@@ -1,6 +1,5 @@
 """The page of a run in a real browser: on a phone and a desktop, in light and dark."""
 
-import html
 import json
 import re
 from pathlib import Path
@@ -10,13 +9,11 @@ import pytest
 from PIL import Image
 
 from ivif.commands.report.command import main
-from ivif.commands.report.files import find_browser, run_browser, take_picture
+from ivif.commands.report.files import take_picture
+from tests.browsers import browser_page, needs_browser
 from tests.commands.test_report_run import write_run
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_browser() is None, reason="no headless browser: install chromium-headless-shell"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 MEASURE = """<script>
 const problems = [];
@@ -46,9 +43,11 @@ def _measured(page: Path, width: int, dark: bool) -> dict[str, object]:
     text = re.sub(r"<meta http-equiv[^>]*>", MEASURE, page.read_text(encoding="utf-8"))
     copy = page.with_name("measured.html")
     copy.write_text(text, encoding="utf-8")
-    printed = run_browser(copy, "--dump-dom", f"--window-size={width},900", dark=dark)
-    (found,) = re.findall(r'data-found="([^"]*)"', printed)
-    measured: dict[str, object] = json.loads(html.unescape(found))
+    with browser_page() as shown:  # a window of Chromium's own is never as narrow as a phone
+        shown.set_viewport_size({"width": width, "height": 900})
+        shown.emulate_media(color_scheme="dark" if dark else "light")
+        shown.goto(copy.as_uri())
+        measured: dict[str, object] = json.loads(shown.locator("body").get_attribute("data-found"))
     return measured
 
 

@@ -237,7 +237,7 @@ def test_without_any_dataset_the_root_is_named(tmp_path: Path, capsys: pytest.Ca
     [
         (["fitt", "--config", "mgfusion.yaml"], "fitt: there is no such command. Did you mean fit?"),
         (["dat", "check"], "Did you mean data?"),
-        (["qqqq"], "Commands are fit, validate, test, predict, fuse, export, data, models, report, study."),
+        (["qqqq"], "Commands are fit, validate, test, predict, fuse, demo, export, data, models, report, study."),
         (["--config", "mgfusion.yaml", "fit"], "ivif fit --config mgfusion.yaml"),
         (["--trainer.devices=1"], "ivif COMMAND --trainer.devices=1"),
     ],

@@ -4,10 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-import torch
-from PIL import Image
-
+from ivif.commands.data.scenes import write_scenes
 from ivif.commands.models.scores import METRICS, score_rows
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
 from ivif.files.errors import UserError
@@ -76,13 +73,6 @@ def fuse_pair(infrared: str | None, visible: str | None, model: str, prompt: str
 
 def write_examples(folder: Path) -> list[list[str]]:
     """Generated scenes as files: pairs of paths, infrared first, of each time of day."""
-    folder.mkdir(parents=True, exist_ok=True)
     scenes = SyntheticDataset(_EXAMPLES, _SIZE, seed=0, split="test")
-    pairs = []
-    for index, name in enumerate(scenes.names):
-        paths = [folder / f"{name}_{kind}.png" for kind in ("ir", "vi")]
-        for path, kind in zip(paths, ("infrared", "visible"), strict=True):
-            planes: torch.Tensor = scenes[index][kind]  # type: ignore[literal-required]
-            Image.fromarray(np.ascontiguousarray(planes.permute(1, 2, 0).numpy().squeeze())).save(path)
-        pairs.append([str(path) for path in paths])
-    return pairs
+    root = write_scenes(scenes, folder)
+    return [[str(root / kind / f"{name}.png") for kind in ("ir", "vi")] for name in scenes.names]

@@ -1,8 +1,7 @@
 """`ivif demo`: the page fuses as `fuse` does, on this machine alone, and says what is wrong with what it gets."""
 
-import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -22,6 +21,7 @@ from ivif.files.errors import UserError
 from ivif.inference.pictures import infrared_of, visible_of
 from ivif.metrics import FusionMetrics
 from tests.browsers import browser_page, needs_browser
+from tests.ports import free_port
 from tests.refusals import refused
 
 MODEL = "mgfusion-light"
@@ -49,13 +49,6 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield address
     finally:
         close()
-
-
-def free_port() -> int:
-    """One that nobody listens at."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_pair_is_fused_as_by_name_and_scored_beside_the_plain_rules(pair: tuple[str, str], tmp_path: Path) -> None:

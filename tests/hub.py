@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.loopback import LoopbackServer
 
 TOKEN = "hf_writer"  # noqa: S105 - of no hub but this one
 
@@ -125,11 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
 def upload_hub(**behaviour: Any) -> Iterator[UploadHub]:
     """A hub that takes uploads by `TOKEN`; arguments are those of `UploadHub`."""
     hub = UploadHub(**behaviour)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    server.daemon_threads = True
+    server = LoopbackServer(type("Handler", (_Handler,), {"hub": hub}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
+    hub.address = server.address
     try:
         yield hub
     finally:

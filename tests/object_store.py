@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from unittest.mock import patch
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.loopback import LoopbackServer
 
 BUCKET = "fusion"
 KEYS = {"AWS_ACCESS_KEY_ID": "loopback", "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests"}
@@ -145,10 +147,9 @@ def storing() -> Iterator[Store]:
     """A store with one empty bucket, which this process and its children find by their environment."""
     store = Store()
     handler = type("Handler", (_Handler,), {"store": store})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with LoopbackServer(handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        store.address = f"http://127.0.0.1:{server.server_port}"
+        store.address = server.address
         own = {"AWS_ENDPOINT_URL": store.address, "no_proxy": "*", "NO_PROXY": "*", "AWS_CONFIG_FILE": os.devnull}
         own |= {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
         others = {name: "" for name in os.environ if name.startswith("AWS_")}

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from unittest.mock import patch
+
+from tests.loopback import LoopbackServer
 
 SIGNATURE = "X-Amz-Signature=5igned"
 """What a hub's redirects carry, and no message may show."""
@@ -119,10 +121,9 @@ def serving(files: dict[str, bytes]) -> Iterator[Web]:
     web = Web(files)
     handler = type("Handler", (_Handler,), {"web": web})
     direct = patch.dict(os.environ, {"no_proxy": "*", "NO_PROXY": "*"})
-    with direct, ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with direct, LoopbackServer(handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        web.address = f"http://127.0.0.1:{server.server_port}"
+        web.address = server.address
         web.storage = f"http://localhost:{server.server_port}"
         yield web
         server.shutdown()

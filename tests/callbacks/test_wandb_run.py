@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from ivif.callbacks.server_check import unreachable
 from ivif.callbacks.wandb_run import RUN_ID, WandbRun, _has_key, _obstacle
 from ivif.testing.processes import run_python
 from tests.disks import full_disk
+from tests.loopback import LoopbackServer
 from tests.wandb_records import config, history, kind, records, run
 
 
@@ -42,11 +43,10 @@ def _answering(looked_at: int, asked: int | None = None) -> Iterator[str]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with LoopbackServer(Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.address
+        server.shutdown()
 
 
 def _closed() -> str:

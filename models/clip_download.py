@@ -2,19 +2,12 @@
 
 import os
 import re
-import threading
-import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
+from ivif.files.answers import ANSWER_SECONDS, answers
 from ivif.files.downloads import DownloadError, PlaceError, ask_for, check_address, fetch, shown_address
-
-T = TypeVar("T")
-
-ANSWER_SECONDS: Final = 5.0
-"""How long all places together may take to say whether they have a file."""
 
 DOWNLOAD_VARIABLE: Final = "IVIF_DOWNLOAD"
 """Environment variable whose 0 forbids downloads, as `HF_HUB_OFFLINE` does."""
@@ -77,35 +70,6 @@ def download(sources: list[Source], directory: Path) -> Path:
         except DownloadError as error:
             reasons.append(f"{shown_address(source.url)}: {error}")
     raise DownloadError("\n".join(reasons))
-
-
-def answers(calls: Sequence[Callable[[], T]], seconds: float = ANSWER_SECONDS) -> list[T | Exception]:
-    """What several calls give, made at once; those that take too long are left behind.
-
-    A name server that does not answer holds a call up for as long as it likes, whatever its time limit.
-
-    Args:
-        calls: Functions that ask a server.
-        seconds: How long all of them together may take.
-
-    Returns:
-        The value of each, or its error.
-    """
-    found: list[T | Exception] = [DownloadError(f"no answer within {seconds:g} seconds") for _ in calls]
-
-    def ask(index: int, call: Callable[[], T]) -> None:
-        try:
-            found[index] = call()
-        except Exception as error:
-            found[index] = error
-
-    threads = [threading.Thread(target=ask, args=entry, daemon=True) for entry in enumerate(calls)]
-    deadline = time.monotonic() + seconds
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return list(found)
 
 
 def _published(source: Source) -> str:

@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from ivif.files.answers import ANSWER_SECONDS, answers
 from ivif.files.errors import UserError
 from ivif.files.names import printable
 
@@ -31,11 +33,18 @@ def fetch_weights(repository: str) -> Path:
     Raises:
         HubError: If there is no such repository or file in it, or the hub cannot be reached.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
 
     _check(repository)
     with _in_our_words(repository):
-        return Path(hf_hub_download(repository, MODEL_FILE, endpoint=_endpoint(), token=False))
+        address = hf_hub_url(repository, MODEL_FILE, endpoint=_endpoint())
+        (found,) = answers([partial(get_hf_file_metadata, address, token=False, timeout=ANSWER_SECONDS)])
+        if isinstance(found, HfHubHTTPError):
+            raise found
+        # Where nobody answers, its own download would try again and again for 23 seconds.
+        away = isinstance(found, Exception)
+        return Path(hf_hub_download(repository, MODEL_FILE, endpoint=_endpoint(), token=False, local_files_only=away))
 
 
 def push_folder(folder: Path, repository: str) -> str:
@@ -107,4 +116,5 @@ def _answer(error: Any) -> str:
     """What the hub says: its status, or an error that holds it."""
     response = getattr(error, "response", None)
     status = error if isinstance(error, str) else "an error" if response is None else response.status_code
-    return f"the hub answers {status}. Check your token and its rights."
+    remedy = "Try again later" if str(status).startswith("5") else "Check your token and its rights"
+    return f"the hub answers {status}. {remedy}."

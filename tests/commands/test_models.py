@@ -140,6 +140,7 @@ def test_a_repository_of_the_hub(packed: Path, tmp_path: Path, monkeypatch: pyte
         assert {key for *_, key in web.asked} == {""}
         with pytest.raises(HubError, match=r"holds no model\.safetensors"):
             find_weights("hf://owner/other", fetch=True)
+    assert find_weights("hf://owner/net", fetch=True).read_bytes() == packed.read_bytes()  # kept: nobody answers now
 
 
 @pytest.mark.parametrize("command", ["show", "push"])

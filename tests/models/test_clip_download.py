@@ -13,11 +13,12 @@ import open_clip
 import pytest
 from safetensors.torch import save
 
+from ivif.files.answers import answers
 from ivif.files.downloads import DownloadError
 from ivif.models import clip_weights
 from ivif.models.clip import TINY_ARCHITECTURE, build_image_text_encoder, instantiate
 from ivif.models.clip_config import ClipConfig
-from ivif.models.clip_download import Source, answers, download
+from ivif.models.clip_download import Source, download
 from ivif.models.clip_weights import ClipWeightsError, locate_weights
 from tests.commands.runs import newest_run, tiny_run
 from tests.inputs import brings
@@ -192,7 +193,7 @@ def test_answers_come_at_once_and_none_is_waited_for_longer() -> None:
 
 RANK = """
 import pathlib, sys
-from ivif.models.clip_download import Source, answers, download
+from ivif.models.clip_download import Source, download
 print(download([Source(sys.argv[1], "folder/open_clip_model.safetensors", "")], pathlib.Path(sys.argv[2])))
 """
 

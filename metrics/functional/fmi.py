@@ -102,7 +102,7 @@ def _joint_entropy(first: _Distribution, second: _Distribution) -> Tensor:
     turned = torch.where(correlation < 0, second.p.flip(0), second.p)
     rows, columns = _cumulative(first.p), _cumulative(turned)
     bound = torch.minimum(rows[:, None], columns)
-    covariance = torch.addcmul(bound, rows[:, None], columns, value=-1).flatten(0, 1).sum(dim=0)
+    covariance = bound.flatten(0, 1).sum(dim=0) - rows.sum(dim=0) * columns.sum(dim=0)
     spread = first.deviation * second.deviation
     degenerate = first.flat | second.flat | (spread == 0)
     weight = (correlation.abs_() * spread.float() / covariance).masked_fill_(degenerate, 0)

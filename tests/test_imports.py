@@ -22,6 +22,7 @@ NETWORKS = [f"ivif.models.{name}" for name in ("mgfusion", "text_to_pixels", "pr
 READERS = [f"ivif.datamodules.datasets.{name}" for name in ("m3fd", "tno", "roadscene", "msrs", "llvip", "folder")]
 LIGHT = {
     "the package": (["ivif"], (*HEAVY, "torch")),
+    "run folders": (["ivif.commands.train.run_folder"], (*HEAVY, "torch")),
     "metrics": (["ivif.metrics"], (*HEAVY, "torchmetrics", "torchvision", "scipy")),
     "networks": (NETWORKS, (*HEAVY, "torchmetrics", "torchvision", "timm")),
     "readers and detectors": ([*READERS, "ivif.models.detection"], (*HEAVY, "torchmetrics")),

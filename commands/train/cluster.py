@@ -1,12 +1,10 @@
-"""What launchers (SLURM, torchrun) say about a run, and what a run that is asked to stop, or ends, tells them."""
+"""What a run that is asked to stop, or ends, tells SLURM."""
 
-import hashlib
 import os
-import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,44 +13,11 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ivif.callbacks.stop_requests import RunStoppedError
-from ivif.commands.errors import UsageError
 from ivif.commands.program import program
 from ivif.running.internals import cluster_environment
 
-_INTERACTIVE: Final = ("bash", "interactive")
-"""Job names of a shell on a node (as in Lightning): what is typed there are runs of their own, not one job."""
-
 EXIT_STOPPED: Final = 75
 """Exit code of a run that was asked to stop, has saved, and can go on (EX_TEMPFAIL of sysexits.h: try again)."""
-
-
-def launched_job() -> str | None:
-    """The id that every process of a launch has, on every machine and at every restart; None for a plain start.
-
-    SLURM's job (`job77`, of an array each task's own), else the id that torchrun was given.
-
-    Raises:
-        UsageError: If torchrun started several processes without an id.
-    """
-    job = os.environ.get("SLURM_JOB_ID")
-    if job and os.environ.get("SLURM_JOB_NAME") not in _INTERACTIVE:
-        return f"job{job}"
-    launch = os.environ.get("TORCHELASTIC_RUN_ID")
-    if launch is None:
-        return None
-    if launch != "none":  # torchrun's own word for no id
-        return re.sub(r"[^\w-]", "_", launch)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(
-            "torchrun was given no id, by which its processes find their run folder. On one machine add --standalone, "
-            "on several --rdzv-id NAME; the same name and command later go on with the same run."
-        )
-    return None
-
-
-def command_digest(arguments: Sequence[str]) -> str:
-    """Six letters that tell the command lines of one job apart."""
-    return hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:6]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ivif.commands.errors import UsageError
-from ivif.commands.train.cluster import command_digest, launched_job
+from ivif.commands.train.launchers import command_digest, launched_job
 from ivif.contracts.run_files import LAST
 from ivif.files.inside import OutsideFileError, read_inside, refuse_links_out
 from ivif.files.whole import missing_folders, remove_empty

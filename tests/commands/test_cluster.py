@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from ivif.callbacks.throughput import Throughput
 from ivif.commands.cli import main
 from ivif.commands.errors import UsageError
-from ivif.commands.train.cluster import command_digest, launched_job
+from ivif.commands.train.launchers import command_digest, launched_job
 from ivif.commands.train.run_folder import checkpoint_to_resume
 from tests.commands.runs import tiny_run
 

@@ -34,7 +34,7 @@ def _hung_up(asked: str) -> None:
 
     with Watched(Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        client = socket.create_connection(server.server_address[:2])
+        client = socket.create_connection(("127.0.0.1", server.server_port))
         client.sendall(f"GET {asked} HTTP/1.0\r\n\r\n".encode())
         client.recv(1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not closed

@@ -101,7 +101,7 @@ def _folder(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("command", ["predict", "test", "fit"])
+@pytest.mark.parametrize("command", ["predict", "test", pytest.param("fit", marks=pytest.mark.slow)])
 def test_each_option_that_is_advised_makes_the_same_command_run(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +134,7 @@ def test_each_option_that_is_advised_makes_the_same_command_run(
         accepted([*line, *later], capsys)
 
 
+@pytest.mark.slow
 def test_the_levers_of_two_levels_are_named_by_what_they_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,14 +184,8 @@ def _needed(line: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     return max(seen)
 
 
-@pytest.mark.parametrize(
-    ("lacking", "places"),
-    [
-        pytest.param(0, "apart", marks=pytest.mark.slow),
-        pytest.param(1, "apart", marks=pytest.mark.slow),
-        (1, "together"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("lacking", "places"), [(0, "apart"), (1, "apart"), (1, "together")])
 def test_two_processes_end_together(lacking: int, places: str, tmp_path: Path) -> None:
     run_python(SCRIPT, tmp_path, lacking, places, timeout=120)
     first, second = ((tmp_path / f"ended{rank}").read_text(encoding="utf-8") for rank in range(2))

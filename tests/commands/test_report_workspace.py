@@ -69,7 +69,13 @@ def test_the_workspace_shows_what_runs_log(written: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("mgfusion", ()), ("detection", ()), ("detection", SSDLITE), ("text_to_pixels", ()), ("promptfusion", ())],
+    [
+        ("mgfusion", ()),
+        pytest.param("detection", (), marks=pytest.mark.slow),
+        ("detection", SSDLITE),
+        pytest.param("text_to_pixels", (), marks=pytest.mark.slow),
+        ("promptfusion", ()),
+    ],
     ids=["mgfusion", "detection", "ssdlite", "text_to_pixels", "promptfusion"],
 )
 def test_every_value_of_training_has_a_panel(

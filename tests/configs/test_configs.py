@@ -1,7 +1,11 @@
 """Every committed configuration parses and runs every subcommand on generated data."""
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -72,9 +76,21 @@ def clip_flags(method: str, files: Sequence[str] = ()) -> list[str]:
 
 
 class _Tests(ConfigurationTests):
+    """Ablations run among the slow tests; that they are accepted, and change something, is quickly seen."""
+
     def options_for(self, files: Sequence[str]) -> Sequence[str]:
         method = files[0].removesuffix(".yaml")
         return [*SMALL[method], *clip_flags(method, files)]
+
+    def parameters(self) -> dict[str, Sequence[Any]]:
+        slow = [
+            pytest.param(files, marks=pytest.mark.slow if _is_ablation(files) else ()) for files in self.combinations()
+        ]
+        return super().parameters() | {"files": slow}
+
+
+def _is_ablation(files: Sequence[str]) -> bool:
+    return any(file.startswith("ablations/") for file in files)
 
 
 class TestMGFusion(_Tests):
@@ -97,9 +113,28 @@ class TestDetection(_Tests):
     config = "detection.yaml"
 
 
+COMBINATIONS = [
+    files
+    for tests in (TestMGFusion, TestQuickstart, TestTextToPixels, TestPromptFusion, TestDetection)
+    for files in tests.combinations()
+]
+
+
+@pytest.mark.parametrize("files", [files for files in COMBINATIONS if _is_ablation(files)], ids=lambda files: files[1])
+def test_an_ablation_is_accepted_and_changes_something(files: tuple[str, ...]) -> None:
+    assert _printed(*files) != _printed(files[0])
+
+
+@cache
+def _printed(*files: str) -> str:
+    with redirect_stdout(StringIO()) as printed, pytest.raises(SystemExit) as stopped:
+        main(["fit", *(f"--config={file}" for file in files), "--print_config"])
+    assert stopped.value.code == 0
+    return printed.getvalue()
+
+
 def test_no_configuration_is_left_out() -> None:
-    tests = (TestMGFusion, TestQuickstart, TestTextToPixels, TestPromptFusion, TestDetection)
-    tested = {file for kind in tests for files in kind.combinations() for file in files}
+    tested = {file for files in COMBINATIONS for file in files}
     elsewhere = {f"{folder}/{path.name}" for folder in TESTED_ELSEWHERE for path in (CONFIGS / folder).glob("*.yaml")}
     everything = {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")}
     assert everything == tested | elsewhere | {"default.yaml", "classic.yaml"}

@@ -69,7 +69,7 @@ logger.finalize("success")
 """
 
 
-@pytest.mark.parametrize("folder", ["wandb", ".wandb"])
+@pytest.mark.parametrize("folder", ["wandb", pytest.param(".wandb", marks=pytest.mark.slow)])
 def test_settings_of_the_working_folder_are_not_read(folder: str, place: Path) -> None:
     for where in (place, place / "runs/method/run"):
         (where / folder).mkdir(parents=True)

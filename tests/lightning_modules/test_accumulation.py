@@ -88,14 +88,15 @@ def test_accumulated_batches_give_the_gradient_of_their_joined_batch(kind: str, 
         assert difference(joined, whole) < ROUNDING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
         "text_to_pixels joint",
-        pytest.param("text_to_pixels value_function", marks=pytest.mark.slow),
-        pytest.param("promptfusion detector", marks=pytest.mark.slow),
-        pytest.param("detection yolov5n", marks=pytest.mark.slow),
-        pytest.param("mgfusion", marks=pytest.mark.slow),
+        "text_to_pixels value_function",
+        "promptfusion detector",
+        "detection yolov5n",
+        "mgfusion",
     ],
 )
 def test_parts_on_two_processes_give_the_gradients_of_the_joined_whole(kind: str, tmp_path: Path) -> None:

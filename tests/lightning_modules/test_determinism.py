@@ -118,7 +118,9 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_as_on_a_gpu")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind == "fcos_resnet50" else ()) for kind in KINDS]
+)
 def test_a_run_uses_nothing_that_is_refused(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     data = SyntheticDataModule(

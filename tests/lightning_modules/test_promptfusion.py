@@ -128,6 +128,10 @@ class TestTask(TaskTests, ProcessTests):
         phases = PhaseConfig(autoencoder=1, prompts=0, fusion=1, bilevel=0)
         return _task(phases=phases, prompts=UNREFINED, detector=None, classes=None, crops=CropConfig(None))
 
+    @pytest.mark.slow
+    def test_two_processes_end_as_one_on_the_joined_batch(self, tmp_path: Path) -> None:
+        super().test_two_processes_end_as_one_on_the_joined_batch(tmp_path)
+
     def batch(self, count: int = 2, size: tuple[int, int] = (64, 64)) -> Batch:
         return _frames(count, size)
 
@@ -299,7 +303,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in task.state_dict().items()}
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 7, 8])
+@pytest.mark.parametrize("step", [1, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 3, 4, 7, 8)), 6])
 def test_resumed_in_any_phase_and_at_every_change_equals_undisturbed(
     step: int, complete: dict[str, Tensor], tmp_path: Path
 ) -> None:

@@ -62,7 +62,11 @@ def test_a_stop_between_any_two_batches_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "kind", ["value_function", "detection", "promptfusion", pytest.param("text_to_pixels", marks=pytest.mark.slow)]
+    "kind",
+    [
+        "value_function",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("detection", "promptfusion", "text_to_pixels")),
+    ],
 )
 def test_every_task_resumes_exactly(kind: str, wholes: dict[str, Path], tmp_path: Path) -> None:
     whole = _whole(wholes, kind)

@@ -49,7 +49,8 @@ def test_both_processes_leave_out_what_one_cannot_use(tmp_path: Path) -> None:
     assert all(torch.allclose(value, second[name], atol=1e-6) for name, value in first.items())
 
 
-@pytest.mark.parametrize("broken", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [0, 1])
 def test_a_loss_that_is_no_number_ends_both_processes_at_once(broken: int, tmp_path: Path) -> None:
     run_python(SCRIPT, "break", tmp_path, "mgfusion", broken, 0, timeout=120)
     own, other = ((tmp_path / f"ended{rank}").read_text(encoding="utf-8") for rank in (broken, 1 - broken))

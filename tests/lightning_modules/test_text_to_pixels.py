@@ -284,7 +284,8 @@ class _Stop(Callback):
             raise _StopError
 
 
-@pytest.mark.parametrize("scheme", ["value_function", pytest.param("joint", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["value_function", "joint"])
 def test_resumed_equals_undisturbed_bit_for_bit(scheme: str, tmp_path: Path) -> None:
     every = RunCheckpoint(every_n_train_steps=1)
     complete = _task(scheme)

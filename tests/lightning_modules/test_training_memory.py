@@ -191,7 +191,14 @@ def test_an_estimate_leaves_no_trace(tmp_path: Path) -> None:
     assert cast("Any", task.network).quantizer._seen == []
 
 
-@pytest.mark.parametrize("phase", ["autoencoder", "prompts", "fusion", "detector", "bilevel"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("autoencoder", "prompts", "fusion")),
+        "detector",
+        "bilevel",
+    ],
+)
 def test_a_phase_by_itself_is_estimated(phase: PhaseName, tmp_path: Path) -> None:
     torch.manual_seed(0)
     levels: dict[str, Any] = {"detector": YOLO, "crops": CropConfig(96, 2), "classes": CLASSES}

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 WHOLE = """
 import sys
 from importlib.metadata import version
@@ -39,6 +41,7 @@ def run(script: str) -> str:
     return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_the_rest_is_there_when_it_is_asked_for() -> None:
     assert run(WHOLE) == "3.0 True\n"
 

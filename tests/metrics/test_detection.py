@@ -208,6 +208,7 @@ def test_half_precision_and_views_are_taken_as_copies(dtype: torch.dtype) -> Non
     assert metrics.compute()["mAP50_95"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one() -> None:
     script = Path(__file__).parent / "two_processes_detection.py"
     assert own_lines(run_python(script, 5, 1, 0)) == ["5 images: same", "1 images: same", "0 images: same"]

@@ -103,7 +103,8 @@ def test_mistakes_are_explained() -> None:
         FusionMetrics(["VIF"]).update(*_unit("average", 40, 64), dataset=["a"], name=["a"])
 
 
-@pytest.mark.parametrize("images", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [5, 1])
 def test_two_processes_give_the_table_of_one(images: int, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.metrics.two_processes", str(images), str(tmp_path / "store")]

@@ -23,6 +23,7 @@ def _on_device(folder: Path, kind: str, *callbacks: Callback, resume: Path | Non
     return train(folder, kind, callbacks, resume, max_epochs=1, accelerator=PretendAccelerator(), strategy=strategy)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_like_one_that_was_not_stopped(gpu: torch.device, tmp_path: Path) -> None:
     """Codebook, running average, teacher, optimisers, the solver's state; what is saved here is read on a CPU."""
     _on_device(tmp_path / "whole", "text_to_pixels")

@@ -33,7 +33,13 @@ OF_PHASE = dict(zip(PHASES, (1, 3, 5, 7, 9, 12), strict=True))
 """A step of each phase, which does not begin it."""
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+SLOW = ("text_to_pixels, alternate", "text_to_pixels, rank1", "text_to_pixels, separate")
+"""Schemes that wait where the two others do."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in EXPECTED]
+)
 def test_a_steady_step_waits_so_often(name: str, gpu: torch.device) -> None:
     kind, _, detail = name.partition(", ")
     found = fitted(kind).steps[OF_PHASE[detail]] if kind == "promptfusion" else fitted(name).steps[STEADY]

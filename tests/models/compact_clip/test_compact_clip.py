@@ -160,6 +160,7 @@ def test_sentences_of_known_words_order_most_pairs(encoder: ImageTextEncoder, he
     assert share_in_order(LearnedPrompts(encoder), held_out) > 0.85
 
 
+@pytest.mark.slow
 def test_learning_turns_prompts_that_start_the_wrong_way_round(
     encoder: ImageTextEncoder, learn: Callable[[LearnedPrompts], LearnedPrompts], held_out: Examples
 ) -> None:

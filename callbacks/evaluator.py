@@ -35,9 +35,9 @@ class Evaluator(Callback):
     many.
 
     `test` adds the classic rows on the same pairs, prints the tables and writes `tables/test.csv`, `.md`,
-    `test_per_image.csv`, and `detection.csv` and `.md`. `validate` does the same as `val` and `val_detection`, without
-    classic rows, and on the command line prints alone; validation within `fit` logs, and says its scores in one line.
-    How many of the pairs the network was trained on stands in the tables, and is warned of.
+    `test_per_image.csv`, and `detection.csv`, `.md` and `_per_image.safetensors`. `validate` does the same as `val` and
+    `val_detection`, without classic rows, and on the command line prints alone; validation within `fit` logs, and says
+    its scores in one line. How many of the pairs the network was trained on stands in the tables, and is warned of.
 
     Args:
         metrics: Names of the metrics that validation watches; see `ivif.metrics.conventions`.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pandas as pd
 from rich.console import Console
@@ -14,6 +14,7 @@ from ivif.files.text_output import cell, markdown
 from ivif.files.text_tables import TextTable, mark_best, sizes_text
 from ivif.files.whole import write_whole
 from ivif.metrics.detection import DETECTIONS_PER_CLASS, ClassScores, DetectionReport, DetectionScores
+from ivif.metrics.detection_record import to_bytes
 from ivif.metrics.detection_threshold import MATCHING_IOU
 from ivif.metrics.fusion import FusionMetrics
 from ivif.metrics.registry import METRICS, with_direction
@@ -26,6 +27,9 @@ SHARES = {"AP50": "AP50 ↑", "AP50_95": "AP50-95 ↑", "precision": "precision 
 
 COUNTS = ("objects", "detections")
 """Columns of counts."""
+
+PER_IMAGE: Final = "_per_image.safetensors"
+"""End of the name of the file that has what was found, and what is there, in each picture."""
 
 Record: TypeAlias = Mapping[Hashable, Any]
 """A row of a summary: what is averaged over, a mean of each metric, and `n_<metric>` images of each mean."""
@@ -141,15 +145,13 @@ class DetectionTable:
     ) -> None:
         self.method = method
         self.trained = trained
-        self.scores = report.datasets | ({OVERALL: report.overall} if len(report.datasets) > 1 else {})
+        self.report = report
+        self.scores = scores_by_dataset(report)
         own = {dataset: sizes[dataset] for dataset in report.datasets}
         self.sizes = {name: sizes_text(found) for name, found in own.items()} | {
             OVERALL: sizes_text(set().union(*own.values()))
         }
-        self.rows = pd.DataFrame(
-            [row for dataset, scores in self.scores.items() for row in _rows(method, dataset, scores)],
-            columns=["dataset", "method", "class", *SHARES, *COUNTS, "threshold", "images"],
-        )
+        self.rows = detection_rows(method, report)
         self.rows["size"] = self.rows["dataset"].map(self.sizes)
 
     def show(self, console: Console | None = None) -> None:
@@ -163,7 +165,9 @@ class DetectionTable:
             console.print(cell(self._explained(dataset, scores)), soft_wrap=True, highlight=False)
 
     def write(self, folder: Path, stem: str = "detection") -> None:
-        """Writes `<stem>.csv` and `<stem>.md`, each complete or as before."""
+        """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.safetensors`, each complete or as before."""
+        names = list(next(iter(self.scores.values())).classes)
+        write_whole(folder / f"{stem}{PER_IMAGE}", to_bytes(self.report.images, names))
         write_table(self.rows, folder / f"{stem}.csv")
         write_whole(folder / f"{stem}.md", self.markdown())
 
@@ -202,6 +206,19 @@ def marked_means(records: Sequence[Record], metric: str) -> list[str]:
         shown.append(text if count == record["n"] else f"{text} (n={count})")
         compared.append(round(record[metric], 4) if count == max(counts) else math.nan)
     return mark_best(shown, compared, METRICS[metric].higher_is_better)
+
+
+def scores_by_dataset(report: DetectionReport) -> dict[str, DetectionScores]:
+    """The scores of each dataset and, where there are several, of all together (`OVERALL`)."""
+    return report.datasets | ({OVERALL: report.overall} if len(report.datasets) > 1 else {})
+
+
+def detection_rows(method: str, report: DetectionReport) -> pd.DataFrame:
+    """A row for each class of each dataset, after their mean, with `SHARES`, `COUNTS`, score threshold and images."""
+    return pd.DataFrame(
+        [row for dataset, scores in scores_by_dataset(report).items() for row in _rows(method, dataset, scores)],
+        columns=["dataset", "method", "class", *SHARES, *COUNTS, "threshold", "images"],
+    )
 
 
 def _rows(method: str, dataset: str, scores: DetectionScores) -> list[dict[str, object]]:

@@ -98,10 +98,12 @@ class DetectionReport:
     Args:
         overall: Of all images, as if they were one dataset.
         datasets: By dataset, in the order of their names.
+        images: What was found and what is there, by dataset and name of the picture.
     """
 
     overall: DetectionScores
     datasets: dict[str, DetectionScores]
+    images: dict[tuple[str, str], Image]
 
 
 class DetectionMetrics:
@@ -186,8 +188,8 @@ class DetectionMetrics:
             keys = [key for key in images if key[0] == dataset]
             datasets[dataset] = self._scores([images[key] for key in keys], [matches[key] for key in keys])
         if len(datasets) == 1:
-            return DetectionReport(next(iter(datasets.values())), datasets)
-        return DetectionReport(self._scores(list(images.values()), list(matches.values())), datasets)
+            return DetectionReport(next(iter(datasets.values())), datasets, images)
+        return DetectionReport(self._scores(list(images.values()), list(matches.values())), datasets, images)
 
     def _scores(self, images: Sequence[Image], matches: Sequence[Matches]) -> DetectionScores:
         precisions = _average_precisions(images)

@@ -81,7 +81,7 @@ def study_table(
     if reference not in scores.kinds:
         raise UsageError(f"--reference {reference}: there is no such row, but {', '.join(scores.kinds)}.")
     papers = published_names() if options.published is None else options.published
-    sources = Sources(scores.costs, read_published(papers), options.rank_published)
+    sources = Sources(scores.costs, read_published(papers), options.rank_published, scores.from_folds)
     pictures, fusion, boxes = of_pictures(scores), fusion_summary(scores), detection_summary(scores)
     compared = pd.concat(
         [each for each in (differences(boxes, reference), differences(fusion, reference, pictures)) if len(each)]

@@ -11,6 +11,7 @@ from ivif.callbacks.tables import SHARES
 from ivif.commands.errors import UsageError
 from ivif.commands.report.tables import COLUMNS
 from ivif.commands.study.record import StudyRun
+from ivif.commands.study.table_folds import Run, join_folds
 from ivif.files.inside import refuse_links_out
 from ivif.files.table_files import read_table
 from ivif.lightning_modules.efficiency import COLUMNS as COSTS
@@ -35,6 +36,7 @@ class StudyScores:
         kinds: Row of the study -> run, folder or plain, in the order of the study, plain rows last.
         folders: Row of the study -> folders of the tests of its first run, which hold pictures.
         notes: A line for each run that has nothing in the tables.
+        from_folds: How scores of boxes come from folds, in a sentence; empty where there are none.
     """
 
     fusion: pd.DataFrame
@@ -43,6 +45,7 @@ class StudyScores:
     kinds: dict[str, str]
     folders: dict[str, list[Path]]
     notes: list[str]
+    from_folds: str = ""
 
 
 def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
@@ -60,6 +63,7 @@ def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
     costs: dict[str, dict[str, str]] = {}
     kinds: dict[str, str] = {}
     folders: dict[str, list[Path]] = {}
+    of_boxes: dict[Run, list[Path]] = {}
     for run in runs:
         if run.state != "finished":
             fold = "" if run.fold is None else f", fold {run.fold}"
@@ -71,6 +75,8 @@ def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
             tables = _Tables(study / place, run)
             fusion.append(tables.fusion())
             detection.append(tables.detection())
+            if len(detection[-1]):
+                of_boxes.setdefault((run.row, run.seed), []).append(study / place)
             costs.setdefault(run.row, tables.costs())
     if not fusion:
         raise UsageError(f"No run of '{study}' is finished and tested. Run the study first.")
@@ -82,7 +88,8 @@ def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
     in_order = list(kinds)
     scores = scores.sort_values("method", key=lambda names: names.map(in_order.index), kind="stable", ignore_index=True)
     costs = {row: own for row, own in costs.items() if own}
-    return StudyScores(scores, pd.concat(detection, ignore_index=True), costs, kinds, folders, notes)
+    boxes, from_folds = join_folds(pd.concat(detection, ignore_index=True), of_boxes)
+    return StudyScores(scores, boxes, costs, kinds, folders, notes, from_folds)
 
 
 @dataclass(frozen=True)

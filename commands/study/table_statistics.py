@@ -47,8 +47,7 @@ def of_pictures(scores: StudyScores) -> pd.DataFrame:
 def detection_summary(scores: StudyScores) -> pd.DataFrame:
     """The same of the scores of boxes: blocks `AP50_95` and `AP50`, whose metrics are `mean` and the classes.
 
-    Precision and recall, which are at IoU .5, stand with the latter. Folds are averaged within a seed, because each
-    has other pictures.
+    Precision and recall, which are at IoU .5, stand with the latter. Folds that were not joined are averaged.
     """
     long = _by_block(scores.detection)
     means = long.groupby([*GROUP, "seed"], sort=False)["value"].mean()

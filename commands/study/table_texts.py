@@ -58,11 +58,13 @@ class Sources:
         costs: Row -> what fusing a picture costs.
         published: Tables of papers.
         rank_published: Whether their rows are ranked with ours.
+        from_folds: How scores of boxes come from folds, in a sentence; empty where there are none.
     """
 
     costs: Mapping[str, Mapping[str, str]]
     published: Sequence[PublishedTable]
     rank_published: bool = False
+    from_folds: str = ""
 
 
 def parts(summary: pd.DataFrame, compared: pd.DataFrame, sources: Sources) -> Iterator[Part]:
@@ -80,7 +82,7 @@ def _part(dataset: str, convention: str, rows: pd.DataFrame, compared: pd.DataFr
         if each.dataset == dataset and (MEAN in each.columns if boxes else each.convention == convention)
     ]
     about = [] if boxes else [CONVENTIONS[convention].summary]
-    about += [LEGEND]
+    about += [LEGEND, *([sources.from_folds] if boxes and sources.from_folds else [])]
     ours = rows["method"].nunique()
     if printed:
         about += [RANKED if sources.rank_published else PRINTED, *([UNSTATED] if boxes else [])]

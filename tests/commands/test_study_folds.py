@@ -163,6 +163,7 @@ def test_a_study_in_folds_scores_every_pair_once(root: Path) -> None:
     summary = read_table(place / "tables" / "summary.csv").query("convention == 'AP50'")
     assert set(summary["method"]) == {"SeAFusion+detector"}
     assert set(summary["images"]) == {8}
+    assert "of the pictures of all folds together" in (place / "tables" / "tables.md").read_text()
     (root / "sea" / "day_000000.png").unlink()
     for folder in place.glob("SeAFusion*"):
         shutil.rmtree(folder)

@@ -6,15 +6,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import wilcoxon
 
+from ivif.callbacks.tables import DetectionTable
 from ivif.commands.errors import UsageError
 from ivif.commands.study.command import main
 from ivif.commands.study.record import StudyRun, read_record, write_record
 from ivif.commands.study.table_page import sortable
+from ivif.contracts.batch import Detections, Targets
 from ivif.files.inside import OutsideFileError
 from ivif.files.table_files import read_table, write_table
 from ivif.files.text_tables import TextTable
+from ivif.metrics.detection import DetectionMetrics
 from tests.browsers import browser_page, needs_browser
 
 NAMES = [f"{index:02d}" for index in range(8)]
@@ -221,6 +225,51 @@ def test_folds_are_joined_before_the_spread(tmp_path: Path) -> None:
     summary = read_table(_tables(tmp_path) / "summary.csv")
     found = summary[(summary["metric"] == "Qabf") & (summary["method"] == "ours")].iloc[0]
     assert found[["mean", "std", "seeds", "n"]].tolist() == pytest.approx([0.35, 0.1 / 2**0.5, 2, 16])
+
+
+def _write_fold(folder: Path, name: str, *found: tuple[float, bool]) -> None:
+    """Tables of a test of one picture with one object, of detections by score and whether they are right."""
+    box, other = [0.0, 0.0, 20.0, 20.0], [30.0, 30.0, 60.0, 40.0]
+    detections: Detections = {
+        "boxes": torch.tensor([box if right else other for _, right in found]),
+        "scores": torch.tensor([score for score, _ in found]),
+        "labels": torch.zeros(len(found), dtype=torch.int64),
+    }
+    metrics = DetectionMetrics(["person"])
+    wanted: Targets = {"boxes": torch.tensor([box]), "labels": torch.tensor([0])}
+    metrics.update([detections], [wanted], ["tno"], [name])
+    _write_test(folder, 0.5, 1.0)
+    DetectionTable("ours", metrics.report(), {"tno": {(64, 48)}}).write(folder)
+
+
+@pytest.fixture
+def of_two_folds(tmp_path: Path) -> Path:
+    _write_fold(tmp_path / "0", "a", (0.3, True))
+    _write_fold(tmp_path / "1", "b", (0.9, False), (0.8, True))
+    runs = [StudyRun("ours", "run", seed=0, fold=fold, tables=(str(fold),), state="finished") for fold in (0, 1)]
+    write_record(tmp_path, runs)
+    return tmp_path
+
+
+def test_average_precision_is_of_all_folds_together(of_two_folds: Path) -> None:
+    tables = _tables(of_two_folds)
+    found = _rows((tables / "tables.md").read_text(), "tno, AP50 ↑")["ours"]
+    assert found[:4] == ["1", "2", "-", "0.6667 (1)"]  # wrong, right, right: not the mean of 1 and 0.5
+    assert "those of the pictures of all folds together" in (tables / "tables.md").read_text()
+
+
+def test_tests_that_kept_no_pictures_are_averaged_and_that_is_said(of_two_folds: Path) -> None:
+    (of_two_folds / "0" / "detection_per_image.safetensors").unlink()
+    text = (_tables(of_two_folds) / "tables.md").read_text()
+    assert _rows(text, "tno, AP50 ↑")["ours"][3] == "0.75 (1)"
+    assert "the means of those of the folds" in text
+
+
+def test_damaged_detections_are_named(of_two_folds: Path) -> None:
+    path = of_two_folds / "1" / "detection_per_image.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UsageError, match=r"1/detection_per_image.*damaged.*Test the runs of ours again"):
+        _tables(of_two_folds)
 
 
 def test_mistakes_are_named(study: Path, tmp_path: Path) -> None:

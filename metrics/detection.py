@@ -99,11 +99,13 @@ class DetectionReport:
         overall: Of all images, as if they were one dataset.
         datasets: By dataset, in the order of their names.
         images: What was found and what is there, by dataset and name of the picture.
+        matches: Which of the detections of each are right.
     """
 
     overall: DetectionScores
     datasets: dict[str, DetectionScores]
     images: dict[tuple[str, str], Image]
+    matches: dict[tuple[str, str], Matches]
 
 
 class DetectionMetrics:
@@ -188,8 +190,9 @@ class DetectionMetrics:
             keys = [key for key in images if key[0] == dataset]
             datasets[dataset] = self._scores([images[key] for key in keys], [matches[key] for key in keys])
         if len(datasets) == 1:
-            return DetectionReport(next(iter(datasets.values())), datasets, images)
-        return DetectionReport(self._scores(list(images.values()), list(matches.values())), datasets, images)
+            return DetectionReport(next(iter(datasets.values())), datasets, images, matches)
+        overall = self._scores(list(images.values()), list(matches.values()))
+        return DetectionReport(overall, datasets, images, matches)
 
     def _scores(self, images: Sequence[Image], matches: Sequence[Matches]) -> DetectionScores:
         precisions = _average_precisions(images)

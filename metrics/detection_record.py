@@ -72,7 +72,7 @@ def _read(path: Path) -> _Record:
 
 def _images(tensors: Mapping[str, Tensor], keys: Sequence[Any]) -> Iterator[tuple[str, str, Detections, Targets]]:
     split = {
-        f"{part}.{name}": tensors[f"{part}.{name}"].split(tensors[f"{part}.counts"].tolist())
+        f"{part}.{name}": torch.split(tensors[f"{part}.{name}"], tensors[f"{part}.counts"].tolist())
         for part, names in _PARTS.items()
         for name in names
     }

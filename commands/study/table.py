@@ -17,6 +17,7 @@ from ivif.commands.study.table_page import page
 from ivif.commands.study.table_scatter import draw_scatter
 from ivif.commands.study.table_scores import gather
 from ivif.commands.study.table_statistics import detection_summary, differences, fusion_summary, of_pictures
+from ivif.commands.study.table_tests import exchange_tests, signed_rank_tests
 from ivif.commands.study.table_texts import Part, Sources, parts
 from ivif.files.names import printable
 from ivif.files.table_files import write_table
@@ -81,13 +82,13 @@ def study_table(
     if reference not in scores.kinds:
         raise UsageError(f"--reference {reference}: there is no such row, but {', '.join(scores.kinds)}.")
     papers = published_names() if options.published is None else options.published
-    sources = Sources(scores.costs, read_published(papers), options.rank_published, scores.from_folds)
+    sources = Sources(scores.costs, read_published(papers), options.rank_published, scores.boxes.from_folds)
     pictures, fusion, boxes = of_pictures(scores), fusion_summary(scores), detection_summary(scores)
-    compared = pd.concat(
-        [each for each in (differences(boxes, reference), differences(fusion, reference, pictures)) if len(each)]
-        or [differences(fusion, reference)],
-        ignore_index=True,
-    )
+    pairwise = [
+        differences(boxes, reference, exchange_tests(scores.boxes, reference)),
+        differences(fusion, reference, signed_rank_tests(pictures, reference)),
+    ]
+    compared = pd.concat([each for each in pairwise if len(each)] or pairwise[:1], ignore_index=True)
     summary = pd.concat([each for each in (boxes, fusion) if len(each)], ignore_index=True)
     found = list(parts(summary, compared, sources))
     write_table(summary, out / "summary.csv", undefined="nan")

@@ -8,10 +8,11 @@ from typing import Final
 import pandas as pd
 
 from ivif.callbacks.tables import SHARES
+from ivif.callbacks.trained_pairs import OVERALL
 from ivif.commands.errors import UsageError
-from ivif.commands.report.tables import COLUMNS
+from ivif.commands.report.tables import BLOCK, COLUMNS
 from ivif.commands.study.record import StudyRun
-from ivif.commands.study.table_folds import Run, join_folds
+from ivif.commands.study.table_boxes import Run, StudyBoxes, gather_boxes
 from ivif.files.inside import refuse_links_out
 from ivif.files.table_files import read_table
 from ivif.lightning_modules.efficiency import COLUMNS as COSTS
@@ -20,6 +21,9 @@ from ivif.models.classic import CLASSIC_FUSIONS
 
 RUN: Final = ("seed", "fold")
 """Columns of a score beside those of `report score`: which run of its row it is from."""
+
+GROUP: Final = [*BLOCK, "method"]
+"""Columns that a row of a summary is known by."""
 
 PLAIN: Final = "plain"
 """Kind of a row that is a rule: the same in every run."""
@@ -31,21 +35,19 @@ class StudyScores:
 
     Attributes:
         fusion: `COLUMNS` and `RUN`, a row for each value of a picture; `method` is the row of the study.
-        detection: Columns dataset, method, class, `SHARES`, images and `RUN`; a row for each class of a run's test.
+        boxes: The scores of boxes.
         costs: Row of the study -> what fusing a picture costs (`ivif.lightning_modules.efficiency.COLUMNS`).
         kinds: Row of the study -> run, folder or plain, in the order of the study, plain rows last.
         folders: Row of the study -> folders of the tests of its first run, which hold pictures.
         notes: A line for each run that has nothing in the tables.
-        from_folds: How scores of boxes come from folds, in a sentence; empty where there are none.
     """
 
     fusion: pd.DataFrame
-    detection: pd.DataFrame
+    boxes: StudyBoxes
     costs: dict[str, dict[str, str]]
     kinds: dict[str, str]
     folders: dict[str, list[Path]]
     notes: list[str]
-    from_folds: str = ""
 
 
 def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
@@ -88,8 +90,14 @@ def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
     in_order = list(kinds)
     scores = scores.sort_values("method", key=lambda names: names.map(in_order.index), kind="stable", ignore_index=True)
     costs = {row: own for row, own in costs.items() if own}
-    boxes, from_folds = join_folds(pd.concat(detection, ignore_index=True), of_boxes)
-    return StudyScores(scores, boxes, costs, kinds, folders, notes, from_folds)
+    boxes = gather_boxes(pd.concat(detection, ignore_index=True), of_boxes)
+    return StudyScores(scores, boxes, costs, kinds, folders, notes)
+
+
+def with_overall(fusion: pd.DataFrame) -> pd.DataFrame:
+    """Values of pictures with all datasets as one more, as `summarise` adds it."""
+    several = fusion["dataset"].nunique() > 1
+    return pd.concat([fusion, fusion.assign(dataset=OVERALL)]) if several else fusion
 
 
 @dataclass(frozen=True)

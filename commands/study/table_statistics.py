@@ -7,18 +7,15 @@ import numpy as np
 import pandas as pd
 
 from ivif.callbacks.tables import MEAN
-from ivif.callbacks.trained_pairs import OVERALL
 from ivif.commands.report.tables import BLOCK, COLUMNS, ranks, summarise
-from ivif.commands.study.table_scores import StudyScores
+from ivif.commands.study.table_scores import GROUP, StudyScores, with_overall
+from ivif.commands.study.table_tests import PairedTest
 
 DETECTION: Final = ("AP50_95", "AP50")
 """What stands for a convention where boxes are scored."""
 
 SUMMARY: Final = [*BLOCK, "direction", "method", "seeds", "n", "images", "size", "mean", "std", "rank"]
 """Columns of a summary."""
-
-GROUP: Final = [*BLOCK, "method"]
-"""Columns that a row of a summary is known by."""
 
 
 def fusion_summary(scores: StudyScores) -> pd.DataFrame:
@@ -30,7 +27,7 @@ def fusion_summary(scores: StudyScores) -> pd.DataFrame:
     """
     pictures = of_pictures(scores)
     table = summarise(pictures)
-    values = _with_overall(scores.fusion)
+    values = with_overall(scores.fusion)
     means = values.groupby([*GROUP, "seed"])["value"].mean()
     return _spread_over_seeds(table.drop(columns="std"), means, scores.kinds)
 
@@ -49,7 +46,7 @@ def detection_summary(scores: StudyScores) -> pd.DataFrame:
 
     Precision and recall, which are at IoU .5, stand with the latter. Folds that were not joined are averaged.
     """
-    long = _by_block(scores.detection)
+    long = _by_block(scores.boxes.scores)
     means = long.groupby([*GROUP, "seed"], sort=False)["value"].mean()
     table = means.groupby(GROUP, sort=False).mean().rename("mean").reset_index()
     per_fold = long.groupby(["dataset", "method", "seed", "fold"])["images"].first()
@@ -70,12 +67,6 @@ def _by_block(detection: pd.DataFrame) -> pd.DataFrame:
     of_all = detection[detection["class"] == MEAN]
     parts += [of_all.assign(convention="AP50", metric=name, value=of_all[name]) for name in ("precision", "recall")]
     return pd.concat(parts, ignore_index=True)[[*GROUP, "value", "images", "seed", "fold"]]
-
-
-def _with_overall(fusion: pd.DataFrame) -> pd.DataFrame:
-    """With all datasets as one more, as `summarise` adds it."""
-    several = fusion["dataset"].nunique() > 1
-    return pd.concat([fusion, fusion.assign(dataset=OVERALL)]) if several else fusion
 
 
 def _spread_over_seeds(table: pd.DataFrame, means: "pd.Series[float]", kinds: Mapping[str, str]) -> pd.DataFrame:
@@ -104,56 +95,34 @@ def mean_ranks(block: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(mean) for name, mean in found.mean().where(whole).items()}
 
 
-def differences(summary: pd.DataFrame, reference: str, pictures: pd.DataFrame | None = None) -> pd.DataFrame:
+def differences(summary: pd.DataFrame, reference: str, test: PairedTest) -> pd.DataFrame:
     """Each row's difference from a reference row, beside both spreads, and paired over the pictures.
 
     Args:
         summary: Of fusion or of detection.
         reference: The row that others are compared with; blocks without it have no rows here.
-        pictures: A value of each picture (`of_pictures`), where there are such.
+        test: Compares both over the pictures.
 
     Returns:
         `BLOCK`, direction, method, reference, difference, spread (the sum of both, NaN if one is unknown), exceeds,
-        pairs, p (two-sided signed-rank test of Wilcoxon), p_holm (corrected for all comparisons of a dataset and
-        convention).
+        pairs, p, p_holm (corrected after Holm for all comparisons of a dataset and convention).
     """
     rows = []
     of_reference = summary[summary["method"] == reference].set_index(BLOCK)
-    paired = {} if pictures is None else _by_picture(pictures)
     for row in summary[summary["method"] != reference].to_dict("records"):
-        place = tuple(row[name] for name in BLOCK)
+        dataset, convention, metric = (str(row[name]) for name in BLOCK)
+        place: Any = (dataset, convention, metric)
         if place not in of_reference.index:
             continue
         other: Any = of_reference.loc[place]
         found = {name: row[name] for name in (*BLOCK, "direction", "method")}
         difference, spread = row["mean"] - other["mean"], row["std"] + other["std"]
-        pairs, p = _signed_rank(paired.get((*place, row["method"])), paired.get((*place, reference)))
+        pairs, p = test(dataset, convention, metric, str(row["method"]))
         found |= {"reference": reference, "difference": difference, "spread": spread}
         rows.append(found | {"exceeds": abs(difference) > spread, "pairs": pairs, "p": p})
     columns = [*BLOCK, "direction", "method", "reference", "difference", "spread", "exceeds", "pairs", "p"]
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p_holm=table.groupby(["dataset", "convention"])["p"].transform(_holm))
-
-
-def _by_picture(pictures: pd.DataFrame) -> dict[tuple[Any, ...], "pd.Series[float]"]:
-    """Block and method -> value by picture."""
-    values = _with_overall(pictures.assign(place=pictures["dataset"] + "/" + pictures["name"]))
-    return {key: own.set_index("place")["value"].dropna() for key, own in values.groupby(GROUP, sort=False)}
-
-
-def _signed_rank(mine: "pd.Series[float] | None", other: "pd.Series[float] | None") -> tuple[int, float]:
-    """How many pictures both have, and the p value of Wilcoxon's test; NaN without pictures."""
-    if mine is None or other is None:
-        return 0, float("nan")
-    both = pd.concat([mine, other], axis=1, join="inner")
-    apart = (both.iloc[:, 0] - both.iloc[:, 1]).to_numpy()
-    if not len(apart):
-        return 0, float("nan")
-    if not apart.any():
-        return len(apart), 1.0
-    from scipy.stats import wilcoxon  # takes long to import
-
-    return len(apart), float(wilcoxon(apart).pvalue)
 
 
 def _holm(values: "pd.Series[float]") -> "pd.Series[float]":

@@ -13,16 +13,19 @@ from ivif.commands.study.table_statistics import DETECTION, mark_close, mean_ran
 from ivif.files.text_tables import TextTable
 from ivif.lightning_modules.efficiency import COLUMNS as COSTS
 from ivif.metrics.conventions import CONVENTIONS
+from ivif.metrics.detection_comparison import DRAWS
 from ivif.metrics.registry import METRICS, with_direction
 
 LEGEND: Final = (
     "Mean ± sample deviation over the seeds (rank). Bold: the best. ≈: no farther from the best than both deviations "
     "together; with one seed of either no deviation is known, and nothing is marked."
 )
-COMPARED: Final = (
-    "Difference from {reference}. *: more than both deviations over the seeds together. p: Wilcoxon's signed-rank "
-    "test, two-sided, paired over the pictures (each its mean over the seeds), corrected after Holm for all "
-    "comparisons of this part."
+COMPARED: Final = "Difference from {reference}. *: more than both deviations over the seeds together."
+HOLM: Final = "two-sided, corrected after Holm for all comparisons of this part."
+SIGNED_RANK: Final = f"p: Wilcoxon's signed-rank test, paired over the pictures (each its mean over the seeds), {HOLM}"
+EXCHANGED: Final = (
+    f"p: a permutation test over the pictures: what two rows found is exchanged in pictures chosen at random, "
+    f"{DRAWS} times, the same for all seeds; {HOLM}"
 )
 PRINTED: Final = "Rows with a source are printed there, with other splits and other code, and have no rank."
 RANKED: Final = "Rows with a source are printed there, with other splits and other code; they are ranked on request."
@@ -102,6 +105,8 @@ def _part(dataset: str, convention: str, rows: pd.DataFrame, compared: pd.DataFr
     if printed:
         table = _below(table, rows, printed, sources.rank_published)
     difference = COMPARED.format(reference=compared["reference"].iloc[0]) if len(compared) else ""
+    if len(compared) and compared["p"].notna().any():
+        difference += f" {EXCHANGED if boxes else SIGNED_RANK}"
     title = f"{dataset}, {column(convention) if boxes else f'convention {convention}'}"
     return Part(title, about, table, ours, _differences(compared) if len(compared) else None, difference)
 

@@ -1,6 +1,7 @@
 """`main.py study table`: what is joined of the runs of a study, beside numbers that are added up by hand."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,25 +228,30 @@ def test_folds_are_joined_before_the_spread(tmp_path: Path) -> None:
     assert found[["mean", "std", "seeds", "n"]].tolist() == pytest.approx([0.35, 0.1 / 2**0.5, 2, 16])
 
 
-def _write_fold(folder: Path, name: str, *found: tuple[float, bool]) -> None:
-    """Tables of a test of one picture with one object, of detections by score and whether they are right."""
+Found = tuple[float, bool]
+"""A detection: its score, and whether it is right."""
+
+
+def _write_found(folder: Path, pictures: dict[str, Sequence[Found]]) -> None:
+    """Tables of a test of pictures with one object each."""
     box, other = [0.0, 0.0, 20.0, 20.0], [30.0, 30.0, 60.0, 40.0]
-    detections: Detections = {
-        "boxes": torch.tensor([box if right else other for _, right in found]),
-        "scores": torch.tensor([score for score, _ in found]),
-        "labels": torch.zeros(len(found), dtype=torch.int64),
-    }
     metrics = DetectionMetrics(["person"])
-    wanted: Targets = {"boxes": torch.tensor([box]), "labels": torch.tensor([0])}
-    metrics.update([detections], [wanted], ["tno"], [name])
+    for name, found in pictures.items():
+        detections: Detections = {
+            "boxes": torch.tensor([box if right else other for _, right in found]).reshape(-1, 4),
+            "scores": torch.tensor([score for score, _ in found]),
+            "labels": torch.zeros(len(found), dtype=torch.int64),
+        }
+        wanted: Targets = {"boxes": torch.tensor([box]), "labels": torch.tensor([0])}
+        metrics.update([detections], [wanted], ["tno"], [name])
     _write_test(folder, 0.5, 1.0)
     DetectionTable("ours", metrics.report(), {"tno": {(64, 48)}}).write(folder)
 
 
 @pytest.fixture
 def of_two_folds(tmp_path: Path) -> Path:
-    _write_fold(tmp_path / "0", "a", (0.3, True))
-    _write_fold(tmp_path / "1", "b", (0.9, False), (0.8, True))
+    _write_found(tmp_path / "0", {"a": [(0.3, True)]})
+    _write_found(tmp_path / "1", {"b": [(0.9, False), (0.8, True)]})
     runs = [StudyRun("ours", "run", seed=0, fold=fold, tables=(str(fold),), state="finished") for fold in (0, 1)]
     write_record(tmp_path, runs)
     return tmp_path
@@ -263,6 +269,27 @@ def test_tests_that_kept_no_pictures_are_averaged_and_that_is_said(of_two_folds:
     text = (_tables(of_two_folds) / "tables.md").read_text()
     assert _rows(text, "tno, AP50 ↑")["ours"][3] == "0.75 (1)"
     assert "the means of those of the folds" in text
+
+
+def test_rows_of_boxes_are_compared_picture_by_picture(tmp_path: Path) -> None:
+    right, wrong = [(0.8, True)], [(0.8, False)]
+    rows = {"ours": [right] * 12, "worse": [wrong] * 12, "alike": [*[right] * 11, wrong]}
+    for row, pictures in rows.items():
+        for seed in (0, 1):
+            _write_found(tmp_path / f"{row}{seed}", {f"{index:02d}": own for index, own in enumerate(pictures)})
+    runs = [
+        StudyRun(row, "run", seed=seed, tables=(f"{row}{seed}",), state="finished") for row in rows for seed in (0, 1)
+    ]
+    write_record(tmp_path, runs)
+    tables = _tables(tmp_path)
+    found = read_table(tables / "differences.csv").query("convention == 'AP50' and metric == 'mean'")
+    p_values = found.set_index("method")["p"].to_dict()
+    assert p_values == {"worse": pytest.approx(0.001, abs=0.002), "alike": 1.0}  # two of 4,096 exchanges do as much
+    assert set(found["pairs"]) == {12}
+    assert "what two rows found is exchanged" in (tables / "tables.md").read_text()
+    (tmp_path / "worse1" / "detection_per_image.safetensors").unlink()
+    found = read_table(_tables(tmp_path) / "differences.csv").query("convention == 'AP50' and metric == 'mean'")
+    assert found.set_index("method")["pairs"].to_dict() == {"worse": 12, "alike": 12}  # by the seed that is left
 
 
 def test_damaged_detections_are_named(of_two_folds: Path) -> None:

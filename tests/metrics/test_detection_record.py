@@ -12,7 +12,7 @@ from ivif.metrics.detection_record import read_metrics, to_bytes
 NAMES = ("person", "car")
 
 
-def _image(seed: int) -> tuple[Detections, Targets]:
+def drawn_image(seed: int) -> tuple[Detections, Targets]:
     """Up to nine detections and objects, some in ignored regions; some pictures have none of a kind."""
     drawn = torch.Generator().manual_seed(seed)
     found, objects, ignored = (int(torch.randint(low, 10, (), generator=drawn)) for low in (0, 0, 0))
@@ -31,7 +31,7 @@ def _image(seed: int) -> tuple[Detections, Targets]:
 def _tested(seeds: range) -> DetectionMetrics:
     metrics = DetectionMetrics(NAMES)
     for seed in seeds:
-        found, wanted = _image(seed)
+        found, wanted = drawn_image(seed)
         metrics.update([found], [wanted], ["even" if seed % 2 == 0 else "odd"], [str(seed)])
     return metrics
 

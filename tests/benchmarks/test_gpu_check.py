@@ -23,7 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 report, beside = Path(sys.argv[1]), Path(sys.argv[2])
 report.write_text(json.dumps({"rows": [{"case": "first"}], "left_out": [], "failed": []}))
-child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(9); open({str(beside)!r}, 'w')"])
+child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(5); open({str(beside)!r}, 'w')"])
 time.sleep(60)
 """
 
@@ -53,10 +53,10 @@ def test_a_part_is_ended_at_its_limit_with_all_it_started(tmp_path: Path, monkey
         gpu_check, "part_command", lambda *given: [sys.executable, "-c", STUCK, str(given[1]), str(outlived)]
     )
     begun = time.monotonic()
-    found = gpu_check.run_part("networks", 4.0, rehearse=True, long=False)
-    assert time.monotonic() - begun < 8
+    found = gpu_check.run_part("networks", 2.0, rehearse=True, long=False)
+    assert time.monotonic() - begun < 5
     assert (found["state"], found["rows"]) == ("ended at its limit", [{"case": "first"}])
-    time.sleep(max(0.0, 10 - (time.monotonic() - begun)))
+    time.sleep(max(0.0, 6 - (time.monotonic() - begun)))
     assert not outlived.exists()
 
 

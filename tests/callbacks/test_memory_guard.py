@@ -101,7 +101,9 @@ def _folder(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("command", ["predict", "test", pytest.param("fit", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "command", ["predict", *(pytest.param(name, marks=pytest.mark.slow) for name in ("test", "fit"))]
+)
 def test_each_option_that_is_advised_makes_the_same_command_run(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

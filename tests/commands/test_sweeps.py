@@ -41,7 +41,11 @@ def test_wandb_accepts_the_sweep(path: Path) -> None:
     assert schema_violations_from_proposed_config(found) != []
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem == "detection" else ()) for path in PATHS],
+    ids=lambda path: path.stem,
+)
 def test_the_command_of_an_agent_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = _sweep(path)
     monkeypatch.setenv("WANDB_RUN_ID", "chosen12")  # as an agent does

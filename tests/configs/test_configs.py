@@ -76,21 +76,20 @@ def clip_flags(method: str, files: Sequence[str] = ()) -> list[str]:
 
 
 class _Tests(ConfigurationTests):
-    """Ablations run among the slow tests; that they are accepted, and change something, is quickly seen."""
+    """Files beside a method's run among the slow tests; that they are accepted and change something is soon seen."""
 
     def options_for(self, files: Sequence[str]) -> Sequence[str]:
         method = files[0].removesuffix(".yaml")
         return [*SMALL[method], *clip_flags(method, files)]
 
     def parameters(self) -> dict[str, Sequence[Any]]:
-        slow = [
-            pytest.param(files, marks=pytest.mark.slow if _is_ablation(files) else ()) for files in self.combinations()
-        ]
+        slow = [pytest.param(files, marks=pytest.mark.slow if _is_rare(files) else ()) for files in self.combinations()]
         return super().parameters() | {"files": slow}
 
 
-def _is_ablation(files: Sequence[str]) -> bool:
-    return any(file.startswith("ablations/") for file in files)
+def _is_rare(files: Sequence[str]) -> bool:
+    """Whether a file is neither a method's own nor that for machines without a GPU."""
+    return len(files) > 1 and not files[-1].endswith("_cpu.yaml")
 
 
 class TestMGFusion(_Tests):
@@ -120,8 +119,8 @@ COMBINATIONS = [
 ]
 
 
-@pytest.mark.parametrize("files", [files for files in COMBINATIONS if _is_ablation(files)], ids=lambda files: files[1])
-def test_an_ablation_is_accepted_and_changes_something(files: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("files", [files for files in COMBINATIONS if _is_rare(files)], ids=lambda files: files[1])
+def test_a_file_beside_a_method_s_is_accepted_and_changes_something(files: tuple[str, ...]) -> None:
     assert _printed(*files) != _printed(files[0])
 
 

@@ -36,6 +36,10 @@ class TestTask(TaskTests, ProcessTests):
         torch.manual_seed(0)
         return MGFusionTask(clip="random-tiny", network=TINY)
 
+    @pytest.mark.slow
+    def test_two_processes_end_as_one_on_the_joined_batch(self, tmp_path: Path) -> None:
+        super().test_two_processes_end_as_one_on_the_joined_batch(tmp_path)
+
 
 def test_a_grey_pair_gives_a_grey_result(task: MGFusionTask) -> None:
     task.eval()

@@ -136,6 +136,7 @@ def test_an_error_loses_nothing_beyond_the_last_saved_point(
     assert differences(whole, tmp_path) == []
 
 
+@pytest.mark.slow
 def test_an_earlier_epoch_reads_the_stored_results_that_it_read_before(wholes: dict[str, Path], tmp_path: Path) -> None:
     whole = _whole(wholes, "memory")
     with pytest.raises(SimulatedError):
@@ -145,7 +146,8 @@ def test_an_earlier_epoch_reads_the_stored_results_that_it_read_before(wholes: d
     assert differences(whole, tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["mgfusion", pytest.param("promptfusion", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mgfusion", "promptfusion"])
 def test_workers_change_nothing(kind: str, wholes: dict[str, Path], tmp_path: Path) -> None:
     whole = _whole(wholes, kind)
     with pytest.raises(RunStoppedError):

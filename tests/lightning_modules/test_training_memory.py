@@ -155,7 +155,11 @@ def test_a_training_step_holds_what_was_estimated(
 
 
 @pytest.mark.parametrize(
-    "kind", ["mgfusion", "text_to_pixels", "promptfusion", "detection", "laplacian_pyramid", "contourlet"]
+    "kind",
+    [
+        *("mgfusion", "text_to_pixels", "detection", "laplacian_pyramid", "contourlet"),
+        pytest.param("promptfusion", marks=pytest.mark.slow),
+    ],
 )
 def test_a_step_of_evaluation_holds_what_was_estimated(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,15 +15,20 @@ from tests.pretend_gpu.trainers import gpu_trainer
 SMALL_ENOUGH = [name for name in METRICS if name != "MS_SSIM"]
 """Those that pictures of 64 pixels are large enough for; test_metrics.py has all."""
 
-ONE_OF_EACH = ("mgfusion, cached features", "detection", "text_to_pixels, value_function", "promptfusion")
-
-ALIKE = ("text_to_pixels, alternate", "text_to_pixels, rank1", "text_to_pixels, separate")
-"""Tasks that do nothing on a device that none of the others does."""
-
 _SLOW = pytest.mark.slow
 
+ONE_OF_EACH = (
+    "mgfusion, cached features",
+    "detection",
+    "text_to_pixels, value_function",
+    pytest.param("promptfusion", marks=_SLOW),
+)
 
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=_SLOW if kind in ALIKE else ()) for kind in TASKS])
+LONG = ("text_to_pixels, alternate", "text_to_pixels, rank1", "text_to_pixels, separate", "promptfusion")
+"""Tasks that do nothing on a device that none of the others does, and the one that takes longest."""
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=_SLOW if kind in LONG else ()) for kind in TASKS])
 def test_it_ends_with_the_very_weights_and_scores_of_the_cpu(kind: str, gpu: torch.device) -> None:
     run = fitted(kind)
     assert run.weights.keys() == run.reference.keys()

@@ -153,3 +153,19 @@ def test_a_run_goes_on_with_the_machine_that_is_left(tmp_path: Path) -> None:
     assert "A step has 2 pairs: 1 of each process x 2 processes" in printed
     assert "Restored all states from the checkpoint" in printed
     _assert_trained(tmp_path, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("killed", [0, 1])
+def test_the_processes_of_one_machine_are_begun_anew_and_go_on(killed: int, tmp_path: Path) -> None:
+    line = [*_elastic_line(tmp_path, 10, 0.5), "--trainer.devices=2", "--trainer.num_nodes=1"]
+    launcher = _launch(("--standalone", "--nproc-per-node=2", "--max-restarts=3"), line)
+    try:
+        _wait_for_steps(tmp_path, 3)
+    finally:
+        os.kill(_children(launcher)[killed], signal.SIGKILL)
+    printed = _finish([launcher])
+    assert "Restored all states from the checkpoint" in printed
+    assert "A step has 2 pairs: 1 of each process x 2 processes" in printed
+    _assert_trained(tmp_path, 10)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ivif.bilevel import (
     SCHEMES,
     BilevelConfig,
+    Descent,
     Level,
     LevelLoss,
     PenaltyConfig,
@@ -16,6 +17,7 @@ from ivif.bilevel import (
     Progress,
     build_solver,
 )
+from ivif.bilevel.descent import Objective
 from ivif.bilevel.schemes.value_function import ValueFunctionSolver
 from tests.bilevel.players import Players, make_batch
 
@@ -147,6 +149,23 @@ def test_accumulated_parts_make_the_same_step(scheme: str) -> None:
     assert [name for name, _ in whole.steps] == [name for name, _ in parts.steps]
     for key, value in whole.state().items():
         assert torch.allclose(value, parts.state()[key], atol=1e-6), key
+
+
+def test_counted_parts_are_divided_by_the_count_of_the_whole() -> None:
+    weight = torch.nn.Parameter(torch.ones(()))
+
+    def loss(part: Tensor) -> LevelLoss:
+        return LevelLoss((weight * part).sum(), count=(part > 1).sum())
+
+    optimizer = torch.optim.SGD([weight])
+    level = Level("upper", [weight], loss, optimizer.step, optimizer.zero_grad, torch.nn.Module(), size=len)
+    batch = torch.tensor([0.5, 3.0, 4.0, 0.25, 2.0, 6.0, 0.75])
+    for cut in ([7], [3, 4], [1, 2, 2, 2]):  # the first of four has nothing to count
+        descent = Descent([level], split=lambda whole, _, cut=cut: whole.split(cut), accumulate=2)  # type: ignore[misc]
+        (value,) = descent.gather(Objective([(level, 1.0)], [level]), batch, torch.autograd.backward)
+        assert weight.grad is not None
+        assert weight.grad.item() == pytest.approx(16.5 / 4)
+        assert value.item() == pytest.approx(16.5 / 4)
 
 
 def test_a_resumed_solver_goes_on_as_if_nothing_had_happened() -> None:

@@ -134,7 +134,6 @@ def test_a_pack_that_another_process_writes_is_left_alone(
     refused(command(files, out), capsys, "is in use by process 1 on elsewhere")
 
 
-@pytest.mark.slow
 def test_killed_calls_are_never_taken_for_finished_ones(files: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "kill_packing.py"
     lines = run_python(script, files, tmp_path / "out", timeout=300).split()

@@ -12,6 +12,9 @@ _INTERACTIVE: Final = ("bash", "interactive")
 """Job names of a shell on a node (as in Lightning): what is typed there are runs of their own, not one job."""
 
 
+_OWN_STORES: Final = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+
+
 def launched_job() -> str | None:
     """The id that every process of a launch has, on every machine and at every restart; None for a plain start.
 
@@ -34,6 +37,21 @@ def launched_job() -> str | None:
             "on several --rdzv-id NAME; the same name and command later go on with the same run."
         )
     return None
+
+
+def restart_advice() -> str:
+    """What to set before torchrun so that processes which it begins anew find each other; "" where nothing is amiss.
+
+    All attempts of a launch share one store of addresses, in torch 2.15 without a prefix for each: a process may read
+    the address of one that has been killed, and wait for it. With the variable each attempt has a store of its own.
+    """
+    first = os.environ.get("RANK", "0") == "0"
+    if not first or os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or os.environ.get(_OWN_STORES) == "1":
+        return ""
+    return (
+        f"{_OWN_STORES}=1 is not set: where torchrun begins processes anew, they may wait for each other for ever. "
+        f"Stop and begin with `{_OWN_STORES}=1 torchrun ...`, on every machine."
+    )
 
 
 def command_digest(arguments: Sequence[str]) -> str:

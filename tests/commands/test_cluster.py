@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from ivif.callbacks.throughput import Throughput
 from ivif.commands.cli import main
 from ivif.commands.errors import UsageError
-from ivif.commands.train.launchers import command_digest, launched_job
+from ivif.commands.train.launchers import command_digest, launched_job, restart_advice
 from ivif.commands.train.run_folder import checkpoint_to_resume
 from tests.commands.runs import tiny_run
 
@@ -41,6 +41,24 @@ def test_processes_without_a_common_id_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="--standalone"):
         launched_job()
+
+
+@pytest.mark.parametrize(
+    ("environment", "advised"),
+    [
+        ({}, False),
+        ({"TORCHELASTIC_MAX_RESTARTS": "0", "RANK": "0"}, False),
+        ({"TORCHELASTIC_MAX_RESTARTS": "3", "RANK": "0"}, True),
+        ({"TORCHELASTIC_MAX_RESTARTS": "3", "RANK": "1"}, False),  # said once
+        ({"TORCHELASTIC_MAX_RESTARTS": "3", "RANK": "0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}, False),
+    ],
+)
+def test_restarts_without_stores_of_their_own_are_advised_against(
+    environment: dict[str, str], advised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert ("begin with `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun" in restart_advice()) == advised
 
 
 def test_digests_tell_commands_apart() -> None:

@@ -23,7 +23,7 @@ def _launch(options: tuple[str, ...], line: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *options, str(ROOT / "main.py"), *line],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -166,6 +166,7 @@ def test_the_processes_of_one_machine_are_begun_anew_and_go_on(killed: int, tmp_
     finally:
         os.kill(_children(launcher)[killed], signal.SIGKILL)
     printed = _finish([launcher])
+    assert "TORCH_DISABLE_SHARE" not in printed
     assert "Restored all states from the checkpoint" in printed
     assert "A step has 2 pairs: 1 of each process x 2 processes" in printed
     _assert_trained(tmp_path, 10)

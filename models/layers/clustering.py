@@ -16,7 +16,7 @@ def nearest_entries(vectors: Tensor, entries: Tensor) -> Tensor:
     """Index of the entry with the smallest Euclidean distance to each vector.
 
     |z|^2 - 2 z.c + |c|^2 without |z|^2, which is the same for all entries; in float32 or wider also under autocast, and
-    in slices, so that memory does not grow with the image.
+    in slices, so that memory does not grow with the image (but in an export, which would keep its example's number).
 
     Args:
         vectors: (N, d).
@@ -34,7 +34,7 @@ def nearest_entries(vectors: Tensor, entries: Tensor) -> Tensor:
         rows = max(_DISTANCES_AT_ONCE // len(codes), 1)
         parts = [
             torch.addmm(lengths, part.to(precise) - centre, directions, alpha=-2.0).argmin(dim=1)
-            for part in torch.split(vectors, rows)
+            for part in ((vectors,) if torch.compiler.is_exporting() else torch.split(vectors, rows))
         ]
     return torch.cat(parts)
 

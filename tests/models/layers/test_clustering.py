@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor, nn
 
 from ivif.models.layers import clustering
 from ivif.models.layers.clustering import evenly_spaced, k_means, nearest_entries, totals
@@ -59,3 +60,15 @@ def test_evenly_spaced() -> None:
     device = torch.device("cpu")
     assert evenly_spaced(10, 4, device).tolist() == [0, 2, 5, 7]
     assert evenly_spaced(3, 4, device).tolist() == [0, 1, 2]
+
+
+def test_an_export_takes_any_number_of_vectors() -> None:
+    class Search(nn.Module):
+        def forward(self, vectors: Tensor, entries: Tensor) -> Tensor:
+            return nearest_entries(vectors, entries)
+
+    entries = torch.rand(2**12, 2)
+    sizes = {"vectors": {0: torch.export.Dim.DYNAMIC}, "entries": None}
+    program = torch.export.export(Search(), (torch.rand(100, 2), entries), dynamic_shapes=sizes)
+    vectors = torch.rand(2500, 2)  # more than are looked at in one slice
+    assert torch.equal(program.module()(vectors, entries), nearest_entries(vectors, entries))

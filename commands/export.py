@@ -33,11 +33,14 @@ def main(arguments: Sequence[str]) -> int:
     from ivif.weights import find_weights
 
     task, origin = load_fusion(find_weights(options.ckpt_path, fetch=True))
-    found = export_fusion(task, out, options.format, options.prompt, origin, options.int8, options.prompt_input)
+    asked = (options.prompt, origin, options.int8, options.prompt_input, options.detector)
+    found = export_fusion(task, out, options.format, *asked)
     loss = f"at most {found.difference} of 255 levels" if found.psnr is None else f"in 8 bits, {found.psnr:.1f} dB"
     print(f"Exported file: {out} ({loss} from predict)")
-    if task.class_names:
-        print("It fuses; the detector of this network is no part of it.")
+    if found.detections is not None:
+        print(f"It fuses and detects; {found.detections} detections were compared with predict's.")
+    elif task.class_names:
+        print("It fuses; the detector of this network is no part of it. --detector true makes it one.")
     return 0
 
 
@@ -54,6 +57,9 @@ def _parser(reads: bool) -> SuiteParser:  # noqa: ARG001 - as all commands have 
     )
     parser.add_argument(
         "--prompt_input", type=bool, default=False, help="Texts are a third input, as tokens, and not fixed."
+    )
+    parser.add_argument(
+        "--detector", type=bool, default=False, help="The file also tells what the network's detector finds."
     )
     parser.add_argument("--int8", type=bool, default=False, help="In integers of 8 bits, with some loss (ONNX).")
     parser.add_argument("--overwrite", type=bool, default=False, help="Write over the file --out.")

@@ -51,6 +51,29 @@ def resize_by_products(x: Tensor, size: tuple[int, int], mode: ResizeMode) -> Te
         return (rows @ x.double() @ columns.T).to(x.dtype)
 
 
+def resize_to_any(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes planes to a size that an export does not know yet, of which torch's files have another result.
+
+    Args:
+        x: (B, C, H, W), float32.
+        size: (height, width) of the result.
+
+    Returns:
+        (B, C, *size): what `interpolate` gives, bilinear, with antialiasing where planes get smaller, up to rounding.
+    """
+    rows, columns = (_bilinear_weights(*pair, x.device) for pair in zip(x.shape[-2:], size, strict=True))
+    return rows @ x @ columns.T
+
+
+def _bilinear_weights(length: int, wanted: int, device: torch.device) -> Tensor:
+    """What each pixel of a line gives to each of the resized line, (wanted, length), rounded as PyTorch rounds."""
+    scale = torch.full((), length, dtype=torch.float32, device=device) / wanted
+    centers = scale * (torch.arange(wanted, dtype=torch.float32, device=device) + 0.5)
+    offsets = torch.arange(length, dtype=torch.float32, device=device) - centers[:, None] + 0.5
+    weights = (1 - (offsets / scale.clamp(min=1)).abs()).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
 def _must_repeat(x: Tensor) -> bool:
     return torch.are_deterministic_algorithms_enabled() and not x.is_cpu
 

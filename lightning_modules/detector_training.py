@@ -17,6 +17,7 @@ from ivif.lightning_modules.fake_tensor_memory import Use
 from ivif.lightning_modules.training_memory import Arithmetic, detector_use
 from ivif.lightning_modules.weight_average import WeightAverage, check_average
 from ivif.models.detection import Detector, DetectorConfig, build_detector
+from ivif.models.detection.base import ListedDetections
 from ivif.models.detection.weights import WeightsReport, start_from
 
 
@@ -104,6 +105,11 @@ class DetectorPart(nn.Module):
         """The detector's terms by name, of the pictures as they are. Takes and refuses what `loss` does."""
         return self.detector.loss(images, self._targets(batch))
 
+    @property
+    def evaluated(self) -> Detector:
+        """The averaged detector; the present one, where there is no average."""
+        return self.detector if self.average is None else cast("Detector", self.average.module)
+
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[Detections]:
         """What the averaged detector (the present one, where there is no average) finds in each image.
@@ -114,9 +120,12 @@ class DetectorPart(nn.Module):
         Args:
             images: (B, 3, H, W) in [0, 1], RGB.
         """
-        detector = self.detector if self.average is None else cast("Detector", self.average.module)
         with single_precision(images.device):
-            return detector.predict(images.float())
+            return self.evaluated.predict(images.float())
+
+    def listed(self, images: Tensor, score_threshold: Tensor) -> ListedDetections:
+        """What `detect` finds, for an exported file (see `Detector.listed`)."""
+        return self.evaluated.listed(images.float(), score_threshold)
 
     def training_use(self, size: tuple[int, int, int], arithmetic: Arithmetic) -> Use:
         """What the loss and its gradient hold on frames of (pairs, height, width)."""
@@ -128,9 +137,8 @@ class DetectorPart(nn.Module):
 
     def inference_use(self, size: tuple[int, int, int]) -> Use:
         """What finding objects holds on frames of (pairs, height, width)."""
-        detector = self.detector if self.average is None else cast("Detector", self.average.module)
         return detector_use(
-            detector, lambda frames: self.detect(frames["visible"]), size, self._device, nullcontext, trains=False
+            self.evaluated, lambda frames: self.detect(frames["visible"]), size, self._device, nullcontext, trains=False
         )
 
     @property

@@ -1,6 +1,6 @@
 """A fusion task as a function of bytes, traced for any batch and size."""
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +8,12 @@ from torch import Tensor, nn
 from ivif.contracts.batch import Batch
 from ivif.image_ops.color import levels_of_8bit
 from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.detector_training import DetectorPart
 from ivif.lightning_modules.text_states import PromptEncoder
 from ivif.models.clip import ImageTextEncoder
+
+THRESHOLD: Final = "score_threshold"
+"""What a file calls the least score of a detection."""
 
 _EXAMPLE = 2, 75, 94
 """Batch, height and width to trace at: unlike each other, and multiples of nothing that a network pads to."""
@@ -21,14 +25,22 @@ class ByteFusion(nn.Module):
     Args:
         task: What fuses.
         prompt: The text of every pair, for a task that takes one.
+        score_threshold: The least score of what its detector finds; None: the detector is no part of this.
     """
 
-    def __init__(self, task: FusionTask, prompt: str | None = None) -> None:
+    score_threshold: Tensor
+
+    def __init__(self, task: FusionTask, prompt: str | None = None, score_threshold: float | None = None) -> None:
         super().__init__()
         self.task = task
         self.prompt = prompt
+        self.detects = score_threshold is not None
+        if score_threshold is not None:
+            self.register_buffer(THRESHOLD, torch.tensor(score_threshold))
 
-    def forward(self, infrared: Tensor, visible: Tensor, tokens: Tensor | None = None) -> Tensor:
+    def forward(
+        self, infrared: Tensor, visible: Tensor, tokens: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Fuses pairs.
 
         Args:
@@ -37,8 +49,14 @@ class ByteFusion(nn.Module):
             tokens: (B, L), int64, the prompts of a task whose prompts are an input (`PromptInput`).
 
         Returns:
-            (B, H, W, 3), uint8, RGB: what `predict` writes.
+            (B, H, W, 3), uint8, RGB: what `predict` writes; then with a detector the parts of `ListedDetections`.
         """
+        fused = self.task.picture(self.batch(infrared, visible, tokens))["fused"]
+        part = detector_part(self.task) if self.detects else None
+        return levels(fused) if part is None else (levels(fused), *part.listed(fused, self.score_threshold))
+
+    def batch(self, infrared: Tensor, visible: Tensor, tokens: Tensor | None = None) -> Batch:
+        """Pairs as a task takes them."""
         batch: dict[str, Any] = {
             "infrared": infrared.unsqueeze(1).float() / 255.0,
             "visible": (visible.permute(0, 3, 1, 2).float() / 255.0).contiguous(),
@@ -47,8 +65,18 @@ class ByteFusion(nn.Module):
             batch["prompt"] = [self.prompt] * infrared.shape[0]
         if tokens is not None:
             batch["tokens"] = tokens
-        fused = self.task.picture(cast(Batch, batch))["fused"]
-        return levels_of_8bit(fused).permute(0, 2, 3, 1).to(torch.uint8)
+        return cast(Batch, batch)
+
+
+def levels(fused: Tensor) -> Tensor:
+    """A fused batch (B, 3, H, W) as (B, H, W, 3), uint8."""
+    return levels_of_8bit(fused).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def detector_part(task: FusionTask) -> DetectorPart | None:
+    """The detector of a task, if it has one."""
+    part = getattr(task, "part", None)
+    return part if isinstance(part, DetectorPart) else None
 
 
 class FixedPrompt(nn.Module):
@@ -97,13 +125,16 @@ def takes_prompt(task: FusionTask) -> bool:
     return any(encoder.encoder is not None for encoder in _encoders(task).values())
 
 
-def trace(task: FusionTask, prompt: str | None, prompt_input: bool = False) -> torch.export.ExportedProgram:
+def trace(
+    task: FusionTask, prompt: str | None, prompt_input: bool = False, score_threshold: float | None = None
+) -> torch.export.ExportedProgram:
     """Traces a task in evaluation mode for any batch, height and width.
 
     Args:
         task: What fuses; unchanged afterwards.
         prompt: The text of every pair; None: none.
         prompt_input: Whether texts come with the pictures instead, as tokens.
+        score_threshold: Of the detector, which is part of the program then.
 
     Raises:
         Exception: Of many kinds, where the task does what cannot be traced.
@@ -120,10 +151,20 @@ def trace(task: FusionTask, prompt: str | None, prompt_input: bool = False) -> t
         for name, encoder in encoders.items():
             task.set_submodule(name, _stand_in(encoder, prompt))
         with torch.no_grad():
-            return torch.export.export(ByteFusion(task).eval(), tuple(examples), dynamic_shapes=sizes)
+            module = ByteFusion(task, score_threshold=score_threshold).eval()
+            program = torch.export.export(module, tuple(examples), dynamic_shapes=sizes)
     finally:
         for name, encoder in encoders.items():
             task.set_submodule(name, encoder)
+    _forget_places(program)
+    return program
+
+
+def _forget_places(program: torch.export.ExportedProgram) -> None:
+    """Takes out where code lies on this machine, which would be told to everyone who gets the file."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 def token_ids(task: FusionTask, texts: list[str]) -> Tensor:

@@ -1,10 +1,11 @@
 """What every detector gives, whoever wrote its network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -23,6 +24,36 @@ class CountedLoss:
 
     terms: dict[str, Tensor]
     count: Tensor
+
+
+class Candidates(NamedTuple):
+    """What a detector chooses its detections from, before thresholds and suppression.
+
+    Attributes:
+        boxes: (B, A, 4) xyxy, in the network's pixels.
+        scores: (B, A, classes) in [0, 1].
+        to_image: Brings boxes (N, 4) into the picture's pixels, cut at its borders.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    to_image: Callable[[Tensor], Tensor]
+
+
+class ListedDetections(NamedTuple):
+    """What is in the pictures of a batch, as one list that an exported file can give.
+
+    Attributes:
+        boxes: (D, 4) xyxy, in the pixels of the picture.
+        scores: (D,).
+        labels: (D,) int64.
+        pictures: (D,) int64, ascending: which picture of the batch; of each, the surest come first.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    pictures: Tensor
 
 
 class DetectorWeightsError(ValueError):
@@ -96,6 +127,9 @@ class Detector(nn.Module, ABC):
     """
 
     config: DetectorConfig
+    can_be_traced: ClassVar[bool] = False
+    """Whether there are `listed` and `candidates`, so that a file can be exported and compared."""
+
     offset: int = 0
     """How many rows of the head come before the first class (a background)."""
 
@@ -147,3 +181,26 @@ class Detector(nn.Module, ABC):
         Args:
             images: (B, 3, H, W) RGB in [0, 1], any size.
         """
+
+    def listed(self, images: Tensor, score_threshold: Tensor) -> ListedDetections:
+        """What `predict` finds, in a form that torch traces for any batch, height and width.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], any size.
+            score_threshold: Stands for the configuration's, a scalar.
+
+        Raises:
+            NotImplementedError: If there is no such form, see `can_be_traced`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be traced.")
+
+    def candidates(self, images: Tensor) -> Candidates:
+        """What `predict` chooses from.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], any size.
+
+        Raises:
+            NotImplementedError: As `listed`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell its candidates.")

@@ -1,7 +1,7 @@
 """Between an image's pixels and a network's: letterbox, box formats, non-maximum suppression."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from ivif.image_ops.resize import resize
 
 GREY = 114 / 255
 """What YOLO pads with."""
+
+MOST_CANDIDATES: Final = 30_000
+"""Of an image, the surest of which suppression looks at."""
 
 
 class Letterbox(NamedTuple):
@@ -107,7 +110,7 @@ def suppress(boxes: Tensor, scores: Tensor, score_threshold: float, iou_threshol
     """
     where, labels = (scores > score_threshold).nonzero(as_tuple=True)
     chosen, own = boxes[where], scores[where, labels]
-    best = own.argsort(descending=True)[:30_000]
+    best = own.argsort(descending=True)[:MOST_CANDIDATES]
     chosen, own, labels = chosen[best], own[best], labels[best]
     kept = batched_nms(chosen, own, labels, iou_threshold)[:limit]
     return {"boxes": chosen[kept], "scores": own[kept], "labels": labels[kept]}

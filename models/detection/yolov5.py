@@ -13,7 +13,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -24,9 +24,18 @@ from torch.nn import functional as F
 from ivif.contracts.batch import Detections, Targets
 from ivif.files.archives import compare_checksums
 from ivif.files.places import home
-from ivif.models.detection.base import CountedLoss, Detector, DetectorConfig, DetectorWeightsError, evaluating
+from ivif.models.detection.base import (
+    Candidates,
+    CountedLoss,
+    Detector,
+    DetectorConfig,
+    DetectorWeightsError,
+    ListedDetections,
+    evaluating,
+)
 from ivif.models.detection.ignored import any_ignored, ignored_cells
 from ivif.models.detection.postprocess import Letterbox, letterbox, relative_boxes, suppress
+from ivif.models.detection.traced import suppress_together, traced_letterbox
 
 STRIDE: Final = 32
 
@@ -43,6 +52,8 @@ class YOLOv5Detector(Detector):
     Raises:
         ValueError: If there is no such architecture.
     """
+
+    can_be_traced: ClassVar[bool] = True
 
     def __init__(self, config: DetectorConfig, class_names: Sequence[str]) -> None:
         super().__init__(class_names, STRIDE)
@@ -103,17 +114,38 @@ class YOLOv5Detector(Detector):
     @torch.no_grad()
     def predict(self, images: Tensor) -> list[Detections]:
         """Detections after non-maximum suppression; computed in evaluation mode whatever the module's mode."""
+        config, (boxes, scores, to_image) = self.config, self.candidates(images)
+        found = []
+        for own in zip(boxes, scores, strict=True):
+            kept = suppress(*own, config.score_threshold, config.iou_threshold, config.max_detections)
+            found.append(Detections(boxes=to_image(kept["boxes"]), scores=kept["scores"], labels=kept["labels"]))
+        return found
+
+    @torch.no_grad()
+    def candidates(self, images: Tensor) -> Candidates:
+        """See `Detector`."""
         inputs, box = letterbox(images, self.config.image_size, self.stride)
         with evaluating(self.model):
-            output = self._forward(inputs)[0].float()
-        found = []
-        for one in output.transpose(1, 2):
-            centred, scores = one[:, :4], one[:, 4:]
-            corners = torch.cat([centred[:, :2] - centred[:, 2:] / 2, centred[:, :2] + centred[:, 2:] / 2], dim=1)
-            config = self.config
-            kept = suppress(corners, scores, config.score_threshold, config.iou_threshold, config.max_detections)
-            found.append(Detections(boxes=box.to_image(kept["boxes"]), scores=kept["scores"], labels=kept["labels"]))
-        return found
+            output = self._forward(inputs)[0].float().transpose(1, 2)
+        centers, halves = output[..., :2], output[..., 2:4] / 2
+        return Candidates(torch.cat([centers - halves, centers + halves], dim=2), output[..., 4:], box.to_image)
+
+    @torch.no_grad()
+    def listed(self, images: Tensor, score_threshold: Tensor) -> ListedDetections:
+        """See `Detector`. Decodes the head's raw output itself: the head would keep what it has traced."""
+        inputs, box = traced_letterbox(images, self.config.image_size, self.stride)
+        _, losses = _ultralytics()
+        head = self.head
+        with evaluating(self.model):
+            head.training = True  # only itself: gives its raw output
+            raw = self._forward(inputs)
+        points, strides = losses.make_anchors(raw["feats"], head.stride.tolist(), 0.5)
+        distances = head.dfl(raw["boxes"]).transpose(1, 2)
+        corners = torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=2) * strides
+        scores = raw["scores"].sigmoid().transpose(1, 2)
+        config = self.config
+        found = suppress_together(corners, scores, score_threshold, config.iou_threshold, config.max_detections)
+        return found._replace(boxes=box.to_image(found.boxes))
 
     def _forward(self, inputs: Tensor) -> Any:
         self.head.shape = None  # its cached anchors may be inference tensors, which no later gradient could pass

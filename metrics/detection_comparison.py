@@ -15,7 +15,7 @@ DRAWS: Final = 999
 """Exchanges that are drawn: p is at least 0.001."""
 
 _AT_ONCE: Final = 4_000_000
-"""Numbers of a table of exchanges by detections."""
+"""Numbers of a table of exchanges by right detections."""
 
 
 class _Ranking(NamedTuple):
@@ -59,7 +59,7 @@ def exchange_test(
     drawn = torch.rand(draws, pictures, generator=torch.Generator().manual_seed(0)) < 0.5
     exchanged = torch.cat([torch.zeros(1, pictures, dtype=torch.bool), drawn])
     seeds = [
-        torch.stack([_differences(_ranking(one, other, label), exchanged) for label in range(classes)])
+        torch.stack([_differences(one, other, label, exchanged) for label in range(classes)])
         for one, other in zip(first, second, strict=True)
     ]
     by_class = torch.stack(seeds).mean(dim=0)  # (classes, 1 + draws), the true pairing first
@@ -71,6 +71,15 @@ def _share(differences: Tensor) -> float:
         return float("nan")
     as_much = differences.abs() >= differences[0].abs() - 1e-12
     return as_much.double().mean().item()
+
+
+def _differences(first: Sequence[Matches], second: Sequence[Matches], label: int, exchanged: Tensor) -> Tensor:
+    """The first detector's average precision of a class less the second's, (D,); NaN without objects."""
+    ranking = _ranking(first, second, label)
+    if not ranking.objects:
+        return torch.full((len(exchanged),), float("nan"), dtype=torch.float64)
+    mine, other = average_precisions(ranking, exchanged)
+    return mine - other
 
 
 def _ranking(first: Sequence[Matches], second: Sequence[Matches], label: int) -> _Ranking:
@@ -97,39 +106,53 @@ def _of_class(matches: Matches, label: int) -> tuple[np.ndarray, np.ndarray]:
     return matches.scores[own][best], matches.right[own][best]
 
 
-def _differences(ranking: _Ranking, exchanged: Tensor) -> Tensor:
-    """The first detector's average precision less the second's, under each of the exchanges (D, pictures): (D,)."""
-    if not ranking.objects:
-        return torch.full((len(exchanged),), float("nan"), dtype=torch.float64)
-    # what comes after the last right detection of both lowers no precision that counts
-    last = int(ranking.right.nonzero().max()) + 1 if ranking.right.any() else 0
-    second, picture, right = (part[:last] for part in ranking[:3])
-    found = []
-    for some in torch.split(exchanged, max(1, _AT_ONCE // max(last, 1))):
-        of_second = second ^ some[:, picture]
-        found.append(
-            average_precision(~of_second, right, ranking.objects) - average_precision(of_second, right, ranking.objects)
-        )
-    return torch.cat(found)
+def average_precisions(ranking: _Ranking, exchanged: Tensor) -> tuple[Tensor, Tensor]:
+    """COCO's average precision, at 101 points of recall, of both detectors under exchanges of what they found.
 
-
-def average_precision(chosen: Tensor, right: Tensor, objects: int) -> Tensor:
-    """COCO's average precision, at 101 points of recall, of choices among ranked detections.
+    Precision is looked up at right detections alone, so detections are counted up to each of those, by picture: what a
+    detector has after an exchange is a sum over pictures, and that of all exchanges a product of matrices.
 
     Args:
-        chosen: (D, N) bool, which of the detections, the surest first, a choice has.
-        right: (N,) bool.
-        objects: Number of objects, at least one.
+        ranking: Of a class, with at least one object.
+        exchanged: (D, pictures) bool, in which pictures the detectors change places.
 
     Returns:
-        (D,) float64, in [0, 1].
+        (D,) float64 each, in [0, 1].
     """
-    if not len(right):
-        return torch.zeros(len(chosen), dtype=torch.float64)
-    hits, all_of_them = (chosen & right).cumsum(dim=1), chosen.cumsum(dim=1)
-    precision = (hits / all_of_them.clamp(min=1).double()).masked_fill_(~chosen, 0.0)
-    envelope = precision.flip(1).cummax(dim=1).values.flip(1)
+    second, picture, right = (part[: _end(ranking.right)] for part in ranking[:3])
+    places = right.cumsum(dim=0) - right.long()  # the first right detection that is not surer
+    sign = 1.0 - 2.0 * second
+    table = torch.zeros(2, exchanged.shape[1], int(right.sum()))
+    table[0].index_put_((picture, places), sign, accumulate=True)
+    table[1].index_put_((picture[right], places[right]), sign[right], accumulate=True)
+    more = table.cumsum(dim=2)  # how many more the first has up to there, of all and of right ones
+    both = torch.stack([torch.bincount(places, minlength=more.shape[2]), torch.ones_like(places[right])]).cumsum(dim=1)
+    first = (both + more.sum(dim=1)) / 2
+    found: list[Tensor] = []
+    for some in torch.split(exchanged, max(1, _AT_ONCE // max(more.shape[2], 1))):
+        counts, hits = first[:, None] - some.float() @ more
+        own = ~second[right] ^ some[:, picture[right]]
+        found.append(
+            torch.stack(
+                [
+                    _average_precision(hits, counts, own, ranking.objects),
+                    _average_precision(both[1] - hits, both[0] - counts, ~own, ranking.objects),
+                ]
+            )
+        )
+    precisions = torch.cat(found, dim=1)
+    return precisions[0], precisions[1]
+
+
+def _end(right: Tensor) -> int:
+    """What comes after the last right detection lowers no precision that counts."""
+    return int(right.nonzero().max()) + 1 if right.any() else 0
+
+
+def _average_precision(hits: Tensor, counts: Tensor, own: Tensor, objects: int) -> Tensor:
+    """Of a detector's numbers of right detections and of all (D, R), at the right ones that are its `own`."""
+    precision = (hits / counts.clamp(min=1)).double().masked_fill_(~own, 0.0)
+    envelope = F.pad(precision, (0, 1)).flip(1).cummax(dim=1).values.flip(1)  # 0 beyond the last
     needed = np.searchsorted(np.arange(objects + 1) / objects, np.linspace(0, 1, 101), side="left")
-    places = torch.searchsorted(hits, torch.from_numpy(needed).expand(len(chosen), -1).contiguous())
-    reached = F.pad(envelope, (0, 1)).gather(1, places)  # none beyond the last detection
-    return reached.mean(dim=1)
+    wanted = torch.from_numpy(needed).float().expand(len(hits), -1).contiguous()
+    return envelope.gather(1, torch.searchsorted(hits.contiguous(), wanted)).mean(dim=1)

@@ -5,7 +5,7 @@ import torch
 
 from ivif.contracts.batch import Detections
 from ivif.metrics.detection import DetectionMetrics, DetectionReport
-from ivif.metrics.detection_comparison import _ranking, average_precision, exchange_test
+from ivif.metrics.detection_comparison import _ranking, average_precisions, exchange_test
 from ivif.metrics.detection_threshold import Matches
 from tests.metrics.test_detection_record import NAMES, drawn_image
 
@@ -36,8 +36,9 @@ def test_average_precision_is_that_of_coco() -> None:
     first, second = _report(1), _report(2, worse=12.0)
     for label, name in enumerate(NAMES):
         ranking = _ranking(_matches(first), _matches(second), label)
-        both = torch.stack([~ranking.second, ranking.second])
-        found = average_precision(both, ranking.right, ranking.objects).tolist()
+        unchanged = torch.zeros(1, PICTURES, dtype=torch.bool)
+        found = [precision.item() for precision in average_precisions(ranking, unchanged)]
+        assert found == [precision.item() for precision in reversed(average_precisions(ranking, ~unchanged))]
         expected = [report.overall.classes[name].ap50 for report in (first, second)]
         assert found == pytest.approx(expected, abs=1e-7)
         assert expected[0] > expected[1] > 0.01

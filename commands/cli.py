@@ -217,15 +217,14 @@ def run_lightning(arguments: Sequence[str]) -> int:
     from ivif.commands.train.cluster import report_stop
     from ivif.commands.train.devices import settle_missing_gpu
     from ivif.commands.train.failures import explain
-    from ivif.commands.train.launchers import restart_advice
+    from ivif.commands.train.launchers import say_restart_advice
     from ivif.commands.train.lightning_cli import SuiteCLI
     from ivif.commands.train.run_folder import forget_run_folder, release_run_folder
     from ivif.machine.process_group import leave_process_group_at_exit
 
     leave_process_group_at_exit()
     settle_missing_gpu()
-    if advice := restart_advice():
-        print(advice, file=sys.stderr)
+    say_restart_advice()
     try:
         cli = SuiteCLI.from_arguments(rewrite(arguments))
     except BaseException:  # a --help too: its folder may have been chosen by then

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -39,19 +40,20 @@ def launched_job() -> str | None:
     return None
 
 
-def restart_advice() -> str:
-    """What to set before torchrun so that processes which it begins anew find each other; "" where nothing is amiss.
+def say_restart_advice() -> None:
+    """Says what to set before torchrun so that processes which it begins anew find each other, where it is not set.
 
     All attempts of a launch share one store of addresses, in torch 2.15 without a prefix for each: a process may read
     the address of one that has been killed, and wait for it. With the variable each attempt has a store of its own.
     """
     first = os.environ.get("RANK", "0") == "0"
-    if not first or os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or os.environ.get(_OWN_STORES) == "1":
-        return ""
-    return (
-        f"{_OWN_STORES}=1 is not set: where torchrun begins processes anew, they may wait for each other for ever. "
-        f"Stop and begin with `{_OWN_STORES}=1 torchrun ...`, on every machine."
-    )
+    restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+    if first and restarts and os.environ.get(_OWN_STORES) != "1":
+        print(
+            f"{_OWN_STORES}=1 is not set: where torchrun begins processes anew, they may wait for each other for ever. "
+            f"Stop and begin with `{_OWN_STORES}=1 torchrun ...`, on every machine.",
+            file=sys.stderr,
+        )
 
 
 def command_digest(arguments: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from ivif.callbacks.throughput import Throughput
 from ivif.commands.cli import main
 from ivif.commands.errors import UsageError
-from ivif.commands.train.launchers import command_digest, launched_job, restart_advice
+from ivif.commands.train.launchers import command_digest, launched_job, say_restart_advice
 from ivif.commands.train.run_folder import checkpoint_to_resume
 from tests.commands.runs import tiny_run
 
@@ -54,11 +54,12 @@ def test_processes_without_a_common_id_are_refused(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_restarts_without_stores_of_their_own_are_advised_against(
-    environment: dict[str, str], advised: bool, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], advised: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert ("begin with `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun" in restart_advice()) == advised
+    say_restart_advice()
+    assert ("begin with `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun" in capsys.readouterr().err) == advised
 
 
 def test_digests_tell_commands_apart() -> None:

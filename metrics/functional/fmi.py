@@ -4,7 +4,6 @@ from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ivif.metrics.functional.triplet import Triplet, triplet_metric
 
@@ -54,12 +53,12 @@ def feature_mutual_information(triplet: Triplet) -> Tensor:
     """
     images = triplet.fused, triplet.infrared, triplet.visible
     windows = [_windows(image) for image in images]
-    differ = [functional.max_pool2d((images[0] != each).float(), _SIDE, 1).flatten() for each in images[1:]]
     some = _WINDOWS.get(images[0].device.type, _WINDOWS_ELSEWHERE)
     scores = []
-    for parts in zip(*(torch.split(each, some, dim=-1) for each in (*windows, *differ)), strict=True):
-        fused, *sources = (_distribution(part) for part in parts[:3])
-        own = [_window_scores(fused, *pair) for pair in zip(sources, parts[3:], strict=True)]
+    for values in zip(*(torch.split(each, some, dim=-1) for each in windows), strict=True):
+        fused, *sources = map(_distribution, values)
+        equal = [(values[0] == each).all(dim=0) for each in values[1:]]
+        own = [_window_scores(fused, *pair) for pair in zip(sources, equal, strict=True)]
         scores.append((own[0] + own[1]) / 2)
     return torch.cat(scores).view(len(images[0]), -1).mean(dim=1, dtype=torch.float64)
 
@@ -86,11 +85,11 @@ def _distribution(values: Tensor) -> _Distribution:
     return _Distribution(p, flat, centred, (square - mean.square()).clamp_(min=0).sqrt_(), _entropy(p))
 
 
-def _window_scores(fused: _Distribution, source: _Distribution, differ: Tensor) -> Tensor:
+def _window_scores(fused: _Distribution, source: _Distribution, equal: Tensor) -> Tensor:
     marginal = fused.entropy + source.entropy
     shared = marginal - _joint_entropy(fused, source)
     score = (2 * shared / marginal).masked_fill_(marginal == 0, 0)
-    return score.masked_fill_((fused.flat & source.flat) | (differ == 0), 1)
+    return score.masked_fill_((fused.flat & source.flat) | equal, 1)
 
 
 def _joint_entropy(first: _Distribution, second: _Distribution) -> Tensor:
@@ -100,21 +99,21 @@ def _joint_entropy(first: _Distribution, second: _Distribution) -> Tensor:
     """
     correlation = (first.centred * second.centred).sum(dim=0)
     turned = torch.where(correlation < 0, second.p.flip(0), second.p)
-    rows, columns = _cumulative(first.p), _cumulative(turned)
+    starts, (rows, columns) = zip(*(_cumulative(p) for p in (first.p, turned)), strict=True)
     bound = torch.minimum(rows[:, None], columns)
     covariance = bound.flatten(0, 1).sum(dim=0) - rows.sum(dim=0) * columns.sum(dim=0)
     spread = first.deviation * second.deviation
     degenerate = first.flat | second.flat | (spread == 0)
     weight = (correlation.abs_() * spread.float() / covariance).masked_fill_(degenerate, 0)
     # what the bound gives each pair of positions: how far steps of the two lie upon each other
-    starts = [functional.pad(sums[:-1], (0, 0, 1, 0)) for sums in (rows, columns)]
     joint = bound.sub_(torch.maximum(starts[0][:, None], starts[1])).clamp_(min=0).mul_(weight)
     return _entropy(joint.addcmul_((first.p * (1 - weight))[:, None], turned))
 
 
-def _cumulative(p: Tensor) -> Tensor:
-    """Sums from the first row on; by a product of matrices, which is faster than `cumsum`."""
-    return torch.ones(_COUNT, _COUNT, dtype=p.dtype, device=p.device).tril_() @ p
+def _cumulative(p: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of the rows before each, and up to it; by a product of matrices, which is faster than `cumsum`."""
+    sums = torch.ones(_COUNT + 1, _COUNT, dtype=p.dtype, device=p.device).tril_(-1) @ p
+    return sums[:-1], sums[1:]
 
 
 def _entropy(p: Tensor) -> Tensor:

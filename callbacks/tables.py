@@ -166,8 +166,7 @@ class DetectionTable:
 
     def write(self, folder: Path, stem: str = "detection") -> None:
         """Writes `<stem>.csv`, `<stem>.md` and `<stem>_per_image.safetensors`, each complete or as before."""
-        names = list(next(iter(self.scores.values())).classes)
-        write_whole(folder / f"{stem}{PER_IMAGE}", to_bytes(self.report.images, names))
+        write_whole(folder / f"{stem}{PER_IMAGE}", to_bytes(self.report.images, list(self.report.overall.classes)))
         write_table(self.rows, folder / f"{stem}.csv")
         write_whole(folder / f"{stem}.md", self.markdown())
 

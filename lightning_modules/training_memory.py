@@ -1,7 +1,7 @@
 """How much memory a step takes: what of a task is run, on what batches, and how the parts add up."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
@@ -14,6 +14,7 @@ from ivif.contracts.batch import Batch
 from ivif.lightning_modules.fake_tensor_memory import Use, measure, really
 from ivif.lightning_modules.level_batch import CropConfig
 from ivif.models.detection import Detector, DetectorConfig
+from ivif.models.detection.base import configured
 
 Arithmetic = Callable[[], AbstractContextManager[Any]]
 """Precision of a forward pass."""
@@ -118,7 +119,7 @@ def detector_use(
     scale = _DETECTOR_SIDE / max(height, width)
     frame = max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32)
     parameters = [p for p in detector.parameters() if p.requires_grad] if trains else []
-    with really(), _at_own_size(detector):
+    with really(), configured(detector, image_size=None):  # a small picture then costs little
         one, two = (measure(partial(run, probe(n, *frame, device)), parameters, arithmetic) for n in (1, 2))
         pictures = pairs * network_pixels(config, height, width) / network_pixels(detector.config, *frame)
     share = (_TRAINED_DETECTOR if trains else _DETECTOR) if device.type == "cpu" else 1.0
@@ -139,17 +140,6 @@ def network_pixels(config: DetectorConfig, height: int, width: int) -> int:
     scale = 1.0 if config.image_size is None else config.image_size / max(height, width)
     rows, columns = (-(-round(side * scale) // 32) * 32 for side in (height, width))
     return rows * columns
-
-
-@contextmanager
-def _at_own_size(detector: Detector) -> Iterator[None]:
-    """The detector takes pictures as they are, so that a small one costs little."""
-    config = detector.config
-    detector.config = replace(config, image_size=None)
-    try:
-        yield
-    finally:
-        detector.config = config
 
 
 def crop_size(crops: CropConfig, pairs: int, height: int, width: int) -> tuple[int, int, int]:

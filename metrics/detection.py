@@ -1,6 +1,6 @@
 """Detection scores over any number of batches, datasets and processes: COCO's mAP, precision and recall, counts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -99,13 +99,11 @@ class DetectionReport:
         overall: Of all images, as if they were one dataset.
         datasets: By dataset, in the order of their names.
         images: What was found and what is there, by dataset and name of the picture.
-        matches: Which of the detections of each are right.
     """
 
     overall: DetectionScores
     datasets: dict[str, DetectionScores]
     images: dict[tuple[str, str], Image]
-    matches: dict[tuple[str, str], Matches]
 
 
 class DetectionMetrics:
@@ -184,15 +182,19 @@ class DetectionMetrics:
         """All scores; with several processes all of them must call this, and all get the same."""
         shares = reversed(gather_objects(self._images))
         images = dict(sorted({key: image for share in shares for key, image in share.items()}.items()))
-        matches = {key: _matched(found, wanted) for key, (found, wanted) in images.items()}
+        matches = _all_matches(images)
         datasets = {}
         for dataset in dict.fromkeys(dataset for dataset, _ in images):
             keys = [key for key in images if key[0] == dataset]
             datasets[dataset] = self._scores([images[key] for key in keys], [matches[key] for key in keys])
         if len(datasets) == 1:
-            return DetectionReport(next(iter(datasets.values())), datasets, images, matches)
+            return DetectionReport(next(iter(datasets.values())), datasets, images)
         overall = self._scores(list(images.values()), list(matches.values()))
-        return DetectionReport(overall, datasets, images, matches)
+        return DetectionReport(overall, datasets, images)
+
+    def matches(self) -> dict[tuple[str, str], Matches]:
+        """Which of the detections of each image of this process are right, by dataset and name."""
+        return _all_matches(dict(sorted(self._images.items())))
 
     def _scores(self, images: Sequence[Image], matches: Sequence[Matches]) -> DetectionScores:
         precisions = _average_precisions(images)
@@ -256,6 +258,10 @@ def _with_crowds(wanted: Targets) -> dict[str, Tensor]:
         "labels": torch.cat([wanted["labels"], regions["labels"]]),
         "iscrowd": torch.cat([torch.zeros_like(wanted["labels"]), torch.ones_like(regions["labels"])]),
     }
+
+
+def _all_matches(images: Mapping[tuple[str, str], Image]) -> dict[tuple[str, str], Matches]:
+    return {key: _matched(found, wanted) for key, (found, wanted) in images.items()}
 
 
 def _matched(found: Detections, wanted: Targets) -> Matches:

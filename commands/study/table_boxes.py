@@ -9,7 +9,7 @@ import pandas as pd
 
 from ivif.callbacks.tables import PER_IMAGE, detection_rows
 from ivif.commands.errors import UsageError
-from ivif.metrics.detection import DetectionReport
+from ivif.metrics.detection import DetectionMetrics
 from ivif.metrics.detection_record import read_metrics
 
 JOINED: Final = "Average precision, precision and recall are those of the pictures of all folds together."
@@ -28,12 +28,12 @@ class StudyBoxes:
 
     Attributes:
         scores: Columns of `detection_rows`, seed and fold; a row for each class of a run's test.
-        reports: What each run found in every picture of all its folds, where its tests kept that.
+        found: What each run found in every picture of all its folds, where its tests kept that.
         from_folds: How scores come from folds, in a sentence; empty where there are none.
     """
 
     scores: pd.DataFrame
-    reports: Mapping[Run, DetectionReport] = field(default_factory=dict)
+    found: Mapping[Run, DetectionMetrics] = field(default_factory=dict)
     from_folds: str = ""
 
 
@@ -55,17 +55,17 @@ def gather_boxes(detection: pd.DataFrame, tests: Mapping[Run, Sequence[Path]]) -
     """
     files = {run: [folder / f"detection{PER_IMAGE}" for folder in folders] for run, folders in tests.items()}
     kept = {run: paths for run, paths in files.items() if all(path.is_file() for path in paths)}
-    reports = {run: _report(run, paths) for run, paths in kept.items()}
+    found = {run: _read(run, paths) for run, paths in kept.items()}
     if detection.empty or (detection["fold"] < 0).all():
-        return StudyBoxes(detection, reports)
+        return StudyBoxes(detection, found)
     if kept.keys() != files.keys():
-        return StudyBoxes(detection, reports, AVERAGED)
-    joined = [detection_rows(row, report).assign(seed=seed, fold=-1) for (row, seed), report in reports.items()]
-    return StudyBoxes(pd.concat(joined, ignore_index=True)[detection.columns], reports, JOINED)
+        return StudyBoxes(detection, found, AVERAGED)
+    joined = [detection_rows(row, own.report()).assign(seed=seed, fold=-1) for (row, seed), own in found.items()]
+    return StudyBoxes(pd.concat(joined, ignore_index=True)[detection.columns], found, JOINED)
 
 
-def _report(run: Run, paths: Sequence[Path]) -> DetectionReport:
+def _read(run: Run, paths: Sequence[Path]) -> DetectionMetrics:
     try:
-        return read_metrics(paths).report()
+        return read_metrics(paths)
     except (OSError, ValueError) as error:
         raise UsageError(f"{error} Test the runs of {run[0]} again.") from error

@@ -11,6 +11,7 @@ from ivif.callbacks.trained_pairs import OVERALL
 from ivif.commands.study.table_boxes import StudyBoxes
 from ivif.commands.study.table_scores import GROUP, with_overall
 from ivif.metrics.detection_comparison import exchange_test
+from ivif.metrics.detection_threshold import Matches
 
 PairedTest = Callable[[str, str, str, str], tuple[int, float]]
 """Of a dataset, convention, metric and row: how many pictures it and the reference row share, and p; `UNKNOWN`."""
@@ -54,15 +55,19 @@ def exchange_tests(boxes: StudyBoxes, reference: str) -> PairedTest:
     """Compares average precision at IoU .5 by exchanging the detections of two rows in pictures chosen at random."""
 
     @cache
+    def matches(row: str, seed: int) -> dict[tuple[str, str], Matches]:
+        return boxes.found[row, seed].matches()
+
+    @cache
     def compared(dataset: str, method: str) -> tuple[int, dict[str, float]]:
-        seeds = [seed for row, seed in boxes.reports if row == method and (reference, seed) in boxes.reports]
-        pairs = [(boxes.reports[method, seed], boxes.reports[reference, seed]) for seed in seeds]
-        whole = [key for key in (pairs[0][0].matches if pairs else ()) if dataset in (key[0], OVERALL)]
-        named = {tuple(report.overall.classes) for pair in pairs for report in pair}
-        if len(named) != 1 or not all(key in report.matches for pair in pairs for report in pair for key in whole):
+        seeds = [seed for row, seed in boxes.found if row == method and (reference, seed) in boxes.found]
+        pairs = [(matches(method, seed), matches(reference, seed)) for seed in seeds]
+        whole = [key for key in (pairs[0][0] if pairs else ()) if dataset in (key[0], OVERALL)]
+        named = {boxes.found[row, seed].class_names for seed in seeds for row in (method, reference)}
+        if len(named) != 1 or not all(key in own for pair in pairs for own in pair for key in whole):
             return 0, {}
         (classes,) = named
-        first, second = ([[pair[side].matches[key] for key in whole] for pair in pairs] for side in (0, 1))
+        first, second = ([[pair[side][key] for key in whole] for pair in pairs] for side in (0, 1))
         return len(whole), dict(zip((MEAN, *classes), exchange_test(first, second, len(classes)), strict=True))
 
     def test(dataset: str, convention: str, metric: str, method: str) -> tuple[int, float]:

@@ -1,8 +1,6 @@
 """Whether an exported file finds in pictures what the detector of its task does."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -124,18 +122,6 @@ class DetectingFile:
         (stored,) = (entry for entry in model.graph.initializer if entry.name == THRESHOLD)
         stored.CopyFrom(onnx.numpy_helper.from_array(np.array(value, dtype=np.float32), THRESHOLD))
         onnx.save(model, self.path)
-
-
-@contextmanager
-def looking_for(task: FusionTask, score_threshold: float) -> Iterator[None]:
-    """Has the detector of a task use another least score for a while."""
-    detector = _part(task).evaluated
-    before = detector.config
-    detector.config = replace(before, score_threshold=score_threshold)
-    try:
-        yield
-    finally:
-        detector.config = before
 
 
 def check_listed(

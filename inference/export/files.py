@@ -27,12 +27,13 @@ from ivif.inference.export.comparison import (
     torch_function,
     with_text,
 )
-from ivif.inference.export.detections import DetectingFile, compare, looking_for, low_threshold
+from ivif.inference.export.detections import DetectingFile, compare, low_threshold
 from ivif.inference.export.graph import THRESHOLD, ByteFusion, detector_part, takes_prompt, token_ids, trace
 from ivif.inference.export.notes import metadata
 from ivif.inference.export.quantization import LEAST_PSNR, add_notes, lowest_psnr, quantize
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.detector_training import DetectorPart
+from ivif.models.detection.base import Detector, configured
 
 ExportFormat = Literal["onnx", "torch"]
 
@@ -94,16 +95,17 @@ def export_fusion(
     """
     check_request(task, kind, prompt, int8, prompt_input, detector)
     cases = _cases(task, prompt, prompt_input)
-    threshold = low_threshold(cases[0].plain) if detector else None
-    notes = metadata(task, prompt, origin, prompt_input, detector_part(task) if detector else None)
+    part = detector_part(task) if detector else None
+    threshold = None if part is None else low_threshold(cases[0].plain)
+    notes = metadata(task, prompt, origin, prompt_input, part)
     with TemporaryDirectory() as folder:
         trial, small = Path(folder) / f"trial{_SUFFIXES[kind]}", Path(folder) / "small.onnx"
         _write(task, trial, kind, prompt, prompt_input, notes, threshold)
-        if threshold is None:
+        if part is None or threshold is None:
             exported = _exported(trial, kind)
             found = Exported(_accepted(max(largest_difference(case.of(exported), case.plain) for case in cases), out))
         else:
-            found = _compared(task, trial, cases, notes, threshold, out)
+            found = _compared(part.evaluated, trial, cases, notes, threshold, out)
         if int8:
             found = found._replace(psnr=_quantized(trial, small, cases, out))
         write_whole(out, (small if int8 else trial).read_bytes())
@@ -126,7 +128,7 @@ def _accepted(found: tuple[int, Size], out: Path) -> int:
 
 
 def _compared(
-    task: FusionTask, trial: Path, cases: Sequence["_Case"], notes: dict[str, str], threshold: float, out: Path
+    detector: Detector, trial: Path, cases: Sequence["_Case"], notes: dict[str, str], threshold: float, out: Path
 ) -> Exported:
     """Compares a file whose detector looks for much, then gives it the task's own threshold, and looks once more.
 
@@ -135,7 +137,7 @@ def _compared(
     """
     file = DetectingFile(trial, notes)
     exported = file.outputs()
-    with looking_for(task, threshold):
+    with configured(detector, score_threshold=threshold):
         compared = [compare(case.of(exported), case.plain) for case in cases]
     file.set_threshold(json.loads(notes["ivif.detector"])[THRESHOLD])
     final = compare(cases[0].of(file.outputs()), cases[0].plain, SIZES[-1:])

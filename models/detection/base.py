@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -113,6 +113,17 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for entry, mode in modes:
             entry.training = mode
+
+
+@contextmanager
+def configured(detector: "Detector", **changes: Any) -> Iterator[None]:
+    """Other settings for a while: fields of a detector's configuration, by name."""
+    before = detector.config
+    detector.config = replace(before, **changes)
+    try:
+        yield
+    finally:
+        detector.config = before
 
 
 class Detector(nn.Module, ABC):

@@ -32,7 +32,7 @@ from ivif.lightning_modules.detection_sources import DetectionSource
 from ivif.lightning_modules.promptfusion import PromptFusionTask
 from ivif.lightning_modules.text_to_pixels import TextToPixelsTask
 from ivif.models.detection import DetectorConfig
-from ivif.models.detection.base import ListedDetections
+from ivif.models.detection.base import ListedDetections, configured
 from ivif.models.detection.traced import TracedLetterbox
 from ivif.models.promptfusion import PromptFusionConfig
 from ivif.models.text_to_pixels import TextToPixelsConfig
@@ -155,7 +155,7 @@ def test_a_detector_that_is_sure_of_nothing_is_compared_all_the_same() -> None:
     plain = ByteFusion(task)
     with torch.no_grad():
         low = checks.low_threshold(plain)
-        with checks.looking_for(task, low):
+        with configured(task.part.evaluated, score_threshold=low):
             compared = checks.compare(ByteFusion(task, score_threshold=low), plain, SIZES)
     assert low < 0.001
     assert (compared.wrong, compared.difference) == ("", 0)

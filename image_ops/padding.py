@@ -75,8 +75,8 @@ def pad_planes(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode = "r
             return padded(x, padding, mode)
         with torch.autocast(x.device.type, enabled=False):  # which would widen half precision to float32, on a CPU
             return F.pad(x, padding, mode=mode)
-    rows = _mirrored_indices(height, top, bottom, x.device)
-    columns = _mirrored_indices(width, left, right, x.device)
+    rows = mirrored_places(height, top, bottom, x.device)
+    columns = mirrored_places(width, left, right, x.device)
     return x[..., rows, :][..., columns]
 
 
@@ -86,8 +86,8 @@ def _gathered(x: Tensor, padding: tuple[int, int, int, int], mode: PadMode) -> T
     height, width = x.shape[-2:]
     if mode == "reflect":
         rows, columns = (
-            _mirrored_indices(height, top, bottom, x.device),
-            _mirrored_indices(width, left, right, x.device),
+            mirrored_places(height, top, bottom, x.device),
+            mirrored_places(width, left, right, x.device),
         )
     else:
         rows = torch.arange(-top, height + bottom, device=x.device).clamp(0, height - 1)
@@ -99,7 +99,8 @@ def _beyond_cpu(x: Tensor) -> bool:
     return not x.is_cpu and not torch.compiler.is_compiling()
 
 
-def _mirrored_indices(length: int, before: int, after: int, device: torch.device) -> Tensor:
+def mirrored_places(length: int, before: int, after: int, device: torch.device) -> Tensor:
+    """Where the pixels of a mirrored side come from: `before` ahead of it, its own `length`, `after` behind it."""
     period = max(2 * (length - 1), 1)
     places = torch.arange(-before, length + after, device=device)
     phase = places % places.new_full((), period)  # a tensor: ONNX has no remainder by a size that is not known yet

@@ -46,7 +46,7 @@ def fuse_large(
     if needed := fuser.task.needs_whole:
         raise UserError(
             f"{type(fuser.task).__name__} needs {needed} in memory, so that it does not fuse from file to file. "
-            f"mgfusion-light does."
+            f"mgfusion-light and promptfusion-light do."
         )
     seen: dict[str, Any] = {}
     if fuser.task.glance is not None:

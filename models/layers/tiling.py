@@ -5,11 +5,13 @@ small map, is gathered over the tiles, one layer after the other, each in a pass
 held of one tile at a time; the passes take the time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from torch import Tensor
+
+from ivif.models.layers.gathered_map import GatheredMap
 
 
 class Tiling(NamedTuple):
@@ -64,21 +66,26 @@ class TiledPicture:
     """What layers know of the picture whose tiles they see.
 
     Args:
-        height: Of the picture.
-        width: The same.
+        parts: The tiles, which cover it.
 
     Attributes:
         tile: The one that is computed.
+        size: (height, width).
+        longest: Height and width of the largest that is read of a tile.
     """
 
     tile: Tile
 
-    def __init__(self, height: int, width: int) -> None:
-        self._size = height, width
+    def __init__(self, parts: Sequence[Tile]) -> None:
+        rows, columns = parts[-1].write
+        self.size = rows.stop, columns.stop
+        reads = [[own.stop - own.start for own in part.read] for part in parts]
+        self.longest = max(read[0] for read in reads), max(read[1] for read in reads)
         self._known: dict[object, Any] = {}
         self._finish: Callable[[], None] | None = None
         self._sums: tuple[Tensor, ...] = ()
         self._map: Tensor | None = None
+        self._plane: GatheredMap | None = None
 
     def sums(self, layer: object, share: Callable[[tuple[slice, slice]], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """A layer's sums over all pixels, if all tiles have given theirs.
@@ -117,7 +124,7 @@ class TiledPicture:
         if layer in self._known:
             return self._known[layer]
         if self._map is None:
-            self._map = part.new_empty(*part.shape[:2], *(-(-length // stride) for length in self._size))
+            self._map = part.new_empty(*part.shape[:2], *(-(-length // stride) for length in self.size))
         rows, columns = (cells(own, stride) for own in self.tile.write)
         inside = [cells(own, stride) for own in self.tile.inside]
         self._map[..., rows, columns] = part[..., inside[0], inside[1]]
@@ -125,6 +132,30 @@ class TiledPicture:
         def finish() -> None:
             whole, self._map = self._map, None
             self._known[layer] = None if whole is None else make(whole)
+
+        self._finish = finish
+        raise Gathered
+
+    def plane(self, layer: object, part: Tensor) -> GatheredMap:
+        """A layer's map of the whole picture, if all tiles have given their parts.
+
+        Args:
+            layer: Who asks.
+            part: The map of the current tile at the picture's resolution, (B, C, h, w).
+
+        Raises:
+            Gathered: If not; this tile's part is taken.
+            UserError: If the map is large and there is no room for it on disk.
+        """
+        if layer in self._known:
+            known: GatheredMap = self._known[layer]
+            return known
+        if self._plane is None:
+            self._plane = GatheredMap(part, *self.size)
+        self._plane.put(*self.tile.write, part[..., self.tile.inside[0], self.tile.inside[1]])
+
+        def finish() -> None:
+            self._known[layer], self._plane = self._plane, None
 
         self._finish = finish
         raise Gathered
@@ -176,7 +207,8 @@ def each_tile(
     Yields:
         A tile, and (B, C, h, w) of its own part.
     """
-    parts, picture = tiles(height, width, tile, tiling), TiledPicture(height, width)
+    parts = tiles(height, width, tile, tiling)
+    picture = TiledPicture(parts)
     first = _result(network, parts[0], picture)
     while first is None:
         for part in parts[1:]:

@@ -9,9 +9,15 @@ from torch.nn import functional as F
 
 from ivif.image_ops.contourlet import size_multiple
 from ivif.image_ops.padding import crop_to, pad_planes, pad_to_multiple
-from ivif.models.layers.tiling import TILED_PICTURE, cells
+from ivif.models.layers.tiling import TILED_PICTURE
 from ivif.models.promptfusion.config import PromptFusionConfig
-from ivif.models.promptfusion.subbands import LOWPASS_PLANES, SubbandStacks, directional_planes, subband_stacks
+from ivif.models.promptfusion.subbands import (
+    LOWPASS_PLANES,
+    SubbandStacks,
+    directional_planes,
+    subband_stacks,
+    subband_stacks_of_part,
+)
 
 _SCALES: Final = 4
 
@@ -108,22 +114,16 @@ class DetailBranch(nn.Module):
         """The subbands of a plane; of a tile's, its part of the subbands of the whole picture's."""
         picture = TILED_PICTURE.get()
         if picture is None:
-            return self._transformed(plane)
-        whole = picture.whole(self, plane, 1, self._transformed)
-        strides = [2**scale for scale in range(1, _SCALES + 1)]
+            padded, _ = pad_to_multiple(plane, size_multiple(), mode="reflect")
+            stacks: SubbandStacks = subband_stacks(padded, self.pairing, self.margin)
+            return stacks
+        whole = picture.plane(self, plane)
         # The padded plane has as many cells as the tile's pixels rounded up to the coarsest.
-        rows, columns = (
-            slice(own.start, -(-own.stop // size_multiple()) * size_multiple()) for own in picture.tile.read
+        rows, columns = ((own.start, -(-own.stop // size_multiple()) * size_multiple()) for own in picture.tile.read)
+        part: SubbandStacks = subband_stacks_of_part(
+            whole.picked, picture.size, (rows, columns), picture.longest, self.pairing, self.margin
         )
-        return [
-            stack[..., cells(rows, stride), cells(columns, stride)]
-            for stack, stride in zip(whole, strides, strict=True)
-        ]
-
-    def _transformed(self, plane: Tensor) -> SubbandStacks:
-        padded, _ = pad_to_multiple(plane, size_multiple(), mode="reflect")
-        stacks: SubbandStacks = subband_stacks(padded, self.pairing, self.margin)
-        return stacks
+        return part
 
     def _at_half(self, plane: Tensor, stacks: Sequence[Tensor | None]) -> Tensor:
         half = self.to_half(plane)

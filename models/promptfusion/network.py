@@ -45,7 +45,7 @@ class PromptFusionNetwork(nn.Module):
 
     @property
     def tiling(self) -> Tiling:
-        """How far it sees; attention's sums and the contourlet transform are gathered."""
+        """How far it sees; attention's sums and the plane that the contourlet transform splits are gathered."""
         return tiling_of(self.config)
 
     def encode(self, image: Tensor) -> Features:

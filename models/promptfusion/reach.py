@@ -8,14 +8,13 @@ from ivif.models.promptfusion.config import PromptFusionConfig
 def tiling_of(config: PromptFusionConfig) -> Tiling:
     """The halo, counted from the fused picture back to the images.
 
-    Attention's sums and subbands of the whole picture are gathered.
+    Attention's sums are gathered, and the plane of the whole picture whose subbands the detail branch reads.
     """
     blocks = 2 * config.blocks  # a depthwise convolution in each half of a block
     decoder = 2 + blocks
     base = decoder + 2 + 2
     detail = _detail(decoder + 2 * config.coupling_nodes)
-    keeps = "the contourlet transform of the whole plane" if config.detail == "contourlet" else ""
-    return Tiling(1 + blocks + max(base, detail), size_multiple(), keeps)
+    return Tiling(1 + blocks + max(base, detail), size_multiple())
 
 
 def _detail(pixels: int) -> int:

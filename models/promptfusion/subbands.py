@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ivif.image_ops.contourlet import PAPER_LEVELS, contourlet
+from ivif.image_ops.contourlet import PAPER_LEVELS, ContourletBands, contourlet, size_multiple
+from ivif.image_ops.contourlet_window import Picked, Span, contourlet_part, window_side
 from ivif.models.promptfusion.config import SubbandPairing
 
 LOWPASS_PLANES: Final = 4
@@ -49,7 +50,49 @@ def subband_stacks(plane: Tensor, pairing: SubbandPairing = "resize", margin: in
     Returns:
         The stacks, float32 or wider, also under autocast.
     """
-    bands = contourlet(plane, margin=margin)
+    return _stacked(contourlet(plane, margin=margin), pairing)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator] # as above
+def subband_stacks_of_part(
+    plane: Picked,
+    size: tuple[int, int],
+    part: tuple[Span, Span],
+    longest: tuple[int, int],
+    pairing: SubbandPairing,
+    margin: int,
+) -> SubbandStacks:
+    """What `subband_stacks` has of a part of a plane that is padded to multiples of 16, to 1e-8 of its range.
+
+    Args:
+        plane: Gives pixels of the plane.
+        size: (H, W) of the plane, not padded.
+        part: Rows and columns of the padded plane, multiples of 16.
+        longest: Height and width of the largest part of this plane that there will be: all share one size of window.
+        pairing: As above.
+        margin: As above.
+
+    Returns:
+        The stacks of the part.
+    """
+    # Resizing subbands looks at one cell beyond, where there is one.
+    beyond = size_multiple()
+    padded = [-(-length // beyond) * beyond for length in size]
+    wider = [(max(0, own[0] - beyond), min(end, own[1] + beyond)) for own, end in zip(part, padded, strict=True)]
+    height, width = (window_side(side + 2 * beyond) for side in longest)
+    stacks = _stacked(contourlet_part(plane, size, wider[0], wider[1], (height, width), margin), pairing)
+    (top, left), (rows, columns) = (
+        [own[0] - wide[0] for own, wide in zip(part, wider, strict=True)],
+        [own[1] - own[0] for own in part],
+    )
+    cut = [
+        stack[..., top // cell : (top + rows) // cell, left // cell : (left + columns) // cell]
+        for stack, cell in zip(stacks, (2, 4, 8, 16), strict=True)
+    ]
+    return SubbandStacks(*cut)
+
+
+def _stacked(bands: ContourletBands, pairing: SubbandPairing) -> SubbandStacks:
     eighth, quarter, half = (
         _paired(upright.flatten(1, 2), level.flatten(1, 2), pairing) for upright, level in bands.directional
     )

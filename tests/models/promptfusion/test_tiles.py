@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ivif.image_ops import contourlet_window
+from ivif.image_ops.contourlet import contourlet
 from ivif.models.promptfusion import PromptFusionConfig, PromptFusionNetwork
 from tests.models.tiled import difference, exact, sees_beyond
 
@@ -30,3 +32,23 @@ def test_tiles_give_what_the_whole_picture_gives(shape: dict[str, Any]) -> None:
     wider = tiling._replace(halo=tiling.halo + tiling.step)
     assert not sees_beyond(fusion, wider, tiling.halo, SIZE, TILE)
     assert sees_beyond(fusion, wider, tiling.halo - 1, SIZE, TILE)
+
+
+@pytest.mark.parametrize("shape", SHAPES[:2], ids=str)
+def test_no_tile_transforms_a_wide_picture_whole(shape: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window of 1,024 pixels in a picture of 1,130: columns from the other end, mirrored ones, and neither."""
+    widths = []
+
+    def watched(plane: Tensor, *levels: Any) -> Any:
+        widths.append(plane.shape[-1])
+        return contourlet(plane, *levels)
+
+    monkeypatch.setattr(contourlet_window, "contourlet", watched)
+    torch.manual_seed(0)
+    small = {"channels": 2, "blocks": 0, "heads": 1, "detail_channels": (2, 2, 2, 2)}
+    network = PromptFusionNetwork(PromptFusionConfig(**{**small, **shape}))
+    exact(network)
+    tiling = network.tiling
+    side = 1024 - 2 * 256 - 2 * 16 - 2 * tiling.margin
+    assert difference(lambda *pair: network(*pair).fused, tiling, (20, 1130), side) < 1e-9
+    assert set(widths) == {1024}

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from ivif.image_ops.contourlet import contourlet
 from ivif.models.promptfusion.config import SubbandPairing
-from ivif.models.promptfusion.subbands import directional_planes, subband_stacks
+from ivif.models.promptfusion.subbands import directional_planes, subband_stacks, subband_stacks_of_part
 
 PAIRINGS = pytest.mark.parametrize("pairing", ["resize", "splice"])
 
@@ -82,3 +82,19 @@ def test_float32_under_autocast(pairing: SubbandPairing) -> None:
     for stack, exact in zip(stacks, subband_stacks(plane, pairing), strict=True):
         assert stack.dtype == torch.float32
         torch.testing.assert_close(stack, exact)
+
+
+@PAIRINGS
+def test_a_part_has_what_the_whole_has_there(pairing: SubbandPairing) -> None:
+    plane = torch.rand(1, 1, 32, 1200, dtype=torch.float64)
+    whole = subband_stacks(plane, pairing, 16)
+    longest = 32, 1024 - 2 * 256 - 2 * 16
+    for left, right in ((0, 480), (512, 640), (1136, 1200)):
+        spans = (0, 32), (left, right)
+        part = subband_stacks_of_part(
+            lambda rows, columns: plane[..., rows, :][..., columns], (32, 1200), spans, longest, pairing, 16
+        )
+        for own, stack, cell in zip(part, whole, (2, 4, 8, 16), strict=True):
+            there = stack[..., left // cell : right // cell]
+            assert own.shape == there.shape
+            assert (own - there).abs().max() < 1e-8

@@ -88,6 +88,18 @@ def test_the_methods_files_alone_share_it_too(preset: str, capsys: pytest.Captur
     assert left == _shared(fused, fused["model"]["init_args"]["upper"])
 
 
+def test_promptfusion_from_fusion_shares_it(capsys: pytest.CaptureFixture[str]) -> None:
+    data = "--data=msrs_detection.yaml"
+    files = ["promptfusion.yaml", "promptfusion_cpu.yaml", "protocols/promptfusion_from_fusion_cpu.yaml"]
+    fused = resolved(capsys, *(f"--config={file}" for file in files), data)
+    steps = "--trainer.max_steps=600"
+    plain = resolved(capsys, "--config=detection.yaml", "--config=detection_cpu.yaml", data, steps)
+    left, right = _shared(plain, plain["model"]["init_args"]), _shared(fused, fused["model"]["init_args"]["upper"])
+    assert left == right
+    phases = fused["model"]["init_args"]["phases"]
+    assert phases["detector"] + phases["bilevel"] == left["steps"]
+
+
 @pytest.mark.parametrize("name", ["detection_msrs", "text_to_pixels_msrs", "text_to_pixels_msrs_in_turn"])
 def test_a_protocol_runs(name: str, tmp_path: Path) -> None:
     line = method_flags([f"{name.partition('_msrs')[0]}.yaml", f"protocols/{name}.yaml"])

@@ -1,15 +1,16 @@
 """Many tiny pairs fused in shards by several processes that are killed at seeded moments: what is lost, doubled, added.
 
     python benchmarks/shards.py [--pairs 10000] [--shards 8] [--processes 2] [--kills 20] [--size 32] [--model classic]
+                                [--batch 16]
 
 Random pictures are written first (kept in `--work` for the next time). Then as many processes as asked for make the
 shards, each by `ivif predict --shard`; a killed one is begun again, and at the end `predict merge` joins them. *Lost*
 are pairs without a picture, *doubled* those whose picture was written again after it was there. `--model light` takes
 the smallest MGFusion (8 channels, one block, untrained), `classic` the Laplacian pyramid.
 
-The overhead is that of `predict` over a bare loop (read both files, fuse, write the PNG) in one process, in stretches
-that take turns; times are processor time, because other work on a machine changes it least. Memory is what that process
-held after a tenth of these pictures, and at the end.
+The overhead is that of `predict` over a bare loop (read both files, fuse as many pairs at a time, write each PNG) in
+one process, in stretches that take turns; times are processor time, because other work on a machine changes it least.
+Memory is what that process held after a tenth of these pictures, and at the end.
 """
 
 import argparse
@@ -42,7 +43,9 @@ from ivif.commands.cli import main as command_line  # noqa: E402
 from ivif.files.pictures import open_picture  # noqa: E402
 from ivif.image_ops.pictures import to_picture  # noqa: E402
 
-STRETCH: Final = 50
+STRETCH: Final = 64
+"""Pairs, a multiple of the batches tried."""
+
 MODELS: Final = {
     "classic": ("--config=classic.yaml",),
     "light": (
@@ -76,9 +79,10 @@ def make_pairs(root: Path, pairs: int, size: int) -> None:
                 Image.fromarray(pixels).save(path, compress_level=0)
 
 
-def line(root: Path, out: Path, model: str, *options: str) -> list[str]:
+def line(root: Path, out: Path, given: argparse.Namespace, *options: str) -> list[str]:
     """`predict` of all pairs, or of the shard that the options name."""
-    return ["predict", *MODELS[model], *QUIET, f"--data.root={root}", f"--output_dir={out}", *options]
+    data = f"--data.root={root}", f"--output_dir={out}", f"--loading.predict_batch={given.batch}"
+    return ["predict", *MODELS[given.model], *QUIET, *data, *options]
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -104,9 +108,9 @@ class Running:
     process: subprocess.Popen[bytes]
 
 
-def start(root: Path, out: Path, model: str, shard: int, shards: int) -> Running:
+def start(root: Path, out: Path, given: argparse.Namespace, shard: int) -> Running:
     """Begins or goes on with a shard."""
-    command = [sys.executable, str(ROOT / "main.py"), *line(root, out, model, f"--shard={shard}/{shards}")]
+    command = [sys.executable, str(ROOT / "main.py"), *line(root, out, given, f"--shard={shard}/{given.shards}")]
     with (out.parent / f"shard{shard}.log").open("ab") as log:
         return Running(shard, subprocess.Popen(command, stdout=log, stderr=log))
 
@@ -117,28 +121,37 @@ def held_memory() -> float:
     return next(int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith("VmRSS"))
 
 
+def pictures(out: Path) -> Iterator[os.DirEntry[str]]:
+    """The pictures that are there."""
+    if out.is_dir():
+        with os.scandir(out) as entries:
+            yield from (one for one in entries if one.name[-4:] == ".png" and one.name[0] != ".")
+
+
 def times(out: Path) -> dict[str, int]:
     """When each picture that is there was written."""
-    with os.scandir(out) if out.is_dir() else os.scandir() as entries:
-        return {one.name: one.stat().st_mtime_ns for one in entries if one.name[-4:] == ".png" and one.name[0] != "."}
+    return {one.name: one.stat().st_mtime_ns for one in pictures(out)}
 
 
 def make_shards(root: Path, out: Path, given: argparse.Namespace) -> tuple[int, dict[str, int]]:
     """Makes all shards, killing some processes; how many, and when the pictures that were there then were written."""
     draw, waiting, running = random.Random(given.seed), list(range(1, given.shards + 1)), list[Running]()
-    killed, seen, due = 0, dict[str, int](), given.pairs / (given.kills + 1)
+    killed, seen, due, counting = 0, dict[str, int](), given.pairs / (given.kills + 1), 0.0
     while waiting or running:
         while waiting and len(running) < given.processes:
-            running.append(start(root, out, given.model, waiting.pop(0), given.shards))
-        time.sleep(0.2)
+            running.append(start(root, out, given, waiting.pop(0)))
+        time.sleep(max(0.2, 10 * counting))  # counting a million takes time that the shards need
         for one in list(running):
             if (code := one.process.poll()) is None:
                 continue
             running.remove(one)
             if code:
                 raise RuntimeError(f"shard {one.shard} ended with {code}: see {out.parent}")
-        if running and killed < given.kills and len(there := times(out)) > due * (killed + draw.random()):
-            one = draw.choice(running)
+        begun = time.monotonic()
+        count = sum(1 for _ in pictures(out))
+        counting = time.monotonic() - begun
+        if running and killed < given.kills and count > due * (killed + draw.random()):
+            there, one = times(out), draw.choice(running)
             one.process.send_signal(signal.SIGKILL)
             one.process.wait()
             running.remove(one)
@@ -148,24 +161,32 @@ def make_shards(root: Path, out: Path, given: argparse.Namespace) -> tuple[int, 
     return killed, seen
 
 
-def bare(task: Any, root: Path, out: Path) -> Iterator[None]:
+def bare(task: Any, root: Path, out: Path, batch: int) -> Iterator[None]:
     """The loop that anybody would write, a stretch of it at a time."""
     names = sorted(path.name for path in (root / "ir").iterdir())
     out.mkdir()
-    for first in range(0, len(names), STRETCH):
-        for name in names[first : first + STRETCH]:
-            planes = []
-            for folder in ("ir", "vi"):
-                with open_picture(root / folder / name) as picture:
-                    planes.append(torch.from_numpy(np.array(picture)))
-            infrared, visible = planes[0][None, None] / 255, planes[1].permute(2, 0, 1)[None] / 255
-            with torch.inference_mode():
-                fused = task.fuse({"infrared": infrared, "visible": visible, "dataset": ["folder"], "name": [name]})
-            save_atomically(to_picture(fused["fused"][0]), out / name)
-        yield
+    for first in range(0, len(names), batch):
+        some = names[first : first + batch]
+        pair = {"infrared": read([root / "ir" / name for name in some])[:, None]}
+        pair["visible"] = read([root / "vi" / name for name in some]).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            fused = task.fuse({**pair, "dataset": ["folder"] * len(some), "name": some})["fused"]
+        for name, picture in zip(some, fused, strict=True):
+            save_atomically(to_picture(picture), out / name)
+        if (first + batch) % STRETCH == 0:
+            yield
 
 
-def overhead(root: Path, work: Path, model: str, pairs: int) -> tuple[float, float, list[float]]:
+def read(paths: Sequence[Path]) -> torch.Tensor:
+    """Pictures of one size, in [0, 1]."""
+    planes = []
+    for path in paths:
+        with open_picture(path) as picture:
+            planes.append(torch.from_numpy(np.array(picture)))
+    return torch.stack(planes) / 255
+
+
+def overhead(root: Path, work: Path, given: argparse.Namespace) -> tuple[float, float, list[float]]:
     """Milliseconds of processor time that a pair takes in a bare loop, and in `predict`: medians of neighbours.
 
     Returns:
@@ -178,18 +199,19 @@ def overhead(root: Path, work: Path, model: str, pairs: int) -> tuple[float, flo
 
     def timed(self: PredictionWriter, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
         write_batch(self, trainer, module, outputs, batch, index)
-        if index % STRETCH == STRETCH - 1:
+        if (index + 1) * given.batch % STRETCH == 0:
             ours = time.process_time() - begun[0]
-            loop[:] = loop or [bare(module, root, work / "bare")]
+            loop[:] = loop or [bare(module, root, work / "bare", given.batch)]
             before = time.process_time()
             next(loop[0], None)
             taken.append((time.process_time() - before, ours))
             memory.append(held_memory())
             begun[0] = time.process_time()
 
-    options = (f"--trainer.limit_predict_batches={pairs}", "--shard=1/1")
+    batches = min(given.pairs, given.timed) // given.batch
+    options = (f"--trainer.limit_predict_batches={batches}", "--shard=1/1")
     with patch.object(PredictionWriter, "on_predict_batch_end", timed):
-        run(line(root, work / "predicted", model, *options))
+        run(line(root, work / "predicted", given, *options))
     pieces = [(1000 * plain / STRETCH, 1000 * ours / STRETCH) for plain, ours in taken[1:]]
     plain = statistics.median(one for one, _ in pieces)
     return plain, plain + statistics.median(ours - one for one, ours in pieces), memory
@@ -201,7 +223,7 @@ def measure(given: argparse.Namespace, work: Path) -> Row:
     begun = time.monotonic()
     make_pairs(root, given.pairs, given.size)
     made, out = time.monotonic() - begun, place / "out"
-    plain, ours, memory = overhead(root, place, given.model, min(given.pairs, given.timed))
+    plain, ours, memory = overhead(root, place, given)
     begun = time.monotonic()
     killed, seen = make_shards(root, out, given)
     lasted = time.monotonic() - begun
@@ -210,6 +232,7 @@ def measure(given: argparse.Namespace, work: Path) -> Row:
     merged, after = time.monotonic() - begun, times(out)
     return {
         "model": given.model,
+        "batch": str(given.batch),
         "pairs": str(given.pairs),
         "shards": str(given.shards),
         "kills": str(killed),
@@ -235,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--size", type=int, default=32, help="Height and width of the pictures.")
     parser.add_argument("--model", choices=tuple(MODELS), default="classic")
+    parser.add_argument("--batch", type=int, default=1, help="Pairs that predict fuses at a time (default: 1).")
     parser.add_argument("--timed", type=int, default=2000, help="Pairs of which the overhead is measured.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="Folder of pictures and logs, which stay; default: a temporary one.")

@@ -76,7 +76,8 @@ def _known(trainer: Trainer, task: Any, stage: str, size: BatchSize) -> Iterator
         if option := task.recompute_option:
             yield Remedy(f"--model.{option} true", full, {"recompute": True})
     elif pairs > 1:
-        yield from (Remedy(f"--loading.batch_size {part}", (part, height, width), {}) for part in _halves(pairs))
+        option = f"--loading.{'predict_batch' if stage == 'predict' else 'batch_size'}"
+        yield from (Remedy(f"{option} {part}", (part, height, width), {}) for part in _halves(pairs))
     if stage in ("test", "predict") and task.tile is None and task.tiling is not None:
         yield Remedy("--tile auto", task.smallest_part(pairs, height, width), {})
     if "16" not in str(trainer.precision):

@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from ivif.contracts.batch import Batch, BatchSize, Sample, batch_to_float, collate
+from ivif.contracts.batch import Batch, BatchSize, Sample, batch_to_float
 from ivif.contracts.seeds import run_seed
 from ivif.datamodules import pipelines
 from ivif.datamodules.batch_sizes import largest_batch, of_each_process
@@ -25,11 +25,11 @@ from ivif.datamodules.datasets.cache import cached
 from ivif.datamodules.datasets.prompts import PromptConfig, PromptedDataset, known_prompts, warn_of_leaks
 from ivif.datamodules.datasets.stored import StoredPlanes, dataset_of, several_datasets
 from ivif.datamodules.datasets.synthetic import SyntheticDataset
+from ivif.datamodules.loaders import SameSizeGroups, loader_of
 from ivif.datamodules.manifest_expansion import write_expansion
 from ivif.datamodules.manifests import Manifest, Selection
 from ivif.datamodules.sampling import EpochSampler, EvaluationSampler, EvaluationView, TrainingView
 from ivif.datamodules.start_checks import check_stored, detected_classes, look_over
-from ivif.datamodules.workers import leave_signals_to_parent
 from ivif.files.errors import SplitError
 from ivif.running.internals import position
 
@@ -273,7 +273,8 @@ class FusionDataModule(LightningDataModule):
         """The largest batch of `train`, `val`, `test` or `predict` that this process gets; None without pairs."""
         readers = self.stage_readers(self.predict_stage if stage == "predict" else stage)
         shares = [self._sampler(len(reader)).indices for reader in readers]  # type: ignore[arg-type]
-        return largest_batch(stage, self.batch_size, self.transforms, zip(readers, shares, strict=True))
+        pairs = self.loading.predict_batch if stage == "predict" else self.batch_size
+        return largest_batch(stage, pairs, self.transforms, zip(readers, shares, strict=True))
 
     def _sampler(self, length: int) -> EvaluationSampler:
         in_fit = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
@@ -281,20 +282,17 @@ class FusionDataModule(LightningDataModule):
 
     def _evaluation_loaders(self, readers: Sequence[Dataset[Sample]], stage: str) -> list[DataLoader[Batch]]:
         transforms = replace(self.transforms, resize=self.transforms.frame_size(stage))
-        return [self._evaluation_loader(reader, transforms) for reader in self._with_fused(readers, transforms.resize)]
+        together = self.loading.predict_batch if stage == "predict" else 1
+        shown = self._with_fused(readers, transforms.resize)
+        return [self._evaluation_loader(reader, transforms, together) for reader in shown]
 
-    def _evaluation_loader(self, reader: Dataset[Sample], transforms: TransformConfig) -> DataLoader[Batch]:
+    def _evaluation_loader(self, reader: Dataset[Sample], transforms: TransformConfig, together: int) -> Any:
         view = EvaluationView(reader, pipelines.evaluation(transforms, self.box_rule()))
-        return self._loader(view, self.batch_size if transforms.resize else 1, sampler=self._sampler(len(view)))
+        sampler = self._sampler(len(view))
+        if together > 1:
+            return self._loader(SameSizeGroups(view, reader, sampler.indices, together), 1, None)
+        return self._loader(view, self.batch_size if transforms.resize else 1, sampler)
 
-    def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: Any, **collating: Any) -> DataLoader[Batch]:
-        return DataLoader(
-            dataset,  # type: ignore[arg-type]
-            batch_size=batch_size,
-            sampler=sampler,
-            num_workers=self.loading.num_workers,
-            collate_fn=partial(collate, **collating),
-            worker_init_fn=leave_signals_to_parent,
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-            persistent_workers=self.loading.num_workers > 0,
-        )
+    def _loader(self, dataset: Dataset[Any], batch_size: int, sampler: Any, **collating: Any) -> DataLoader[Batch]:
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return loader_of(dataset, batch_size, sampler, self.loading.num_workers, pinned, **collating)

@@ -40,7 +40,7 @@ def largest_batch(
 
     Args:
         stage: `train`, `val`, `test` or `predict`.
-        batch_size: Of training, and of evaluation where every frame has one size.
+        batch_size: Of the stage; validation and tests of frames that keep their size have one pair at a time.
         transforms: What decides the size.
         shares: Datasets, and the indices of each that this process reads.
 
@@ -51,7 +51,7 @@ def largest_batch(
         return BatchSize(batch_size, transforms.crop, transforms.crop)
     if size := transforms.frame_size(stage):
         return BatchSize(batch_size, *size)
-    pairs = batch_size if stage == "train" else 1
+    pairs = batch_size if stage in ("train", "predict") else 1
     sizes = (size for reader, share in shares for size in _sizes(reader, share, pairs))
     return max(sizes, key=lambda size: size.height * size.width, default=None)
 

@@ -19,6 +19,8 @@ class LoadingConfig:
 
     Args:
         batch_size: Training pairs per batch and process. Evaluation uses 1 unless `transforms.resize` is set.
+        predict_batch: Pairs that `predict` fuses at a time, if they have one size and stand next to each other. More
+            than 1 saves time where pictures are small; sums may then be rounded otherwise.
         share_batch: Whether all processes together have `batch_size` pairs, so that a step is the same for any number
             of them.
         balance: Whether an epoch draws as many pairs of each dataset, where several are mixed. It stays as long as it
@@ -39,6 +41,7 @@ class LoadingConfig:
     """
 
     batch_size: int = 16
+    predict_batch: int = 1
     share_batch: bool = False
     balance: bool = False
     num_workers: int = 2
@@ -47,8 +50,9 @@ class LoadingConfig:
     cache_dir: Path = Path(".cache/decoded")
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"loading.batch_size is {self.batch_size}; it must be at least 1.")
+        for name in ("batch_size", "predict_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"loading.{name} is {getattr(self, name)}; it must be at least 1.")
         if self.num_workers < 0:
             raise ValueError(f"loading.num_workers is {self.num_workers}; it must be 0 or more.")
         if self.cache not in ("none", "ram", "disk"):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -59,6 +60,25 @@ def test_detections_are_written_resumed_and_gathered(tmp_path: Path, capsys: pyt
     assert "1 fused images are already" in capsys.readouterr().out
     assert (out / "detections.json").read_bytes() == before
     assert (out / f"{pictures[1]}.png").stat().st_mtime_ns == kept
+
+
+def test_pairs_fused_together_are_those_fused_alone(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    assert _predict(tmp_path, f"--output_dir={alone}") == 0
+    assert _predict(tmp_path, f"--output_dir={together}", "--loading.predict_batch=2") == 0
+    pictures = sorted(alone.glob("*.png"))
+    assert len(pictures) == 2
+    for path in pictures:
+        one, other = (np.asarray(Image.open(folder / path.name)).astype(int) for folder in (alone, together))
+        assert abs(one - other).max() <= 1
+        assert one.std() > 10
+    found = [json.loads((folder / "detections.json").read_text(encoding="utf-8")) for folder in (alone, together)]
+    assert [entry["file_name"] for entry in found[0]] == [entry["file_name"] for entry in found[1]]
+    before = whole(together)
+    assert _predict(tmp_path, f"--output_dir={together}") == 0  # of the same settings: everything is there
+    assert {name: before[name] for name in before if name.endswith(".png")} == {
+        name: state for name, state in whole(together).items() if name.endswith(".png")
+    }
 
 
 def test_with_nothing_left_to_do_they_are_gathered_all_the_same(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ivif.datamodules.paired import PairedDataModule
 from ivif.datamodules.roadscene import RoadSceneDataModule
 from ivif.datamodules.synthetic import SyntheticDataModule
 from ivif.datamodules.tno import TNODataModule
-from ivif.files.errors import DatasetNotFoundError, SplitError
+from ivif.files.errors import DatasetNotFoundError, SplitError, UnreadableFileError
 from tests.fakes import write_folder, write_llvip, write_m3fd, write_msrs, write_roadscene, write_tno
 
 LOADING = LoadingConfig(batch_size=2, num_workers=0)
@@ -98,6 +98,37 @@ def test_the_largest_batch_is_known_from_headers(tmp_path: Path) -> None:
     assert resized.largest_batch("train") == (2, 8, 8, "")
     assert resized.largest_batch("val") == (2, 64, 80, "")
     assert resized.largest_batch("predict") == second  # which keeps every size
+
+
+def test_predict_takes_neighbours_of_one_size_together(tmp_path: Path) -> None:
+    write_folder(tmp_path, count=7)
+    visible, infrared = (sorted((tmp_path / folder).iterdir()) for folder in ("vi", "ir"))
+    for number in (3, 4):
+        Image.new("RGB", (90, 70)).save(visible[number])
+        Image.new("L", (90, 70)).save(infrared[number])
+    loading = LoadingConfig(batch_size=4, predict_batch=2, num_workers=0)
+    module = FolderDataModule(root=tmp_path, predict_stage="all", loading=loading, transforms=TransformConfig())
+    alone = FolderDataModule(root=tmp_path, predict_stage="all", loading=LOADING, transforms=TransformConfig())
+    assert module.largest_batch("predict")[:3] == (2, 70, 90)  # type: ignore[index]
+    (together,), (one_by_one,) = module.predict_dataloader(), alone.predict_dataloader()
+    batches, single = list(together), [batch["visible"][0] for batch in one_by_one]
+    assert [batch["name"] for batch in batches] == [
+        [path.stem for path in visible[first:behind]] for first, behind in ((0, 2), (2, 3), (3, 5), (5, 7))
+    ]
+    assert all(map(torch.equal, (plane for batch in batches for plane in batch["visible"]), single))
+    assert len(together) == 4
+    visible[1].write_bytes(b"no image")
+    with pytest.raises(UnreadableFileError, match=visible[1].name):
+        list(module.predict_dataloader()[0])
+
+
+def test_tests_go_on_one_by_one(tmp_path: Path) -> None:
+    write_msrs(tmp_path, count=4)
+    loading = LoadingConfig(predict_batch=4, num_workers=0)
+    module = MSRSDataModule(root=tmp_path, loading=loading, transforms=TransformConfig())
+    module.setup("test")
+    assert len(module.test_dataloader()[0]) == 4
+    assert len(module.predict_dataloader()[0]) == 1
 
 
 def test_stages_do_not_overlap(msrs: MSRSDataModule) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -11,10 +10,7 @@ from ivif.callbacks.boxes import draw_boxes
 from ivif.contracts.batch import Boxes
 from ivif.files.names import printable
 from ivif.files.whole import whole_file
-from ivif.image_ops.pictures import to_picture
-
-PNG: Final[Mapping[str, Any]] = {"format": "PNG", "compress_level": 3}
-"""How pictures are stored: what Pillow is told."""
+from ivif.image_ops.pictures import PNG, to_picture
 
 
 def save_atomically(picture: Image.Image, path: Path) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ivif.callbacks.images import PNG
 from ivif.commands.errors import UsageError
 from ivif.commands.flat_picture import tell_flat
 from ivif.commands.fuse_checks import PANEL, check_out, panel_path, tell_proportions
@@ -18,6 +17,7 @@ from ivif.datamodules.datasets.palettes import palette_names
 from ivif.datamodules.datasets.thermal import RangeMode, ThermalRange
 from ivif.files.names import printable
 from ivif.files.whole import whole_file
+from ivif.image_ops.pictures import PNG
 from ivif.weights import preferred_name
 
 _FORMATS: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -1,8 +1,14 @@
 """Tensors as 8-bit pictures."""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 import numpy as np
 from PIL import Image
 from torch import Tensor
+
+PNG: Final[Mapping[str, Any]] = {"format": "PNG", "compress_level": 3}
+"""How pictures are stored: what Pillow is told."""
 
 
 def to_picture(image: Tensor) -> Image.Image:

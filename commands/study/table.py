@@ -15,7 +15,7 @@ from ivif.commands.study.published import published_names, read_published
 from ivif.commands.study.record import read_record
 from ivif.commands.study.table_page import page
 from ivif.commands.study.table_scatter import draw_scatter
-from ivif.commands.study.table_scores import gather
+from ivif.commands.study.table_scores import StudyScores, gather
 from ivif.commands.study.table_statistics import detection_summary, differences, fusion_summary, of_pictures
 from ivif.commands.study.table_tests import exchange_tests, signed_rank_tests
 from ivif.commands.study.table_texts import Part, Sources, parts
@@ -100,21 +100,22 @@ def study_table(
         save_figure(draw_scatter(summary, scores.costs, options.cost, options.accuracy), out / SCATTER, dpi=150)
         figures = {"Accuracy against cost": out / SCATTER} | figures
     title = f"Study {study.resolve().name}"
-    write_whole(out / "tables.md", as_markdown(title, found, scores.notes))
+    write_whole(out / "tables.md", as_markdown(title, found, scores))
     write_whole(out / "tables.tex", as_latex(found))
     write_whole(out / "study.html", terminal(page(title, found, scores, figures)))
-    _show(found, scores.notes, out)
+    _show(found, scores, out)
     return int(bool(scores.notes))
 
 
-def as_markdown(title: str, found: Sequence[Part], notes: Sequence[str]) -> str:
+def as_markdown(title: str, found: Sequence[Part], scores: StudyScores) -> str:
     """All parts in one Markdown text."""
     blocks = [f"# {markdown(title)}"]
     for part in found:
         blocks += [f"## {markdown(part.title)}", *map(markdown, part.about), part.table.markdown()]
         if part.compared is not None:
             blocks += [markdown(part.difference), part.compared.markdown()]
-    blocks += ["## Not in the tables", "\n".join(f"- {markdown(note)}" for note in notes)] if notes else []
+    for heading, lines in (("Not in the tables", scores.notes), ("Trained alike", scores.alike)):
+        blocks += [f"## {heading}", "\n".join(f"- {markdown(line)}" for line in lines)] if lines else []
     return "\n\n".join([*blocks, f"<!-- {MARK} -->"]) + "\n"
 
 
@@ -129,10 +130,11 @@ def as_latex(found: Sequence[Part]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _show(found: Sequence[Part], notes: Sequence[str], out: Path) -> None:
+def _show(found: Sequence[Part], scores: StudyScores, out: Path) -> None:
     console = Console()
     for part in found:
         replace(part.table, title=part.title).show(console)
-    for note in notes:
-        console.print(cell(f"NOT IN THE TABLES: {note}"), style="red", soft_wrap=True, highlight=False)
+    for heading, lines in (("NOT IN THE TABLES", scores.notes), ("TRAINED ALIKE", scores.alike)):
+        for line in lines:
+            console.print(cell(f"{heading}: {line}"), style="red", soft_wrap=True, highlight=False)
     console.print(cell(f"Tables, figures and page: {out}"), soft_wrap=True, highlight=False)

@@ -55,6 +55,7 @@ def page(title: str, found: Sequence[Part], scores: StudyScores, figures: Mappin
         tables=tables,
         columns=columns,
         notes=scores.notes,
+        alike=scores.alike,
         figures=pictures,
         panels=_panels(scores),
     )

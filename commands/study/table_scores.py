@@ -1,6 +1,6 @@
 """What the runs of a study scored, read from the tables that their tests wrote."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from ivif.callbacks.trained_pairs import OVERALL
 from ivif.commands.errors import UsageError
 from ivif.commands.report.tables import BLOCK, COLUMNS
 from ivif.commands.study.record import StudyRun
+from ivif.commands.study.same_settings import trained_alike
 from ivif.commands.study.table_boxes import Run, StudyBoxes, gather_boxes
 from ivif.files.inside import refuse_links_out
 from ivif.files.table_files import read_table
@@ -40,6 +41,7 @@ class StudyScores:
         kinds: Row of the study -> run, folder or plain, in the order of the study, plain rows last.
         folders: Row of the study -> folders of the tests of its first run, which hold pictures.
         notes: A line for each run that has nothing in the tables.
+        alike: A line for each set of rows that were trained with the same settings.
     """
 
     fusion: pd.DataFrame
@@ -48,9 +50,10 @@ class StudyScores:
     kinds: dict[str, str]
     folders: dict[str, list[Path]]
     notes: list[str]
+    alike: list[str]
 
 
-def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
+def gather(study: Path, runs: Sequence[StudyRun]) -> StudyScores:
     """Reads the tables of all finished runs.
 
     Args:
@@ -91,7 +94,7 @@ def gather(study: Path, runs: Iterable[StudyRun]) -> StudyScores:
     scores = scores.sort_values("method", key=lambda names: names.map(in_order.index), kind="stable", ignore_index=True)
     costs = {row: own for row, own in costs.items() if own}
     boxes = gather_boxes(pd.concat(detection, ignore_index=True), of_boxes)
-    return StudyScores(scores, boxes, costs, kinds, folders, notes)
+    return StudyScores(scores, boxes, costs, kinds, folders, notes, trained_alike(study, runs))
 
 
 def with_overall(fusion: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,23 @@ def test_links_out_of_a_folder_of_tables_are_refused(study: Path, tmp_path: Path
     path.symlink_to(tmp_path / "secret.csv")
     with pytest.raises(OutsideFileError, match="outside of the folder"):
         _tables(study)
+
+
+def test_rows_that_were_trained_alike_are_named(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [replace(run, folder=f"{run.row}-{run.seed}") for run in read_record(study)]
+    write_record(study, runs)
+    for run in runs:
+        own = f"run_name: {run.row}\nruns_dir: {study / run.folder}\n"
+        (study / run.folder / "config.yaml").write_text(f"{own}seed_everything: {run.seed}\nmodel: {{prompts: null}}\n")
+    text = (_tables(study) / "tables.md").read_text(encoding="utf-8")
+    assert "## Trained alike" in text
+    assert text.count("ours, other have the same settings") == 1
+    assert "TRAINED ALIKE: ours, other have the same settings" in capsys.readouterr().out
+    assert "Trained alike" in (study / "tables" / "study.html").read_text(encoding="utf-8")
+    for run in runs:
+        if run.row == "other":
+            path = study / run.folder / "config.yaml"
+            path.write_text(path.read_text().replace("prompts: null", "prompts: {clip: compact}"))
+    assert "alike" not in (_tables(study) / "tables.md").read_text(encoding="utf-8").lower()
+    (study / runs[0].folder / "config.yaml").write_text("{damaged")
+    _tables(study)

@@ -286,7 +286,9 @@ class FusionDataModule(LightningDataModule):
         shown = self._with_fused(readers, transforms.resize)
         return [self._evaluation_loader(reader, transforms, together) for reader in shown]
 
-    def _evaluation_loader(self, reader: Dataset[Sample], transforms: TransformConfig, together: int) -> Any:
+    def _evaluation_loader(
+        self, reader: Dataset[Sample], transforms: TransformConfig, together: int
+    ) -> DataLoader[Batch]:
         view = EvaluationView(reader, pipelines.evaluation(transforms, self.box_rule()))
         sampler = self._sampler(len(view))
         if together > 1:

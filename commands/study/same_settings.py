@@ -27,7 +27,8 @@ def trained_alike(study: Path, runs: Iterable[StudyRun]) -> list[str]:
             rows.setdefault((run.seed, run.fold, settings), []).append(run.row)
     alike = dict.fromkeys(tuple(names) for names in rows.values() if len(names) > 1)
     return [
-        f"{', '.join(names)} have the same settings: what tells them apart was taken back by a later option"
+        f"{', '.join(names)} have the same settings: what should tell them apart is how it is without, or a later "
+        f"option takes it back"
         for names in alike
     ]
 
@@ -40,6 +41,8 @@ def _settings(folder: Path, study: Path) -> str:
     try:
         found: Any = parse_plain(read_inside(path, study).decode())
     except (PlainYamlError, UnicodeDecodeError, yaml.YAMLError):
+        return ""
+    if not isinstance(found, dict):
         return ""
     left = {key: value for key, value in found.items() if key not in _OF_THE_RUN_ALONE}
     return json.dumps(left, sort_keys=True, default=str)

@@ -343,4 +343,5 @@ def test_rows_that_were_trained_alike_are_named(study: Path, capsys: pytest.Capt
             path.write_text(path.read_text().replace("prompts: null", "prompts: {clip: compact}"))
     assert "alike" not in (_tables(study) / "tables.md").read_text(encoding="utf-8").lower()
     (study / runs[0].folder / "config.yaml").write_text("{damaged")
+    (study / runs[1].folder / "config.yaml").write_text("no settings")
     _tables(study)

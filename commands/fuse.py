@@ -124,6 +124,7 @@ def _line_of_folders(infrared: Path, visible: Path, out: Path, model: str, optio
         if (value := options[name]) is not None
     ]
     line += [] if options.tile is None else [f"--tile={options.tile}"]
+    line += [] if options.batch_size is None else [f"--loading.predict_batch={options.batch_size}"]
     return line if options.device == "auto" else [*line, f"--trainer.accelerator={options.device}"]
 
 

@@ -136,7 +136,10 @@ def add_video_options(parser: SuiteParser) -> None:
     )
     parser.add_argument("--frame_rate", type=float, default=25.0, help="Frames per second of folders that are a video.")
     parser.add_argument(
-        "--batch_size", type=int | None, default=None, help="Of videos: frames fused at a time; 8 on a GPU, else 1."
+        "--batch_size",
+        type=int | None,
+        default=None,
+        help="Frames, or pictures of one size in two folders, that are fused at a time; frames 8 on a GPU, else 1.",
     )
 
 

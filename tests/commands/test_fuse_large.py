@@ -95,7 +95,7 @@ def test_a_network_that_needs_the_whole_is_named_with_one_that_does_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_pair(tmp_path, 150, 210)
-    call = line(paths, tmp_path / "a.tif", Path("promptfusion-light"), "--tile=96")
+    call = line(paths, tmp_path / "a.tif", Path("text-to-pixels-light"), "--tile=96")
     accepted(call, capsys)  # in memory
     lower_the_limit(monkeypatch, 20_000)
-    refused([*call, "--overwrite=true"], capsys, "PromptFusionTask", "contourlet", "mgfusion-light")
+    refused([*call, "--overwrite=true"], capsys, "TextToPixelsTask", "all tokens", "promptfusion-light")

@@ -16,6 +16,7 @@ import ivif
 from ivif.commands.cli import main
 from ivif.datamodules.datasets.palettes import palette_colours
 from ivif.datamodules.datasets.thermal import ThermalRange
+from ivif.datamodules.loaders import SameSizeGroups
 from ivif.files.errors import UnreadableFileError
 from ivif.inference import Fuser
 from tests.commands.runs import newest_run, tiny_run
@@ -50,7 +51,7 @@ def opened(path: Path) -> NDArray[np.uint8]:
 
 
 def test_two_files_two_folders_and_predict_give_the_same_bytes(
-    run: Path, fuser: Fuser, root: Path, pair: tuple[Path, Path], tmp_path: Path
+    run: Path, fuser: Fuser, root: Path, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     infrared, visible = pair
     predicted, folders, one = tmp_path / "predicted", tmp_path / "folders", tmp_path / "one.png"
@@ -64,6 +65,18 @@ def test_two_files_two_folders_and_predict_give_the_same_bytes(
     assert (folders / f"{infrared.stem}.png").read_bytes() == expected
     assert one.read_bytes() == expected
     assert {path.name for path in folders.glob("*.png")} == {path.name for path in predicted.glob("*.png")}
+    begun = SameSizeGroups.__init__
+    together: list[int] = []
+
+    def watched(groups: SameSizeGroups, *rest: Any) -> None:
+        begun(groups, *rest)
+        together.extend(map(len, groups.groups))
+
+    monkeypatch.setattr(SameSizeGroups, "__init__", watched)
+    batched = tmp_path / "batched"
+    assert main(["fuse", str(root / "ir"), str(root / "vi"), f"--out={batched}", *model, "--batch_size=2"]) == 0
+    assert max(together) == 2
+    assert np.abs(opened(batched / f"{infrared.stem}.png").astype(int) - opened(one)).max() <= 1
     fused = fuser(infrared, visible)
     assert isinstance(fused, Image.Image)
     assert np.array_equal(np.asarray(fused), opened(one))

@@ -62,7 +62,7 @@ def measure(
     generator = torch.Generator().manual_seed(0)
     infrared, visible = (torch.rand(1, planes, size[1], size[0], generator=generator) for planes in (1, 3))
     batch = cast(Batch, {"infrared": infrared.to(device), "visible": visible.to(device)})
-    with torch.no_grad():
+    with torch.no_grad(), _without_gradients(task):
         with _modules_used(task) as used:  # the first pass, which also fills what is kept between passes
             fuse(batch)
         weights = {id(each): each for module in used for each in module.parameters(recurse=False)}.values()
@@ -77,6 +77,19 @@ def measure(
     measured = f"{size[0]}x{size[1]}, {name}, {precision}"
     parameters = sum(each.numel() for each in weights)
     return Efficiency(parameters, counter.get_total_flops(), seconds, memory, measured)
+
+
+@contextmanager
+def _without_gradients(task: nn.Module) -> Iterator[None]:
+    """Weights that ask for no gradient within the block: the counter stops at a module that returns one that does."""
+    asking = [each for each in task.parameters() if each.requires_grad]
+    for each in asking:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in asking:
+            each.requires_grad_(True)
 
 
 @contextmanager

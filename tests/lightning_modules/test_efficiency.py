@@ -6,8 +6,10 @@ from torch import Tensor, nn
 
 from ivif.contracts.batch import Batch
 from ivif.lightning_modules.base import FusionTask
+from ivif.lightning_modules.detection_sources import load_fusion
 from ivif.lightning_modules.efficiency import COLUMNS
 from ivif.lightning_modules.optimization import AdamConfig, WarmupDecayConfig
+from ivif.weights import find_weights
 
 WIDTH, HEIGHT = 64, 48
 
@@ -41,3 +43,14 @@ def test_the_numbers_are_those_of_what_a_picture_runs_through() -> None:
     # the pair of 4 planes and the 8 that are made of it are there at once; colours come after, and are fewer
     assert row["memory (MiB)"] == pytest.approx(4 * (weights + pixels * 12) / 2**20, rel=0.2)
     assert row["measured at"] == f"{WIDTH}x{HEIGHT}, CPU, {torch.get_num_threads()} threads, float32"
+
+
+@pytest.mark.parametrize("name", ["mgfusion-light", "text-to-pixels-light", "promptfusion-light"])
+def test_every_method_is_measured_within_a_test(name: str) -> None:
+    task, _ = load_fusion(find_weights(name))
+    outside = task.efficiency((48, 40))
+    with torch.inference_mode():  # as the trainer tests
+        row = task.efficiency((48, 40))
+    assert row["GFLOPs"] == outside["GFLOPs"]
+    assert float(row["GFLOPs"]) > 0.01
+    assert any(each.requires_grad for each in task.parameters())

@@ -91,10 +91,11 @@ def fuse_dataset(
     needed("ray", "fuse_dataset", "pip install 'ivif-lightning[ray]'")
     import ray.data
 
-    if missing := sorted(set(_COLUMNS) - set(pairs.columns() or ())):
+    columns = pairs.columns() or ()  # of a dataset that is read or computed Ray makes a part for it
+    if missing := sorted(set(_COLUMNS) - set(columns)):
         raise UserError(f"The dataset has no column {' and no column '.join(missing)}: it needs infrared and visible.")
     _claim(out, find_weights(model, fetch=True))
-    named_by = "name" if "name" in pairs.columns() else "visible"
+    named_by = "name" if "name" in columns else "visible"
     _refuse_doubles(_name(row[named_by], named_by) for row in pairs.select_columns([named_by]).iter_rows())
     done = pairs.map_batches(
         _Worker,

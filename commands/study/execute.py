@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ivif.commands.errors import UsageError
 from ivif.commands.study.folds import FOLDER, FOLDS
-from ivif.commands.study.planned import AFTER, PlannedRun
+from ivif.commands.study.planned import AFTER, PlannedRun, changes
 from ivif.commands.study.record import OWN, PROGRESS, State, StudyRun
 from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE, lock_run_folder, unlock_folder
 from ivif.contracts.run_files import CONFIG, LAST
@@ -55,18 +55,21 @@ class Execution:
 
     def _read(self) -> None:
         path = self.folder / PROGRESS
-        digest = self.run.digest()
+        settings = self.run.settings()
         try:
             self.progress = json.loads(read_inside(path, self.study)) if path.is_file() else {}
-            begun = self.progress.get("digest", digest)
-        except (ValueError, AttributeError) as error:
+            old = self.progress.get("digest") is not None  # of versions before 2026-12
+            changed = (
+                "an earlier version began it" if old else changes(self.progress.get("settings", settings), settings)
+            )
+        except (ValueError, AttributeError, TypeError) as error:
             raise UsageError(f"'{path}' is damaged: {error}. Remove '{self.folder}' to run it anew.") from error
-        if begun != digest:
+        if changed:
             raise UsageError(
-                f"{self.run.name}: its configuration has changed since it was begun in '{self.folder}'. "
+                f"{self.run.name}: its configuration has changed since it was begun in '{self.folder}' ({changed}). "
                 f"Give the study's file another name, or remove that folder to run it anew."
             )
-        self.progress["digest"] = digest
+        self.progress["settings"] = settings
 
     @property
     def folder(self) -> Path:

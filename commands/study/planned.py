@@ -1,12 +1,16 @@
 """What a study plans: its runs, and what each is tested on."""
 
 import hashlib
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from ivif.commands.parsing.named_files import find_config
 from ivif.commands.study.folds import Division
+from ivif.files.plain_yaml import load_plain
 
 AFTER: Final = "{after}"
 """In an option's value: the last checkpoint of the run that this one comes after."""
@@ -57,10 +61,33 @@ class PlannedRun:
     fold: int | None = None
     division: Division | None = None
 
-    def digest(self) -> str:
-        """A checksum of its options and of what its files say: a run goes on only with the same."""
-        content = [*self.arguments, self.after]
+    def settings(self) -> dict[str, str]:
+        """Its options, and a checksum of what each of its files says: a run goes on only with the same.
+
+        Two ways to write one path are the same, and so are two of one YAML content.
+        """
+        words = [word if "=" in word else f"folder={word}" for word in self.arguments]
+        options = dict(word.split("=", 1) for word in words)
+        found = {name: _whole_path(value) for name, value in options.items()} | {"--config": " ".join(self.config)}
         for option, file in [*(("--config", file) for file in self.config), ("--data", self.data)]:
             if file:
-                content.append(Path(find_config(option, file)).read_text(encoding="utf-8"))
-        return hashlib.sha256("\0".join(content).encode()).hexdigest()
+                content = json.dumps(load_plain(Path(find_config(option, file))), sort_keys=True, default=str)
+                found[f"{option}={file}"] = hashlib.sha256(content.encode()).hexdigest()
+        return found | ({"after": self.after} if self.after else {})
+
+
+def _whole_path(value: str) -> str:
+    is_path = os.sep in value and "://" not in value and not value.startswith(("{", "["))
+    return str(Path(value).resolve()) if is_path else value
+
+
+def changes(begun: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What is different, in words; empty for nothing."""
+    names = [name for name in {**begun, **now} if begun.get(name) != now.get(name)]
+    return "; ".join(_change(name, begun.get(name), now.get(name)) for name in names)
+
+
+def _change(name: str, before: str | None, after: str | None) -> str:
+    if before is None or after is None:
+        return f"{name}{'' if '=' in name else f'={before or after}'} is {'new' if before is None else 'left out'}"
+    return f"what {name} says" if "=" in name else f"{name} was {before}, and is {after}"

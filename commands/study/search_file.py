@@ -243,6 +243,6 @@ class _SearchFile(PlanParts):
 def _digest(search: Search) -> str:
     """A checksum of all that a search's trials depend on but their number."""
     ranges = {option: vars(own) for option, own in search.ranges.items()}
-    base = PlannedRun("", "", 0, search.config, search.data, search.arguments, ()).digest()
+    base = PlannedRun("", "", 0, search.config, search.data, search.arguments, ()).settings()
     content = [base, vars(search.rules), ranges, [dict(one) for one in search.begin]]
     return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()

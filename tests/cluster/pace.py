@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Pace(Callback):
-    """Makes every step take some seconds more.
+    """Makes every step, and every batch of `predict`, take some seconds more.
 
     Args:
         seconds: How many.
@@ -19,6 +19,10 @@ class Pace(Callback):
         self.seconds = seconds
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Waits."""
+        time.sleep(self.seconds)
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Waits."""
         time.sleep(self.seconds)
 

@@ -13,7 +13,7 @@ import yaml
 from ivif.commands.errors import UsageError
 from ivif.commands.study.execute import Execution
 from ivif.commands.study.grid import read_study
-from ivif.commands.study.planned import PlannedRun
+from ivif.commands.study.planned import PlannedRun, changes
 from ivif.commands.study.record import read_record
 from ivif.commands.study.run import study_run
 from ivif.configs import CONFIGS
@@ -102,23 +102,47 @@ def test_refuses_a_run_whose_configuration_changed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Execution, "_fit", lambda self: self._note("trained", "x"))
     monkeypatch.setattr(Execution, "_test", lambda self, name, _: self._note_test(name, "y"))
     assert study_run(_write(tmp_path), tmp_path / "studies", tmp_path, 1, dry_run=False) == 0
-    with pytest.raises(UsageError, match="one-seed0: its configuration has changed"):
+    with pytest.raises(
+        UsageError, match=r"one-seed0: its configuration has changed .*\(--trainer.max_steps=2 is new\)"
+    ):
         study_run(_write(tmp_path, options={"trainer.max_steps": 2}), tmp_path / "studies", tmp_path, 1, dry_run=False)
 
 
 def test_a_run_is_known_by_what_its_files_say(tmp_path: Path) -> None:
     config, data = tmp_path / "mine.yaml", tmp_path / "data.yaml"
-    changes = {"methods": {"one": {"config": str(config)}}, "data": {"scenes": {"file": str(data)}}}
-    config.write_text("trainer: {max_steps: 1}\n")
+    wanted = {"methods": {"one": {"config": str(config)}}, "data": {"scenes": {"file": str(data)}}}
+    config.write_text("trainer: {max_steps: 1, devices: 1}\n")
     data.write_text("class_path: SyntheticDataModule\n")
-    first, _ = _runs(tmp_path, **changes)
-    digest = first.digest()
-    assert _runs(tmp_path, **changes)[0].digest() == digest
-    config.write_text("trainer: {max_steps: 2}\n")
-    assert first.digest() != digest
-    config.write_text("trainer: {max_steps: 1}\n")
+    first, _ = _runs(tmp_path, **wanted)
+    begun = first.settings()
+    config.write_text("# In other words the same.\ntrainer:\n  devices: 1\n  max_steps: 1\n")
+    assert changes(begun, first.settings()) == ""
+    config.write_text("trainer: {max_steps: 2, devices: 1}\n")
+    assert changes(begun, first.settings()) == f"what --config={config} says"
+    config.write_text("trainer: {max_steps: 1, devices: 1}\n")
     data.write_text("class_path: SyntheticDataModule\ninit_args: {scene_seed: 1}\n")
-    assert first.digest() != digest
+    assert changes(begun, first.settings()) == f"what --data={data} says"
+
+
+def test_what_changed_is_named_and_two_ways_to_write_a_path_are_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings(root: Path, **given: object) -> dict[str, str]:
+        data = {"scenes": {"file": "tno.yaml", "root": "TNO"}}
+        return read_study(_write(tmp_path, data=data, **given), root)[1][0].settings()
+
+    monkeypatch.chdir(tmp_path)
+    options = {"model.clip": "compact", "trainer.max_steps": 600}
+    begun = settings(tmp_path, options=options)
+    assert changes(begun, settings(Path("nowhere/.."), options=options)) == ""
+    found = changes(begun, settings(tmp_path / "other", options={"trainer.max_steps": 60, "loading.num_workers": 0}))
+    assert found == (
+        f"--data.root was {tmp_path / 'TNO'}, and is {tmp_path / 'other' / 'TNO'}; "
+        "--model.clip=compact is left out; --trainer.max_steps was 600, and is 60; --loading.num_workers=0 is new"
+    )
+    orders = (["mgfusion.yaml", "mgfusion_cpu.yaml"], ["mgfusion_cpu.yaml", "mgfusion.yaml"])
+    first, second = (settings(tmp_path, methods={"one": {"config": order}}) for order in orders)
+    assert changes(first, second).startswith("--config was mgfusion.yaml mgfusion_cpu.yaml, and is mgfusion_cpu.yaml")
 
 
 def test_a_folder_with_a_config_is_a_row_whose_detector_learns_from_its_pictures(tmp_path: Path) -> None:
@@ -176,7 +200,7 @@ class _Subprocess:
 def test_ready_studies_can_be_read(name: str, tmp_path: Path) -> None:
     found, runs = read_study(name, tmp_path)
     assert found == Path(name).stem
-    assert all(len(run.digest()) == 64 for run in runs)
+    assert all(run.settings() for run in runs)
     assert any(run.tests for run in runs)
 
 

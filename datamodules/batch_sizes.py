@@ -1,6 +1,7 @@
 """How large the batches of a run will be, before one is loaded."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ivif.contracts.batch import BatchSize
@@ -52,14 +53,23 @@ def largest_batch(
     if size := transforms.frame_size(stage):
         return BatchSize(batch_size, *size)
     pairs = batch_size if stage in ("train", "predict") else 1
-    sizes = (size for reader, share in shares for size in _sizes(reader, share, pairs))
-    return max(sizes, key=lambda size: size.height * size.width, default=None)
+    largest = (found for reader, share in shares if (found := _largest(reader, share, pairs)))
+    return max(largest, key=lambda found: found.height * found.width, default=None)
 
 
-def _sizes(reader: Any, share: Sequence[int], pairs: int) -> Iterator[BatchSize]:
-    for index in share:
-        try:
-            height, width = reader.image_size(index)
-        except UnreadableFileError:
-            continue  # the run ends with its own message when it comes to this pair
-        yield BatchSize(pairs, height, width, f"{reader.dataset_name}/{reader.names[index]}")
+def _largest(reader: Any, share: Sequence[int], pairs: int) -> BatchSize | None:
+    sizes = ((size, index) for index in share if (size := readable_size(reader, index)))
+    largest = max(sizes, key=lambda found: math.prod(found[0]), default=None)
+    if largest is None:
+        return None
+    (height, width), index = largest
+    return BatchSize(pairs, height, width, f"{reader.dataset_name}/{reader.names[index]}")
+
+
+def readable_size(reader: Any, index: int) -> tuple[int, int] | None:
+    """(height, width) of a pair; None where a file cannot be read, which the run says when it comes to this pair."""
+    try:
+        size: tuple[int, int] = reader.image_size(index)
+    except UnreadableFileError:
+        return None
+    return size

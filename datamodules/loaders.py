@@ -7,8 +7,8 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from ivif.contracts.batch import Batch, Sample, collate
+from ivif.datamodules.batch_sizes import readable_size
 from ivif.datamodules.workers import leave_signals_to_parent
-from ivif.files.errors import UnreadableFileError
 
 
 def loader_of(
@@ -53,10 +53,10 @@ class SameSizeGroups(Dataset[list[Sample]]):
     def __init__(self, view: Dataset[Sample], reader: Any, indices: Sequence[int], most: int) -> None:
         self._view = view
         self.groups: list[list[int]] = []
-        before: object = None
+        before: tuple[int, int] | None = None
         for index in indices:
-            size = _size(reader, index)
-            if size != before or len(self.groups[-1]) == most:
+            size = readable_size(reader, index)
+            if size is None or size != before or len(self.groups[-1]) == most:
                 self.groups.append([])
             self.groups[-1].append(index)
             before = size
@@ -72,12 +72,3 @@ class SameSizeGroups(Dataset[list[Sample]]):
 def _collate_group(groups: Sequence[Sequence[Sample]]) -> Batch:
     (group,) = groups
     return collate(group)
-
-
-def _size(reader: Any, index: int) -> object:
-    """(height, width), or something that is like nothing else where the file cannot be read: it is named when it is."""
-    try:
-        size: tuple[int, int] = reader.image_size(index)
-    except UnreadableFileError:
-        return object()
-    return size

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Self
@@ -115,6 +115,7 @@ class PairedDataset(Dataset[Sample]):
         self.records, self.pairing = self._settle(found)
         self.measured_range = MeasuredRange(reading, [record.infrared for record in self.records])
         self._announced_resize = False
+        self._sizes: dict[str, tuple[int, int]] = {}
 
     def _find_pairs(self) -> FoundPairs:
         """Finds the pairs of `self.split` under `self.root`, with their label files."""
@@ -125,9 +126,9 @@ class PairedDataset(Dataset[Sample]):
         """How infrared of more than 8 bits is scaled; `auto` is what the whole dataset's pictures gave."""
         return self.measured_range.get()
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
-        """The names of the pairs, in order."""
+        """The names of the pairs, in order; the list itself is not to be changed."""
         return [record.name for record in self.records]
 
     @property
@@ -180,8 +181,11 @@ class PairedDataset(Dataset[Sample]):
         return self._read_targets(self.records[index], self.image_size(index))
 
     def image_size(self, index: int) -> tuple[int, int]:
-        """(height, width) of one pair, i.e. of its visible image, from the file's header."""
-        return image_size(self.records[index].visible, self.reading.max_pixels)
+        """(height, width) of one pair, i.e. of its visible image, from the file's header, which is read once."""
+        record = self.records[index]
+        if record.name not in self._sizes:
+            self._sizes[record.name] = image_size(record.visible, self.reading.max_pixels)
+        return self._sizes[record.name]
 
     def select(self, names: Iterable[str]) -> Self:
         """The same dataset, reduced to `names` and in their order.
@@ -191,6 +195,7 @@ class PairedDataset(Dataset[Sample]):
         """
         known = {record.name: record for record in self.records}
         subset = copy.copy(self)
+        subset.__dict__.pop("names", None)
         subset.records = chosen(known, names, f"pairs of {self.dataset_name} ('{self.split}') under '{self.root}'")
         return subset
 

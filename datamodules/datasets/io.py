@@ -6,7 +6,7 @@ A file is hashed (for `content_id`) when it is first read, from the bytes that a
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,10 @@ _TIFF_BITS: Final = 258
 
 _COLOURFUL: Final = 5
 """Mean distance between a pixel's channels, of 255, from which on a picture is in colour; cameras' grey has none."""
+
+_REMEMBERED: Final = 2**18
+"""Files that a process remembers something of, the last ones: a prediction of millions must not grow."""
+
 
 _digests: dict[tuple[str, int, int], bytes] = {}
 _coloured: dict[tuple[str, int, int], bool] = {}
@@ -68,7 +72,7 @@ def read_image_and_digest(path: Path, *, luma: bool = False, max_pixels: int = M
     key = _digest_key(path, max_pixels)
     data = _read_bytes(path, max_pixels)  # in one piece: PIL would ask for it in many
     if key not in _digests:
-        _digests[key] = content_digest(data)
+        _remember(_digests, key, content_digest(data))
     return _decode(path, data, luma, max_pixels), _digests[key]
 
 
@@ -125,11 +129,11 @@ def has_colours(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
     key = _digest_key(path, max_pixels)
     if key not in _coloured:
         with open_picture(path, max_pixels=max_pixels) as image:
-            if image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I") or is_deep_color_png(image):
-                _coloured[key] = False
+            if _is_grey(image) or is_deep_color_png(image):
+                _remember(_coloured, key, False)
             else:
                 image.draft("RGB", (image.width // 8, image.height // 8))
-                _coloured[key] = is_colourful(np.asarray(image.convert("RGB")))
+                _remember(_coloured, key, is_colourful(np.asarray(image.convert("RGB"))))
     return _coloured[key]
 
 
@@ -203,6 +207,12 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
     return data
 
 
+def _remember(known: dict[tuple[str, int, int], Any], key: tuple[str, int, int], found: object) -> None:
+    known[key] = found
+    if len(known) > _REMEMBERED:
+        del known[next(iter(known))]
+
+
 def _digest_key(path: Path, max_pixels: int) -> tuple[str, int, int]:
     status = file_status(path, max_pixels)
     return str(path), status.st_size, status.st_mtime_ns
@@ -211,7 +221,7 @@ def _digest_key(path: Path, max_pixels: int) -> tuple[str, int, int]:
 def _digest(path: Path) -> bytes:
     key = _digest_key(path, MAX_PIXELS)
     if key not in _digests:
-        _digests[key] = content_digest(_read_bytes(path, MAX_PIXELS))
+        _remember(_digests, key, content_digest(_read_bytes(path, MAX_PIXELS)))
     return _digests[key]
 
 
@@ -223,6 +233,8 @@ def _decode(path: Path, data: bytes, luma: bool, max_pixels: int, checked: bool 
         _refuse_several_frames(image)
         orientation = _orientation(image)
         deep = is_deep_color_png(image)
+        if _is_grey(image):
+            _remember(_coloured, _digest_key(path, max_pixels), False)
         pixels = decode_deep_color(path, image, data, max_pixels) if deep else _pixels_of(image, luma)
     return pixels if orientation == 1 else _rotate(pixels, orientation)
 
@@ -232,6 +244,10 @@ def _refuse_several_frames(image: Image.Image) -> None:
     if image.format != "MPO" and getattr(image, "is_animated", False):
         frames = getattr(image, "n_frames", "several")
         raise ValueError(f"it holds {frames} frames; store the one that is meant as a file of its own")
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
 
 
 def _pixels_of(image: Image.Image, luma: bool) -> Pixels:

@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 
 from ivif.contracts.batch import Batch
+from ivif.datamodules.batch_sizes import largest_batch
 from ivif.datamodules.configuration import LoadingConfig, TransformConfig
+from ivif.datamodules.datasets.folder import FolderDataset
 from ivif.datamodules.datasets.prompts import PromptConfig
 from ivif.datamodules.folder import FolderDataModule
 from ivif.datamodules.llvip import LLVIPDataModule
@@ -90,7 +92,9 @@ def test_the_largest_batch_is_known_from_headers(tmp_path: Path) -> None:
     module = FolderDataModule(root=tmp_path, predict_stage="all", loading=LOADING, transforms=whole)
     assert module.largest_batch("predict") == (1, 70, 90, f"folder/{largest.stem}")
     largest.write_bytes(b"no image")  # the reader's own message comes when it is read
-    second = module.largest_batch("predict")
+    assert module.largest_batch("predict") == (1, 70, 90, f"folder/{largest.stem}")  # read once
+    again = FolderDataModule(root=tmp_path, predict_stage="all", loading=LOADING, transforms=whole)
+    second = again.largest_batch("predict")
     assert second is not None
     assert second.pair != f"folder/{largest.stem}"
     transforms = TransformConfig(crop=8, resize=(64, 80))
@@ -98,6 +102,37 @@ def test_the_largest_batch_is_known_from_headers(tmp_path: Path) -> None:
     assert resized.largest_batch("train") == (2, 8, 8, "")
     assert resized.largest_batch("val") == (2, 64, 80, "")
     assert resized.largest_batch("predict") == second  # which keeps every size
+
+
+class _Asked:
+    """A reader that counts what it is asked, as its list of names costs as much as there are pairs."""
+
+    dataset_name = "folder"
+
+    def __init__(self) -> None:
+        self.lists = 0
+
+    @property
+    def names(self) -> list[str]:
+        self.lists += 1
+        return [f"{index}" for index in range(50)]
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        return (8, 8 + index % 7)
+
+
+def test_finding_the_largest_batch_takes_one_pass(tmp_path: Path) -> None:
+    reader = _Asked()
+    shares = [(reader, range(50))]
+    assert largest_batch("predict", 1, TransformConfig(), shares) == (1, 8, 14, "folder/6")
+    assert reader.lists == 1
+
+
+def test_names_are_listed_once_and_follow_a_selection(tmp_path: Path) -> None:
+    write_folder(tmp_path, count=3)
+    reader = FolderDataset(tmp_path, "all")
+    assert reader.names is reader.names
+    assert reader.select(reader.names[1:]).names == reader.names[1:]
 
 
 def test_predict_takes_neighbours_of_one_size_together(tmp_path: Path) -> None:

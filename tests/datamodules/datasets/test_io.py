@@ -1,3 +1,4 @@
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,10 @@ import torch
 from PIL import Image, ImageOps
 
 from ivif.datamodules.datasets import io
-from ivif.datamodules.datasets.io import content_id, image_size, read_image, to_infrared, to_visible
+from ivif.datamodules.datasets.io import content_id, has_colours, image_size, read_image, to_infrared, to_visible
 from ivif.datamodules.datasets.thermal import Pixels, ThermalRange
 from ivif.files.errors import UnreadableFileError
+from ivif.files.pictures import open_picture
 from tests.fakes import png_16_bit, skip_without_ycbcr
 
 GREY = np.arange(7 * 5, dtype=np.uint8).reshape(7, 5) * 7
@@ -143,3 +145,31 @@ def test_content_id_follows_bytes_not_paths(tmp_path: Path, monkeypatch: pytest.
         assert content_id(first, second) == identity
     first.write_bytes(b"changed")
     assert content_id(first, second) != identity
+
+
+def test_a_grey_file_that_was_read_is_not_opened_to_learn_its_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey, colour = write(tmp_path / "grey.png", GREY), write(tmp_path / "colour.png", COLOR)
+    read_image(grey, luma=True)
+    read_image(colour, luma=True)
+    opened: list[Path] = []
+
+    def watched(path: Path, max_pixels: int) -> AbstractContextManager[Image.Image]:
+        opened.append(path)
+        return open_picture(path, max_pixels=max_pixels)
+
+    monkeypatch.setattr(io, "open_picture", watched)
+    assert (has_colours(grey), has_colours(colour)) == (False, True)
+    assert opened == [colour]
+
+
+def test_what_is_remembered_of_files_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "_REMEMBERED", 2)
+    known: dict[tuple[str, int, int], bytes] = {}
+    monkeypatch.setattr(io, "_digests", known)
+    paths = [write(tmp_path / f"{number}.png", GREY + number) for number in range(3)]
+    for path in paths:
+        io.read_image_and_digest(path)
+    assert [Path(name) for name, *_ in known] == paths[1:]
+    assert content_id(paths[0], paths[1]) != content_id(paths[1], paths[2])

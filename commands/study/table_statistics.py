@@ -104,8 +104,9 @@ def differences(summary: pd.DataFrame, reference: str, test: PairedTest) -> pd.D
         test: Compares both over the pictures.
 
     Returns:
-        `BLOCK`, direction, method, reference, difference, spread (the sum of both, NaN if one is unknown), exceeds,
-        pairs, p, p_holm (corrected after Holm for all comparisons of a dataset and convention).
+        `BLOCK`, direction, method, reference, difference (NaN where a row lacks pictures), spread (the sum of both,
+        NaN if one is unknown), exceeds, pairs, p, p_holm (corrected after Holm for all comparisons of a dataset and
+        convention).
     """
     rows = []
     of_reference = summary[summary["method"] == reference].set_index(BLOCK)
@@ -116,7 +117,8 @@ def differences(summary: pd.DataFrame, reference: str, test: PairedTest) -> pd.D
             continue
         other: Any = of_reference.loc[place]
         found = {name: row[name] for name in (*BLOCK, "direction", "method")}
-        difference, spread = row["mean"] - other["mean"], row["std"] + other["std"]
+        same = row["images"] == other["images"]  # means over different pictures differ by more than the methods
+        difference, spread = row["mean"] - other["mean"] if same else np.nan, row["std"] + other["std"]
         pairs, p = test(dataset, convention, metric, str(row["method"]))
         found |= {"reference": reference, "difference": difference, "spread": spread}
         rows.append(found | {"exceeds": abs(difference) > spread, "pairs": pairs, "p": p})

@@ -229,6 +229,25 @@ def test_folds_are_joined_before_the_spread(tmp_path: Path) -> None:
     assert found[["mean", "std", "seeds", "n"]].tolist() == pytest.approx([0.35, 0.1 / 2**0.5, 2, 16])
 
 
+def test_a_row_that_lacks_a_fold_is_not_compared_with_a_whole_one(tmp_path: Path) -> None:
+    runs = []
+    for row, folds, qabf in (("ours", (0, 1), 0.3), ("late", (0,), 0.9), ("other", (0, 1), 0.4)):
+        for fold in folds:
+            place = f"{row}-{fold}/tables"
+            _write_test(tmp_path / place, qabf + fold / 10, 1.0)
+            path = tmp_path / place / "test_per_image.csv"
+            table = read_table(path)
+            write_table(table.assign(name=f"{fold}-" + table["name"]), path)
+            runs.append(StudyRun(row, "run", seed=0, fold=fold, tables=(place,), state="finished"))
+    write_record(tmp_path, runs)
+    tables = _tables(tmp_path)
+    found = read_table(tables / "differences.csv").query("metric == 'Qabf'").set_index("method")["difference"]
+    assert found["other"] == pytest.approx(0.1)
+    assert pd.isna(found["late"])  # 0.9 - 0.35 would be of other pictures
+    text = (tables / "tables.md").read_text()
+    assert "| late | 8 | - | - |" in text[text.index("Difference from ours") :]
+
+
 Found = tuple[float, bool]
 """A detection: its score, and whether it is right."""
 

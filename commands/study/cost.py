@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from lightning import Callback, Trainer
 
+from ivif.commands.errors import readable
 from ivif.commands.parsing.command_line import rewrite
 from ivif.commands.study.folds import FOLDS
 from ivif.commands.study.planned import AFTER, PlannedRun
@@ -76,7 +77,7 @@ def _cost(words: Iterable[str], measures: bool) -> Cost:
             memory = _memory(cli)
             return Cost(memory, _seconds(cli) if measures else None)
         except UserError as error:
-            return Cost(problem=str(error).splitlines()[0])
+            return Cost(problem=readable(str(error)).splitlines()[0].rstrip(":"))
 
 
 def _memory(cli: SuiteCLI) -> int | None:

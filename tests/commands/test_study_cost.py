@@ -87,13 +87,21 @@ def test_a_dry_run_lists_memory_and_time_and_leaves_nothing(tmp_path: Path, caps
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_built_is_said_beside_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("model.colour=red", "colour"), ("model.clip=openai/ViT-B-32", "The weights 'openai' of ViT-B-32")],
+)
+def test_what_cannot_be_built_is_said_beside_the_run(
+    option: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(STUDY | {"seeds": [0]}))
-    assert study_run(str(path), tmp_path / "studies", tmp_path, 1, dry_run=True, options=["model.colour=red"]) == 0
+    assert study_run(str(path), tmp_path / "studies", tmp_path, 1, dry_run=True, options=[option]) == 0
     (listed,) = [text for text in capsys.readouterr().out.splitlines() if text.startswith("one-seed0")]
     assert listed.startswith("one-seed0 (cannot be built here: ")
-    assert "colour" in listed
+    assert said in listed.partition(")")[0]
 
 
 def test_wrong_options_are_refused(tmp_path: Path) -> None:

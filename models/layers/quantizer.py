@@ -33,9 +33,10 @@ class Quantized(NamedTuple):
 class VectorQuantizer(nn.Module):
     """A codebook of K entries of width d.
 
-    Loss |sg(z) - q|^2 + beta |z - sg(q)|^2, a mean over vectors and dimensions; with beta = 1 its gradients are those
-    of |z - q|^2 (From Text to Pixels, eq. 11). With `update: ema` only the second part: the entries follow moving
-    averages of the vectors that chose them.
+    Loss |sg(z) - q|^2 + beta |z - sg(q)|^2, a mean over vectors and their d numbers. With beta = 1 its gradients are
+    1 / d of those of |z - q|^2, which From Text to Pixels (eq. 11) sums over the d numbers: a weight of d gives the
+    printed ones. With `update: ema` only the second part: the entries follow moving averages of the vectors that chose
+    them.
 
     The first forward in training mode sets the entries by k-means. Apart from that, forward changes nothing:
     `update_statistics` applies what all forwards in training mode saw since the last call, once a step, over all

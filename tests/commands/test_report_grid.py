@@ -7,12 +7,18 @@ import pytest
 import torch
 import yaml
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+import ivif
 from ivif.commands.errors import UsageError
+from ivif.commands.report import grid
 from ivif.commands.report.command import main
 from ivif.commands.report.grid_picture import Row, draw
+from ivif.contracts.run_files import LAST
+from ivif.files.released import read_released
+from ivif.weights import find_weights
 
 BOX = (8, 4, 24, 12)
 
@@ -33,9 +39,9 @@ def figure(tmp_path: Path) -> dict[str, object]:
     return {**sources, "methods": {"Other": str(tmp_path / "other")}, "pairs": {"00012": [list(BOX)]}}
 
 
-def _run(tmp_path: Path, figure: dict[str, object]) -> int:
-    (tmp_path / "figure.yaml").write_text(yaml.safe_dump(figure))
-    return main(["grid", str(tmp_path / "figure.yaml"), "--dpi", "100"])
+def _run(tmp_path: Path, figure: dict[str, object], *options: str) -> int:
+    (tmp_path / "figure.yaml").write_text(yaml.safe_dump(figure, sort_keys=False))
+    return main(["grid", str(tmp_path / "figure.yaml"), "--dpi", "100", *options])
 
 
 def test_each_column_shows_its_picture_and_the_part_in_the_box() -> None:
@@ -73,6 +79,39 @@ def test_both_files_are_written_and_other_files_are_kept(tmp_path: Path, figure:
     _write(tmp_path / "figure.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(UsageError, match=r"figure\.png' is there, and is no report"):
         _run(tmp_path, figure)
+
+
+@pytest.fixture
+def networks(tmp_path: Path) -> dict[str, str]:
+    """One network as a released file, another as the folder of a run."""
+    last = tmp_path / "run" / LAST
+    last.parent.mkdir(parents=True)
+    torch.save(read_released(find_weights("text-to-pixels-light")), last)
+    return {"File": str(find_weights("mgfusion-light")), "Run": str(tmp_path / "run")}
+
+
+def test_networks_stand_among_folders_with_what_they_make_of_each_pair(
+    tmp_path: Path, figure: dict[str, object], networks: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = np.random.default_rng(0)
+    for name in ("00012", "two"):
+        _write(tmp_path / "ir" / f"{name}.png", draws.integers(0, 256, (24, 32), np.uint8))
+        _write(tmp_path / "vi" / f"{name}.png", draws.integers(0, 256, (24, 32, 3), np.uint8))
+    drawn: list[Figure] = []
+    monkeypatch.setattr(grid, "save_figure", lambda each, *_: drawn.append(each))
+    methods = {"File": networks["File"], "Other": str(tmp_path / "other")} | networks
+    assert _run(tmp_path, figure | {"methods": methods, "pairs": {"two": [], "00012": []}}, "--device", "cpu") == 0
+    cells = [np.asarray(axes.images[0].get_array()) for axes in drawn[0].axes]
+    assert len(cells) == 2 * 5
+    loaded = {title: ivif.load(name, "cpu") for title, name in networks.items()}
+    for row, name in enumerate(("two", "00012")):
+        infrared, visible = (tmp_path / folder / f"{name}.png" for folder in ("ir", "vi"))
+        shown = dict(zip(methods, cells[5 * row + 2 : 5 * row + 5], strict=True))
+        assert (shown.pop("Other") == np.float32(200 / 255)).all()
+        for title, cell in shown.items():
+            fused = np.asarray(loaded[title](infrared, visible))
+            assert np.array_equal(np.round(cell * 255), fused), title
+        assert np.abs(shown["Run"] - shown["File"]).mean() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -26,7 +25,7 @@ from ivif.datamodules.datasets.measured_range import MeasuredRange
 from ivif.datamodules.datasets.packed.opening import Identity, packed_pairs
 from ivif.datamodules.datasets.pairs.finding import candidate_roots, chosen, find_child
 from ivif.datamodules.datasets.pairs.matching import match_folders
-from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, PairRecord, first_of
+from ivif.datamodules.datasets.pairs.records import FoundPairs, PairingReport, PairRecord, by_name, first_of
 from ivif.datamodules.datasets.picture_ids import picture_id
 from ivif.datamodules.datasets.prompt_files import PromptEntry
 from ivif.datamodules.datasets.reading_config import DEFAULT_READING, ReadingConfig
@@ -217,13 +216,7 @@ class PairedDataset(Dataset[Sample]):
 
     def _settle(self, found: FoundPairs) -> tuple[list[PairRecord], PairingReport]:
         """Unique names in order, the policy for missing labels, and what did not pair up."""
-        records = sorted(found.records, key=lambda record: record.name)
-        for previous, record in pairwise(sorted(records, key=lambda record: record.name.casefold())):
-            if previous.name.casefold() == record.name.casefold():  # results of both would be one file on some systems
-                raise PairingError(
-                    f"Two pairs are called '{record.name}': '{previous.visible}' and '{record.visible}'. Names must be "
-                    f"unique within a dataset, in any case: rename one, or use one split at a time."
-                )
+        records = by_name(found.records)
         unlabelled = tuple(record.name for record in records if record.label is None) if self.has_labels else ()
         report = PairingReport(
             tuple(found.unmatched_infrared),

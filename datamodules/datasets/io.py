@@ -6,7 +6,7 @@ A file is hashed (for `content_id`) when it is first read, from the bytes that a
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ivif.datamodules.datasets.deep_png import decode_deep_color, is_deep_color_png
+from ivif.datamodules.datasets.remembered import Remembered, file_key
 from ivif.datamodules.datasets.thermal import BY_TYPE, Pixels, ThermalRange, divide_by_type_maximum
 from ivif.files.errors import UnreadableFileError
 from ivif.files.packed import content_digest
@@ -31,16 +32,11 @@ _TIFF_BITS: Final = 258
 _COLOURFUL: Final = 5
 """Mean distance between a pixel's channels, of 255, from which on a picture is in colour; cameras' grey has none."""
 
-_REMEMBERED: Final = 2**18
-"""Files that a process remembers something of, the last ones: a prediction of millions must not grow."""
-
-
-_digests: dict[tuple[str, int, int], bytes] = {}
-_coloured: dict[tuple[str, int, int], bool] = {}
+_digests: Remembered[bytes] = Remembered()
+_coloured: Remembered[bool] = Remembered()
 
 with warnings.catch_warnings():
-    # PIL's arrays are read-only, of which torch warns once a process: here, unheard. A copy would cost 3 % of decoding,
-    # and nobody writes into a sample.
+    # PIL's arrays are read-only, of which torch warns once a process: here, unheard. Nobody writes into a sample.
     warnings.simplefilter("ignore")
     torch.from_numpy(np.frombuffer(bytes(1), dtype=np.uint8))
 
@@ -69,10 +65,10 @@ def read_image(path: Path, *, luma: bool = False, checked: bool = False, max_pix
 
 def read_image_and_digest(path: Path, *, luma: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, bytes]:
     """As `read_image`, and the digest of the file's bytes, from a single read."""
-    key = _digest_key(path, max_pixels)
+    key = file_key(path, max_pixels)
     data = _read_bytes(path, max_pixels)  # in one piece: PIL would ask for it in many
     if key not in _digests:
-        _remember(_digests, key, content_digest(data))
+        _digests[key] = content_digest(data)
     return _decode(path, data, luma, max_pixels), _digests[key]
 
 
@@ -126,22 +122,21 @@ def has_colours(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
     Raises:
         UnreadableFileError: As `read_image`.
     """
-    key = _digest_key(path, max_pixels)
+    key = file_key(path, max_pixels)
     if key not in _coloured:
         with open_picture(path, max_pixels=max_pixels) as image:
             if _is_grey(image) or is_deep_color_png(image):
-                _remember(_coloured, key, False)
+                _coloured[key] = False
             else:
                 image.draft("RGB", (image.width // 8, image.height // 8))
-                _remember(_coloured, key, is_colourful(np.asarray(image.convert("RGB"))))
+                _coloured[key] = is_colourful(np.asarray(image.convert("RGB")))
     return _coloured[key]
 
 
 def content_id(infrared_path: Path, visible_path: Path, salt: str = "") -> str:
     """A name for what the two files hold: the same bytes give the same id, wherever the files lie.
 
-    Each file's digest is remembered by path, size and time of change, so that hashing costs something only once a
-    process.
+    Each file is hashed once a process.
 
     Args:
         infrared_path: The infrared file.
@@ -207,21 +202,10 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
     return data
 
 
-def _remember(known: dict[tuple[str, int, int], Any], key: tuple[str, int, int], found: object) -> None:
-    known[key] = found
-    if len(known) > _REMEMBERED:
-        del known[next(iter(known))]
-
-
-def _digest_key(path: Path, max_pixels: int) -> tuple[str, int, int]:
-    status = file_status(path, max_pixels)
-    return str(path), status.st_size, status.st_mtime_ns
-
-
 def _digest(path: Path) -> bytes:
-    key = _digest_key(path, MAX_PIXELS)
+    key = file_key(path, MAX_PIXELS)
     if key not in _digests:
-        _remember(_digests, key, content_digest(_read_bytes(path, MAX_PIXELS)))
+        _digests[key] = content_digest(_read_bytes(path, MAX_PIXELS))
     return _digests[key]
 
 
@@ -234,7 +218,7 @@ def _decode(path: Path, data: bytes, luma: bool, max_pixels: int, checked: bool 
         orientation = _orientation(image)
         deep = is_deep_color_png(image)
         if _is_grey(image):
-            _remember(_coloured, _digest_key(path, max_pixels), False)
+            _coloured[file_key(path, max_pixels)] = False
         pixels = decode_deep_color(path, image, data, max_pixels) if deep else _pixels_of(image, luma)
     return pixels if orientation == 1 else _rotate(pixels, orientation)
 

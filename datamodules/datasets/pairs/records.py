@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 
 from ivif.datamodules.datasets.io import IMAGE_SUFFIXES
 from ivif.datamodules.datasets.pairs.names import Modality
 from ivif.datamodules.datasets.prompt_files import Origin
+from ivif.files.errors import PairingError
 
 
 @dataclass(frozen=True)
@@ -108,3 +110,19 @@ def first_of(entries: Iterable[str], count: int = 3) -> str:
     """The first of some entries, as text."""
     listed = list(entries)
     return ", ".join(listed[:count]) + (", ..." if len(listed) > count else "")
+
+
+def by_name(records: Iterable[PairRecord]) -> list[PairRecord]:
+    """Pairs in the order of their names.
+
+    Raises:
+        PairingError: If two have one name but for case: results of both would be one file on some systems.
+    """
+    ordered = sorted(records, key=lambda record: record.name)
+    for previous, record in pairwise(sorted(ordered, key=lambda record: record.name.casefold())):
+        if previous.name.casefold() == record.name.casefold():
+            raise PairingError(
+                f"Two pairs are called '{record.name}': '{previous.visible}' and '{record.visible}'. Names must be "
+                f"unique within a dataset, in any case: rename one, or use one split at a time."
+            )
+    return ordered

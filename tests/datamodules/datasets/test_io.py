@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from ivif.datamodules.datasets import io
+from ivif.datamodules.datasets import io, remembered
 from ivif.datamodules.datasets.io import content_id, has_colours, image_size, read_image, to_infrared, to_visible
 from ivif.datamodules.datasets.thermal import Pixels, ThermalRange
 from ivif.files.errors import UnreadableFileError
@@ -165,8 +165,8 @@ def test_a_grey_file_that_was_read_is_not_opened_to_learn_its_colours(
 
 
 def test_what_is_remembered_of_files_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io, "_REMEMBERED", 2)
-    known: dict[tuple[str, int, int], bytes] = {}
+    monkeypatch.setattr(remembered, "MOST", 2)
+    known: remembered.Remembered[bytes] = remembered.Remembered()
     monkeypatch.setattr(io, "_digests", known)
     paths = [write(tmp_path / f"{number}.png", GREY + number) for number in range(3)]
     for path in paths:

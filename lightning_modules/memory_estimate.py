@@ -18,8 +18,8 @@ from ivif.lightning_modules.training_memory import (
     PROBE_SIDE,
     Arithmetic,
     compute_blocks_again,
+    normalise_alone,
     probe,
-    synchronises_statistics,
     use_of,
 )
 from ivif.running.internals import trainer_of
@@ -53,14 +53,13 @@ class MemoryEstimateMixin(LightningModule):
             recompute: Whether blocks are computed again in the backward pass; else as the network is set.
             replaced: Attributes of the task as they would then be.
         """
-        if synchronises_statistics(self):
-            return None
         trainer = trainer_of(self)
         plugin = Precision() if trainer is None else trainer.precision_plugin
         arithmetic = partial(torch.autocast, self.device.type, torch.bfloat16) if half else plugin.forward_context
         with torch.inference_mode(False), undisturbed(self):
             self.train(training)
             self.prepare_probe()
+            normalise_alone(self)
             for name, value in (replaced or {}).items():
                 setattr(self, name, value)
             if recompute:

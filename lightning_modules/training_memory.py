@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from types import MethodType
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ivif.bilevel import BilevelConfig
 from ivif.contracts.batch import Batch
@@ -171,9 +173,14 @@ def largest(uses: Sequence[Use]) -> Use:
     return max(uses, key=lambda use: use.peak, default=Use(0, 0))
 
 
-def synchronises_statistics(module: nn.Module) -> bool:
-    """Whether processes exchange statistics in a forward pass, which tensors without content cannot."""
-    return any(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
+def normalise_alone(module: nn.Module) -> None:
+    """Has synchronised BatchNorm take the process's own statistics: the exchange takes a few numbers of each channel.
+
+    Tensors without content cannot be exchanged, nor do all processes estimate the same.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.SyncBatchNorm):
+            vars(part)["forward"] = MethodType(_BatchNorm.forward, part)
 
 
 def compute_blocks_again(module: nn.Module) -> None:

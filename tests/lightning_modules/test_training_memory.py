@@ -239,10 +239,16 @@ def test_nothing_outlives_the_count() -> None:
     assert results[0]() is None
 
 
-def test_synchronised_statistics_are_not_estimated(tmp_path: Path) -> None:
-    task = _task("text_to_pixels", tmp_path)
-    task.extra = torch.nn.SyncBatchNorm(4)
-    assert task.estimate_memory((2, 64, 64), True) is None
+def test_synchronised_statistics_need_what_plain_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = _task("text_to_pixels", tmp_path).train()
+    needed = [plain.estimate_memory((2, 64, 64), training) for training in (True, False)]
+    task: FusionTask = torch.nn.SyncBatchNorm.convert_sync_batchnorm(plain)  # type: ignore[no-untyped-call]
+    with monkeypatch.context() as patch:  # an exchange would wait for processes that estimate nothing
+        patch.setattr(torch.nn.SyncBatchNorm, "forward", lambda *_: pytest.fail("statistics are exchanged"))
+        assert [task.estimate_memory((2, 64, 64), training) for training in (True, False)] == needed
+    found = [part for part in task.modules() if isinstance(part, torch.nn.SyncBatchNorm)]
+    assert found
+    assert not any("forward" in vars(part) for part in found)  # in training they exchange as before
 
 
 @pytest.mark.parametrize(

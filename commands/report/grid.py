@@ -19,6 +19,7 @@ from ivif.contracts.run_files import LAST
 from ivif.files.names import printable
 from ivif.files.pictures import MAX_PIXELS
 from ivif.files.plain_yaml import load_plain
+from ivif.weights import released_names
 
 SOURCES: Final = ("Infrared", "Visible")
 """What the first columns are called."""
@@ -36,7 +37,7 @@ class GridFigure:
     Attributes:
         infrared: Folder of infrared pictures.
         visible: Folder of visible pictures.
-        methods: Title -> folder of fused pictures, folder of a run, or checkpoint.
+        methods: Title -> folder of fused pictures, folder of a run, checkpoint, or name of a released network.
         pairs: Name of a pair -> boxes (left, top, right, bottom), in pixels of its visible picture; one row each.
         colors: Of the frames of the first, second, ... box, as matplotlib names them.
         pattern: Regular expression whose first group in a file's stem names the pair; the stem by default.
@@ -129,7 +130,7 @@ def _check_names(file: Path, key: str, names: Any) -> None:
 
 def _rows(figure: GridFigure, device: str) -> list[Row]:
     """The pictures of each pair, in the order of the columns."""
-    runs = {title: path for title, path in figure.methods.items() if _is_run(Path(path))}
+    runs = {title: path for title, path in figure.methods.items() if _is_network(path)}
     folders = {title: Path(path) for title, path in figure.methods.items() if title not in runs}
     inputs = collect(Path(figure.infrared), Path(figure.visible), list(folders.values()), figure.pattern)
     for label, reason in inputs.unusable.items():
@@ -145,16 +146,16 @@ def _rows(figure: GridFigure, device: str) -> list[Row]:
         rows.append(Row(name, [infrared, visible], boxes))
         for box in boxes:
             _check_box(name, box, visible)
-    fused: dict[str, list[Tensor]] = {title: _of_run(Path(path), rows, device) for title, path in runs.items()}
+    fused: dict[str, list[Tensor]] = {title: _of_network(path, rows, device) for title, path in runs.items()}
     fused |= {title: _of_folder(title, own, rows) for title, own in files.items()}
     for index, row in enumerate(rows):
         row.pictures += [fused[title][index] for title in figure.methods]
     return rows
 
 
-def _of_run(path: Path, rows: Sequence[Row], device: str) -> list[Tensor]:
+def _of_network(name: str, rows: Sequence[Row], device: str) -> list[Tensor]:
     """What a trained network makes of the pairs, at their own size."""
-    fuser = ivif.load(path, device)
+    fuser = ivif.load(name, device)
     return [fuser.fuse_tensors(infrared, visible) for infrared, visible in (row.pictures for row in rows)]
 
 
@@ -181,5 +182,7 @@ def _check_box(name: str, box: Sequence[int], visible: Tensor) -> None:
         )
 
 
-def _is_run(path: Path) -> bool:
-    return path.is_file() or (path / LAST).exists()
+def _is_network(name: str) -> bool:
+    """Whether it is a file of weights, the folder of a run, or the name of a released network."""
+    path = Path(name)
+    return path.is_file() or (path / LAST).exists() or (name in released_names() and not path.exists())

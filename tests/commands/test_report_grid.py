@@ -83,11 +83,11 @@ def test_both_files_are_written_and_other_files_are_kept(tmp_path: Path, figure:
 
 @pytest.fixture
 def networks(tmp_path: Path) -> dict[str, str]:
-    """One network as a released file, another as the folder of a run."""
+    """One network by its name, another as the folder of a run."""
     last = tmp_path / "run" / LAST
     last.parent.mkdir(parents=True)
     torch.save(read_released(find_weights("text-to-pixels-light")), last)
-    return {"File": str(find_weights("mgfusion-light")), "Run": str(tmp_path / "run")}
+    return {"Name": "mgfusion-light", "Run": str(tmp_path / "run")}
 
 
 def test_networks_stand_among_folders_with_what_they_make_of_each_pair(
@@ -99,7 +99,7 @@ def test_networks_stand_among_folders_with_what_they_make_of_each_pair(
         _write(tmp_path / "vi" / f"{name}.png", draws.integers(0, 256, (24, 32, 3), np.uint8))
     drawn: list[Figure] = []
     monkeypatch.setattr(grid, "save_figure", lambda each, *_: drawn.append(each))
-    methods = {"File": networks["File"], "Other": str(tmp_path / "other")} | networks
+    methods = {"Name": networks["Name"], "Other": str(tmp_path / "other")} | networks
     assert _run(tmp_path, figure | {"methods": methods, "pairs": {"two": [], "00012": []}}, "--device", "cpu") == 0
     cells = [np.asarray(axes.images[0].get_array()) for axes in drawn[0].axes]
     assert len(cells) == 2 * 5
@@ -111,7 +111,7 @@ def test_networks_stand_among_folders_with_what_they_make_of_each_pair(
         for title, cell in shown.items():
             fused = np.asarray(loaded[title](infrared, visible))
             assert np.array_equal(np.round(cell * 255), fused), title
-        assert np.abs(shown["Run"] - shown["File"]).mean() > 0.01
+        assert np.abs(shown["Run"] - shown["Name"]).mean() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What fusing a picture costs: parameters, floating-point operations, time and memory, at a stated size and device."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,11 @@ COLUMNS: Final = ("parameters (M)", "GFLOPs", "ms", "memory (MiB)", "measured at
 
 MOST_PASSES: Final = 20
 """Passes that are timed at most; the median counts."""
+
+_SENTENCE: Final = "persons and cars on a street at night, number"
+
+_numbers = itertools.count()
+"""A task keeps the sentences that it has read."""
 
 SECONDS: Final = 5.0
 """After this time no further pass is begun."""
@@ -51,7 +57,7 @@ class Efficiency:
 def measure(
     task: nn.Module, fuse: Callable[[Batch], StepOutput], size: tuple[int, int], device: torch.device
 ) -> Efficiency:
-    """Measures what fuses a picture, on one random pair without a prompt.
+    """Measures what fuses a picture, on one random pair with a sentence that was not read before in each pass.
 
     Args:
         task: In evaluation mode.
@@ -61,17 +67,21 @@ def measure(
     """
     generator = torch.Generator().manual_seed(0)
     infrared, visible = (torch.rand(1, planes, size[1], size[0], generator=generator) for planes in (1, 3))
-    batch = cast(Batch, {"infrared": infrared.to(device), "visible": visible.to(device)})
+    pair = {"infrared": infrared.to(device), "visible": visible.to(device)}
+
+    def fuse_next() -> None:
+        fuse(cast(Batch, {**pair, "prompt": [f"{_SENTENCE} {next(_numbers)}"]}))
+
     with torch.no_grad(), _without_gradients(task):
         with _modules_used(task) as used:  # the first pass, which also fills what is kept between passes
-            fuse(batch)
+            fuse_next()
         weights = {id(each): each for module in used for each in module.parameters(recurse=False)}.values()
         buffers = {id(each): each for module in used for each in module.buffers(recurse=False)}.values()
         held = sum(each.numel() * each.element_size() for each in (*weights, *buffers))
         with FlopCounterMode(display=False) as counter:
-            fuse(batch)
-        seconds = _median_seconds(fuse, batch, device)
-        memory = held + _peak_of_pass(fuse, batch, device)
+            fuse_next()
+        seconds = _median_seconds(fuse_next, device)
+        memory = held + _peak_of_pass(fuse_next, device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     precision = next((str(each.dtype).removeprefix("torch.") for each in weights), "float32")
     measured = f"{size[0]}x{size[1]}, {name}, {precision}"
@@ -104,12 +114,12 @@ def _modules_used(task: nn.Module) -> Iterator[list[nn.Module]]:
             hook.remove()
 
 
-def _median_seconds(fuse: Callable[[Batch], StepOutput], batch: Batch, device: torch.device) -> float:
+def _median_seconds(fuse: Callable[[], None], device: torch.device) -> float:
     found: list[float] = []
     while len(found) < MOST_PASSES and sum(found) < SECONDS:
         _wait(device)
         start = time.perf_counter()
-        fuse(batch)
+        fuse()
         _wait(device)
         found.append(time.perf_counter() - start)
     return sorted(found)[len(found) // 2]
@@ -120,13 +130,13 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_of_pass(fuse: Callable[[Batch], StepOutput], batch: Batch, device: torch.device) -> int:
+def _peak_of_pass(fuse: Callable[[], None], device: torch.device) -> int:
     """Bytes that tensors hold at most during a pass, beyond what they held before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        fuse(batch)
+        fuse()
         return int(torch.cuda.max_memory_allocated(device) - before)
     with LiveBytes() as live:
-        fuse(batch)
+        fuse()
     return int(live.peak)

@@ -1,5 +1,7 @@
 """What fusing a picture costs, beside a network whose numbers can be counted by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,3 +56,15 @@ def test_every_method_is_measured_within_a_test(name: str) -> None:
     assert row["GFLOPs"] == outside["GFLOPs"]
     assert float(row["GFLOPs"]) > 0.01
     assert any(each.requires_grad for each in task.parameters())
+
+
+def test_a_network_that_reads_text_is_measured_while_it_reads() -> None:
+    task: Any = load_fusion(find_weights("text-to-pixels-light"))[0]
+    read, passes = list[int](), list[int]()
+    (words,) = [module for module in task.modules() if isinstance(module, nn.Embedding)]
+    words.register_forward_hook(lambda *_: read.append(1))
+    task.network.register_forward_hook(lambda *_: passes.append(1))
+    row = task.efficiency((48, 40))
+    assert len(read) == len(passes) > 2  # a new sentence in each pass
+    network = sum(each.numel() for each in task.network.parameters())
+    assert row["parameters (M)"] > network / 1e6

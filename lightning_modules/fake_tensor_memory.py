@@ -23,23 +23,30 @@ class Use:
     Args:
         kept: Alive when the forward pass is over.
         peak: The most that are alive at once, in the forward or the backward pass.
+        left: Alive when the backward pass is over: gradients of weights.
     """
 
     kept: int
     peak: int
+    left: int = 0
 
     def __add__(self, other: "Use") -> "Use":
-        """Both kept at once, as where the sum of two losses is differentiated."""
+        """Both kept at once, as where the sum of two losses is differentiated, the one or the other first."""
         kept = self.kept + other.kept
-        return Use(kept, kept + max(self.peak - self.kept, other.peak - other.kept))
+        return Use(kept, kept + max(self.peak - self.kept, other.peak - other.kept), self.left + other.left)
 
     def times(self, factor: float) -> "Use":
         """The use of so many times the work."""
-        return Use(round(self.kept * factor), round(self.peak * factor))
+        return Use(round(self.kept * factor), round(self.peak * factor), round(self.left * factor))
 
     def then(self, other: "Use") -> "Use":
         """The one after the other, on what the first has kept."""
-        return Use(self.kept + other.kept, max(self.peak, self.kept + other.peak))
+        return Use(self.kept + other.kept, max(self.peak, self.kept + other.peak), self.left + other.left)
+
+    def into(self, other: "Use") -> "Use":
+        """The other on the first's result, both differentiated: its gradients alone are left when the first begins."""
+        peak = max(self.kept + other.peak, self.peak + other.left)
+        return Use(self.kept + other.kept, peak, self.left + other.left)
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -101,10 +108,11 @@ def measure(
         with arithmetic():
             result = run()
         kept = live.now
-        if parameters:
-            torch.autograd.grad(result, parameters, allow_unused=True)
+        gradients = torch.autograd.grad(result, parameters, allow_unused=True) if parameters else ()
         del result
-    return Use(kept, live.peak)
+        left = live.now
+        del gradients
+    return Use(kept, live.peak, left)
 
 
 @contextmanager

@@ -126,7 +126,8 @@ def detector_use(
         pictures = pairs * network_pixels(config, height, width) / network_pixels(detector.config, *frame)
     share = (_TRAINED_DETECTOR if trains else _DETECTOR) if device.type == "cpu" else 1.0
     kept = _scaled(one.kept, two.kept, pictures)
-    return Use(round(share * kept), round(share * (kept + _scaled(one.peak - one.kept, two.peak - two.kept, pictures))))
+    peak = kept + _scaled(one.peak - one.kept, two.peak - two.kept, pictures)
+    return Use(round(share * kept), round(share * peak), one.left)
 
 
 def _scaled(one: int, two: int, pictures: float) -> float:
@@ -162,7 +163,7 @@ def iteration_use(bilevel: BilevelConfig, lower: Use, fusion: Use, detector: Use
         detector: The detector's loss on the result.
     """
     scheme = bilevel.solver_class
-    held = fusion + detector if scheme.upper_reaches_lower else fusion.then(detector)
+    held = fusion.into(detector) if scheme.upper_reaches_lower else fusion.then(detector)
     for _ in range(scheme.lower_graphs if bilevel.accumulate == 1 else 0):
         held = lower + held
     return largest([lower, held])

@@ -106,7 +106,8 @@ def test_what_is_alive_is_counted_once_and_weights_and_views_are_not() -> None:
         return torch.sum(hidden * hidden)  # 512, and 4
 
     assert measure(run) == Use(4, 1028)
-    assert measure(run, list(layer.parameters())).kept == 512 + 4
+    found = measure(run, list(layer.parameters()))
+    assert (found.kept, found.left) == (512 + 4, 4 * 8 * 8)
 
 
 def test_copies_of_weights_in_half_precision_are_counted_once() -> None:
@@ -144,14 +145,14 @@ def test_a_training_step_holds_what_was_estimated(
     if isinstance(task, PromptFusionTask):
         task._phase = task.phases.at(1.0)
         monkeypatch.setattr(task, "lower_losses", super(PromptFusionTask, task).lower_losses)
-    estimated = _use(task, (3, 96, 128), True, monkeypatch)
+    # Large frames where a detector's activations are to outweigh its gradients: it is alone, or blocks are computed
+    # again in the backward pass, when of the detector gradients are left.
+    recomputed = network.get("checkpoint_blocks") and isinstance(task, FusionDetectionTask)
+    size = (4, 192, 256) if recomputed or kind == "detection" else (3, 96, 128)
+    estimated = _use(task, size, True, monkeypatch)
     _held(task, probe(1, 96, 96, CPU))
-    held = _held(task, probe(3, 96, 128, CPU))
-    # Parts are recomputed one after the other, when the detector's have been given up: the sum is an upper bound. So is
-    # what a detector holds of three pictures, reckoned from one and two.
-    loose = kind == "detection" or (network.get("checkpoint_blocks") and kind != "mgfusion")
-    most = 1.4 if loose else 1.06
-    assert 0.94 < estimated / held < most
+    held = _held(task, probe(*size, CPU))
+    assert 0.94 < estimated / held < 1.06
 
 
 @pytest.mark.parametrize(
@@ -254,9 +255,9 @@ def test_synchronised_statistics_need_what_plain_ones_do(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("scheme", "whole", "in_parts"),
     [
-        ("joint", 5 + 8 + 3 + 12, 8 + 3 + 12),
-        ("value_function", 5 + 8 + 3 + 12, 8 + 3 + 12),
-        ("rank1", 8 + 3 + 12, 8 + 3 + 12),
+        ("joint", 5 + 20 + 2, 20 + 2),
+        ("value_function", 5 + 20 + 2, 20 + 2),
+        ("rank1", 20 + 2, 20 + 2),
         ("alternate", 20, 20),
         ("separate", 20, 20),
     ],
@@ -264,8 +265,8 @@ def test_synchronised_statistics_need_what_plain_ones_do(tmp_path: Path, monkeyp
 def test_schemes_that_differentiate_both_losses_at_once_keep_both(scheme: str, whole: int, in_parts: int) -> None:
     for accumulate, held in ((1, whole), (2, in_parts)):
         config = BilevelConfig(scheme=scheme, accumulate=accumulate)
-        assert iteration_use(config, Use(5, 6), Use(8, 20), Use(3, 7)).peak == held
-        assert iteration_use(config, Use(5, 60), Use(8, 20), Use(3, 7)).peak >= 60
+        assert iteration_use(config, Use(5, 6), Use(8, 20), Use(3, 7, 2)).peak == held
+        assert iteration_use(config, Use(5, 60), Use(8, 20), Use(3, 7, 2)).peak >= 60
 
 
 def test_crops_have_their_own_size() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ivif.callbacks.checkpoint_io import CheckpointWriteError
 from ivif.callbacks.non_finite_pictures import NotFinitePictureError
 from ivif.callbacks.stop_requests import RunStoppedError, StopRequests
+from ivif.machine.termination import end_when_terminated
 from ivif.running.internals import (
     CheckpointFiles,
     begin_epoch_anew,
@@ -129,8 +130,18 @@ class RunCheckpoint(CheckpointFiles):
         self._counted_before = counted_steps(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """No score of it is logged yet."""
+        """No score of it is logged yet; SIGTERM ends a validation of its own at once, as a test and a prediction."""
         self._scores_are_logged = False
+        if trainer.state.fn != TrainerFn.FITTING:
+            end_when_terminated()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on Lightning only notes SIGTERM, which nobody looks at before the end."""
+        end_when_terminated()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """As `on_test_start`."""
+        end_when_terminated()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on, rows of it may be in the log."""

@@ -16,6 +16,7 @@ from ivif.contracts.class_paths import SHORT_NAMES, known_names
 from ivif.contracts.plugins import DATASETS, METHODS
 from ivif.files.names import UTF8_REMEDY, is_utf8, printable
 from ivif.files.text_output import clean_logs
+from ivif.machine.termination import EXIT_TERMINATED, TerminatedError
 
 _COMMANDS: Final = """usage: {program} COMMAND [--config FILE ...] [--help]
 
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[0] in PLAIN_COMMANDS:
             return _run_plain(arguments[0], arguments[1:])
         return run_lightning(arguments)
+    except TerminatedError:
+        print("stopped by SIGTERM", file=sys.stderr)
+        return EXIT_TERMINATED
     except KeyboardInterrupt:
         print("stopped by the keyboard", file=sys.stderr)
         return 130

@@ -18,6 +18,7 @@ from ivif.commands.train.run_folder import RUN_FOLDER_VARIABLE, lock_run_folder,
 from ivif.contracts.run_files import CONFIG, LAST
 from ivif.files.inside import OutsideFileError, read_inside
 from ivif.files.whole import write_whole
+from ivif.machine.termination import EXIT_TERMINATED
 
 STOPPED: Final = 75
 _SHARED: Final = ("--trainer.accelerator", "--trainer.limit_test_batches", "--loading.")
@@ -194,7 +195,7 @@ class Execution:
             code = self.process.wait()
         self.process = None
         if code:
-            stopped = code in (STOPPED, 130) or code < 0
+            stopped = code in (STOPPED, 130, EXIT_TERMINATED) or code < 0
             raise _EndedError(f"{name} ended with exit code {code}: {self._last_line(name)}", stopped)
 
     def _log(self, name: str) -> Path:

@@ -23,6 +23,7 @@ from ivif.contracts.batch import BatchSize
 from ivif.datamodules.sampling import TrainingView
 from ivif.files.errors import UnreadableFileError
 from ivif.lightning_modules.mgfusion import MGFusionTask
+from ivif.machine.termination import EXIT_TERMINATED
 from tests.commands.runs import newest_run, tiny_run
 from tests.refusals import refused
 
@@ -231,3 +232,26 @@ def test_a_loader_process_that_dies_is_said(
     assert "A loader process" in message
     assert "--loading.num_workers" in message
     assert _steps(newest_run(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("command", ["predict", "test", "validate"])
+def test_what_has_nothing_to_save_ends_at_once(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, seen = signal.getsignal(signal.SIGTERM), list[int]()
+
+    def hook(self: Throughput, trainer: Trainer, module: Any, outputs: Any, batch: Any, index: int, *_: Any) -> None:
+        seen.append(index)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    name = {"validate": "validation"}.get(command, command)
+    with monkeypatch.context() as patch:
+        patch.setattr(Throughput, f"on_{name}_batch_end", hook)
+        assert (
+            main(tiny_run(command, tmp_path, "--data.init_args.evaluation_length=4", "--allow_random_weights"))
+            == EXIT_TERMINATED
+        )
+    assert seen == [0]
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not list(tmp_path.rglob(".lock"))

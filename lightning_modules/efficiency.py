@@ -23,7 +23,7 @@ MOST_PASSES: Final = 20
 _SENTENCE: Final = "persons and cars on a street at night, number"
 
 _numbers = itertools.count()
-"""A task keeps the sentences that it has read."""
+"""A task keeps the sentences that it has read; with as many digits each, all take as many tokens."""
 
 SECONDS: Final = 5.0
 """After this time no further pass is begun."""
@@ -70,7 +70,7 @@ def measure(
     pair = {"infrared": infrared.to(device), "visible": visible.to(device)}
 
     def fuse_next() -> None:
-        fuse(cast(Batch, {**pair, "prompt": [f"{_SENTENCE} {next(_numbers)}"]}))
+        fuse(cast(Batch, {**pair, "prompt": [f"{_SENTENCE} {next(_numbers):06}"]}))
 
     with torch.no_grad(), _without_gradients(task):
         with _modules_used(task) as used:  # the first pass, which also fills what is kept between passes

@@ -1,5 +1,6 @@
 """What fusing a picture costs, beside a network whose numbers can be counted by hand."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ivif.contracts.batch import Batch
+from ivif.lightning_modules import efficiency
 from ivif.lightning_modules.base import FusionTask
 from ivif.lightning_modules.detection_sources import load_fusion
 from ivif.lightning_modules.efficiency import COLUMNS
@@ -48,7 +50,8 @@ def test_the_numbers_are_those_of_what_a_picture_runs_through() -> None:
 
 
 @pytest.mark.parametrize("name", ["mgfusion-light", "text-to-pixels-light", "promptfusion-light"])
-def test_every_method_is_measured_within_a_test(name: str) -> None:
+def test_every_method_is_measured_within_a_test(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficiency, "_numbers", itertools.count(8))  # from one digit to two on the way
     task, _ = load_fusion(find_weights(name))
     outside = task.efficiency((48, 40))
     with torch.inference_mode():  # as the trainer tests

@@ -242,7 +242,7 @@ def _pixels_of(image: Image.Image, luma: bool) -> Pixels:
         return _integers(image)
     if image.mode == "F":
         return _finite(np.array(image, dtype=np.float32))
-    if image.mode in ("1", "L", "LA", "La"):
+    if _is_grey(image):
         return np.asarray(image if image.mode == "L" else image.convert("L"))
     if luma:
         if image.format == "TIFF" and max(getattr(image, "tag_v2", {}).get(_TIFF_BITS, (8,))) > 8:

@@ -11,6 +11,7 @@ from ivif.commands.cli import main
 from ivif.commands.study.record import read_record
 from tests.cluster.conftest import ENVIRONMENT
 from tests.cluster.local_slurm import LocalSlurm, wait_until
+from tests.commands.runs import TINY_STUDY
 from tests.refusals import accepted
 
 pytest.importorskip("submitit")
@@ -21,13 +22,8 @@ STUDY = {
     "methods": {"one": {"config": "mgfusion.yaml"}},
     "data": {"scenes": {"file": "synthetic.yaml"}},
     "seeds": [0, 1],
-    "options": {
-        "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
-        "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
-        "trainer.max_epochs": -1, "trainer.max_steps": 20, "trainer.num_sanity_val_steps": 0,
-        "data.train_length": 4, "data.evaluation_length": 1, "data.size": [48, 56], "trainer.callbacks+": PACE,
-    },
-}  # fmt: skip
+    "options": TINY_STUDY | {"trainer.max_steps": 20, "trainer.callbacks+": PACE},
+}
 
 
 @pytest.fixture

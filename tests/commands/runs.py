@@ -33,6 +33,14 @@ SCENES = (
 )
 """Generated scenes, few and small."""
 
+TINY_STUDY: dict[str, object] = {
+    "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
+    "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
+    "trainer.max_epochs": -1, "trainer.num_sanity_val_steps": 0,
+    "data.train_length": 4, "data.evaluation_length": 1, "data.size": [48, 56],
+}  # fmt: skip
+"""The same as options of a study of MGFusion on generated scenes, without a number of steps."""
+
 
 def tiny_run(subcommand: str, runs: Path, *options: str, data: tuple[str, ...] = SCENES) -> list[str]:
     """A command line for MGFusion; later options win."""

@@ -13,17 +13,14 @@ from ivif.commands.study.command import main
 from ivif.commands.study.cost import Cost, _Clock, costs
 from ivif.commands.study.planned import PlannedRun
 from ivif.commands.study.run import study_run
+from tests.commands.runs import TINY_STUDY
 
 STUDY = {
-    "options": {
-        "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
-        "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
-        "trainer.max_epochs": -1, "trainer.num_sanity_val_steps": 0, "data.train_length": 40, "data.size": [48, 56],
-    },
+    "options": TINY_STUDY | {"data.train_length": 40},
     "methods": {"one": {"config": "mgfusion.yaml"}},
     "data": {"scenes": {"file": "synthetic.yaml"}},
     "seeds": [0, 1],
-}  # fmt: skip
+}
 
 
 def _clocked(seconds: list[float], steps: list[int], **limits: int) -> tuple[float, int]:

@@ -17,6 +17,7 @@ from ivif.commands.study.planned import PlannedRun, changes
 from ivif.commands.study.record import read_record
 from ivif.commands.study.run import study_run
 from ivif.configs import CONFIGS
+from tests.commands.runs import TINY_STUDY
 
 STUDIES = sorted(path.name for path in (CONFIGS / "studies").glob("*.yaml"))
 STUDY = {
@@ -206,12 +207,7 @@ def test_ready_studies_can_be_read(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_study_goes_on(tmp_path: Path) -> None:
-    options = {
-        "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
-        "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
-        "trainer.max_epochs": -1, "trainer.max_steps": 40, "trainer.num_sanity_val_steps": 0,
-        "checkpoint.every_n_train_steps": 2, "data.train_length": 4, "data.evaluation_length": 1, "data.size": [48, 56],
-    }  # fmt: skip
+    options = TINY_STUDY | {"trainer.max_steps": 40, "checkpoint.every_n_train_steps": 2}
     study = _write(tmp_path, options=options, seeds=[0])
     command = [sys.executable, "-m", "ivif", "study", "run", study, f"--studies_dir={tmp_path}"]
     started = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)

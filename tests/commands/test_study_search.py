@@ -24,7 +24,7 @@ from ivif.commands.study.search import study_search
 from ivif.commands.study.search_file import Range, Search, read_search
 from ivif.configs import CONFIGS
 from ivif.files.errors import NotFiniteError
-from tests.commands.runs import newest_run
+from tests.commands.runs import TINY_STUDY, newest_run
 from tests.inputs import brings
 from tests.refusals import refusal, refused
 
@@ -454,12 +454,9 @@ def test_ready_searches_can_be_read(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_and_its_best_settings_repeat_the_best_trial(tmp_path: Path) -> None:
-    options = {
-        "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
-        "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
-        "trainer.max_epochs": -1, "trainer.max_steps": 12, "trainer.num_sanity_val_steps": 0,
-        "trainer.check_val_every_n_epoch": None, "trainer.val_check_interval": 4, "evaluator.metrics": ["Qabf"],
-        "checkpoint.every_n_train_steps": 2, "data.train_length": 8, "data.evaluation_length": 1, "data.size": [48, 56],
+    options = TINY_STUDY | {
+        "trainer.max_steps": 12, "trainer.check_val_every_n_epoch": None, "trainer.val_check_interval": 4,
+        "evaluator.metrics": ["Qabf"], "checkpoint.every_n_train_steps": 2, "data.train_length": 8,
     }  # fmt: skip
     space = {PEAK: {"float": [0.0001, 0.01], "log": True}}
     begin = [{PEAK: 0.002}]

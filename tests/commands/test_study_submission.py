@@ -13,6 +13,7 @@ from ivif.commands.cluster_jobs import CommandJob
 from ivif.commands.study.execute import Execution, _EndedError
 from ivif.commands.study.record import read_record
 from ivif.commands.study.run import opened, study_cell
+from tests.commands.runs import TINY_STUDY
 from tests.commands.test_study_run import STUDY
 from tests.commands.test_submission import pretend_slurm
 from tests.refusals import accepted, refused
@@ -145,12 +146,7 @@ def test_refuses_what_cannot_be_submitted(tmp_path: Path, capsys: pytest.Capture
 def test_tasks_of_slurm_run_a_cell_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {
-        "model.clip": "random-tiny", "model.network.channels": 8, "model.network.heads": 2, "model.network.blocks": 1,
-        "loading.batch_size": 2, "loading.num_workers": 0, "transforms.crop": 32, "trainer.accelerator": "cpu",
-        "trainer.max_epochs": -1, "trainer.max_steps": 2, "trainer.num_sanity_val_steps": 0,
-        "data.train_length": 4, "data.evaluation_length": 1, "data.size": [48, 56],
-    }  # fmt: skip
+    options = TINY_STUDY | {"trainer.max_steps": 2}
     pretend_slurm(tmp_path, monkeypatch)
     line = _line(tmp_path, "shards: 64\ntimeout_min: 90\nslurm_partition: long\n", options=options)
     assert "77_0" in accepted(line, capsys)

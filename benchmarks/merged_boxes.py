@@ -5,15 +5,17 @@
 
 Nothing is trained: the study's tests keep what they found in each picture. *Joined* puts the boxes of both rows into
 one list, of which the lower-scored of two of one class that overlap by more than `--overlap` goes (torchvision's NMS).
-*Oracle* takes in each picture the row that finds more of its objects there: what a perfect choice of one modality for
-each picture would reach. p compares a row with the first of `--rows`: a permutation test over the pictures.
+*Oracle* takes in each picture the row whose F1 there is higher, at the score threshold that is best for the whole row:
+a choice of one modality by the objects themselves. p compares a row with the first of `--rows`: a permutation test over
+the pictures.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -25,47 +27,58 @@ from benchmarks.tables import Row, describe_machine, heading, markdown, show, wr
 from ivif.callbacks.tables import PER_IMAGE  # noqa: E402
 from ivif.commands.study.record import read_record  # noqa: E402
 from ivif.contracts.batch import Detections  # noqa: E402
-from ivif.metrics.detection import DetectionMetrics, Image  # noqa: E402
+from ivif.metrics.detection import DetectionMetrics, DetectionReport  # noqa: E402
 from ivif.metrics.detection_comparison import exchange_test  # noqa: E402
 from ivif.metrics.detection_record import read_metrics  # noqa: E402
 from ivif.metrics.detection_threshold import Matches  # noqa: E402
-
-MOST: Final = 300
-"""Detections of a picture, as of a detector."""
+from ivif.models.detection import DetectorConfig  # noqa: E402
 
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a row found, with its scores.
+
+    Args:
+        metrics: Of all its pictures.
+    """
+
+    metrics: DetectionMetrics
+
+    @cached_property
+    def report(self) -> DetectionReport:
+        """Its scores."""
+        return self.metrics.report()
+
+    @cached_property
+    def matches(self) -> dict[Key, Matches]:
+        """Which of its detections are right, by picture."""
+        return self.metrics.matches()
 
 
 def joined(first: Detections, second: Detections, overlap: float) -> Detections:
     """Boxes of both, without those that another one of their class covers."""
     boxes, scores, labels = (torch.cat((first[name], second[name])) for name in ("boxes", "scores", "labels"))
-    kept = batched_nms(boxes, scores, labels, overlap)[:MOST]
+    kept = batched_nms(boxes, scores, labels, overlap)[: DetectorConfig.max_detections]
     return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
 
 
-def together(first: DetectionMetrics, second: DetectionMetrics, overlap: float) -> dict[str, DetectionMetrics]:
+def together(first: Scored, second: Scored, overlap: float) -> dict[str, Scored]:
     """Both rows joined, and the better of both in each picture."""
-    mine, other = first.report().images, second.report().images
     ranks = [_ranks(one) for one in (first, second)]
-    made = {"joined": DetectionMetrics(first.class_names), "oracle": DetectionMetrics(first.class_names)}
-    for key in _shared(mine, other):
-        (found, wanted), (found_too, _) = mine[key], other[key]
+    made = {name: DetectionMetrics(first.metrics.class_names) for name in ("joined", "oracle")}
+    for key, (found, wanted) in first.report.images.items():
+        found_too, _ = second.report.images[key]
         better = found if ranks[0][key] >= ranks[1][key] else found_too
         for name, boxes in (("joined", joined(found, found_too, overlap)), ("oracle", better)):
             made[name].update([boxes], [wanted], [key[0]], [key[1]])
-    return made
+    return {name: Scored(metrics) for name, metrics in made.items()}
 
 
-def _shared(mine: Mapping[Key, Image], other: Mapping[Key, Image]) -> list[Key]:
-    if mine.keys() != other.keys():
-        raise SystemExit("error: the two rows were not tested on the same pictures; run the study to its end.")
-    return list(mine)
-
-
-def _ranks(row: DetectionMetrics) -> dict[Key, float]:
+def _ranks(row: Scored) -> dict[Key, float]:
     """The F1 of each picture at the row's own best threshold."""
-    threshold = row.report().overall.threshold
-    return {key: _f1(found, threshold) for key, found in row.matches().items()}
+    return {key: _f1(found, row.report.overall.threshold) for key, found in row.matches.items()}
 
 
 def _f1(found: Matches, threshold: float) -> float:
@@ -74,14 +87,12 @@ def _f1(found: Matches, threshold: float) -> float:
     return 2 * right / every if every else 1.0
 
 
-def table(rows: Mapping[str, DetectionMetrics], reference: str) -> list[Row]:
+def table(rows: Mapping[str, Scored], reference: str) -> list[Row]:
     """Scores of each row, and p beside the reference."""
-    matches = {name: row.matches() for name, row in rows.items()}
     found: list[Row] = []
     for name, row in rows.items():
-        scores = row.report().overall
-        classes = row.class_names
-        mine, other = ([matches[each][key] for key in matches[reference]] for each in (name, reference))
+        scores, classes = row.report.overall, row.metrics.class_names
+        mine, other = ([each.matches[key] for key in rows[reference].matches] for each in (row, rows[reference]))
         p = exchange_test([mine], [other], len(classes))[0] if name != reference else None
         shown = {"row": name, "pictures": str(scores.images), "AP50": f"{scores.map50:.3f}"}
         shown |= {"p": "" if p is None else f"{p:.3f}", "AP50-95": f"{scores.map50_95:.3f}"}
@@ -90,12 +101,22 @@ def table(rows: Mapping[str, DetectionMetrics], reference: str) -> list[Row]:
     return found
 
 
-def read(study: Path, row: str) -> DetectionMetrics:
-    """What a row found in all pictures of its folds.
+def read(study: Path, names: Sequence[str]) -> dict[str, Scored]:
+    """What rows found in all pictures of their folds.
 
     Raises:
-        SystemExit: If the study has no finished run of it.
+        SystemExit: If the study has no finished run of one, or rows were not tested on the same pictures.
     """
+    rows = {name: Scored(_read(study, name)) for name in names}
+    wanted = rows[names[0]].matches.keys()
+    for name, row in rows.items():
+        if row.matches.keys() != wanted:
+            found = f"{name} has {len(row.matches)} pictures, {names[0]} {len(wanted)}"
+            raise SystemExit(f"error: '{study}': {found}. Run the study to its end, or leave out a row.")
+    return rows
+
+
+def _read(study: Path, row: str) -> DetectionMetrics:
     runs = [run for run in read_record(study) if run.row == row and run.state == "finished"]
     if not runs:
         raise SystemExit(f"error: '{study}' has no finished run of {row}.")
@@ -116,9 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     machine = describe_machine(1)
-    first, second = (read(given.study, row) for row in given.rows)
-    rows = dict(zip(given.rows, (first, second), strict=True)) | together(first, second, given.overlap)
-    rows |= {row: read(given.study, row) for row in given.beside}
+    read_rows = read(given.study, [*given.rows, *given.beside])
+    first, second = (read_rows.pop(name) for name in given.rows)
+    rows = dict(zip(given.rows, (first, second), strict=True)) | together(first, second, given.overlap) | read_rows
     found = table(rows, given.rows[0])
     show("merged_boxes", found)
     asked = f"--rows {' '.join(given.rows)} --beside {' '.join(given.beside)} --overlap {given.overlap}"

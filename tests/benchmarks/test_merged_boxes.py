@@ -1,9 +1,12 @@
 """Two detectors' boxes together, beside a case that is counted by hand."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from benchmarks.merged_boxes import joined, table, together
+from benchmarks import merged_boxes
+from benchmarks.merged_boxes import Scored, joined, table, together
 from ivif.contracts.batch import Detections, Targets
 from ivif.metrics.detection import DetectionMetrics
 
@@ -18,13 +21,13 @@ def _found(*boxes: tuple[list[float], float, int]) -> Detections:
     }
 
 
-def _detector(pictures: dict[str, Detections]) -> DetectionMetrics:
+def _detector(pictures: dict[str, Detections]) -> Scored:
     """Of pictures with a person and a car each."""
     metrics = DetectionMetrics(["person", "car"])
     wanted: Targets = {"boxes": torch.tensor([PERSON, CAR]), "labels": torch.tensor([0, 1])}
     for name, found in pictures.items():
         metrics.update([found], [wanted], ["made"], [name])
-    return metrics
+    return Scored(metrics)
 
 
 def test_the_lower_of_two_boxes_of_one_class_goes_and_classes_stay_apart() -> None:
@@ -45,3 +48,13 @@ def test_what_each_misses_the_other_brings_and_the_oracle_chooses_by_picture() -
     assert (found["joined"]["recall"], found["oracle"]["recall"]) == ("1.000", "0.750")
     assert found["oracle"]["AP50"] == found["warm"]["AP50"]  # ties go to the first
     assert (found["warm"]["p"], found["oracle"]["p"]) == ("", "1.000")
+
+
+def test_rows_of_other_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"warm": ("a", "b"), "light": ("a", "b"), "late": ("a",)}
+    monkeypatch.setattr(
+        merged_boxes, "_read", lambda _, row: _detector({name: _found((PERSON, 0.9, 0)) for name in rows[row]}).metrics
+    )
+    assert list(merged_boxes.read(tmp_path, ["warm", "light"])) == ["warm", "light"]
+    with pytest.raises(SystemExit, match="late has 1 pictures, warm 2"):
+        merged_boxes.read(tmp_path, ["warm", "late"])

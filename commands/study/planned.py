@@ -88,6 +88,8 @@ def changes(begun: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _change(name: str, before: str | None, after: str | None) -> str:
-    if before is None or after is None:
-        return f"{name}{'' if '=' in name else f'={before or after}'} is {'new' if before is None else 'left out'}"
-    return f"what {name} says" if "=" in name else f"{name} was {before}, and is {after}"
+    of_file = "=" in name  # known by a checksum, which says nothing to people
+    if before is not None and after is not None:
+        return f"what {name} says" if of_file else f"{name} was {before}, and is {after}"
+    written = name if of_file else f"{name}={before or after}"
+    return f"{written} is {'new' if before is None else 'left out'}"
